@@ -1,0 +1,82 @@
+"""An asyncio SDK for a digital-human video platform's Open API: its lists as concurrent streams.
+
+Everything public is here; the modules behind it are private.
+"""
+
+import logging
+
+from ._auth import Md5Signer
+from ._client import Client
+from ._crawl import Crawl, Pages
+from ._errors import (
+    ApiError,
+    AttemptTimeout,
+    AuthError,
+    BadRequest,
+    CallError,
+    ClientClosed,
+    ConfigError,
+    DecodeError,
+    DpError,
+    PaginationError,
+    RateLimited,
+    ResponseTooLarge,
+    ServerError,
+    TransportError,
+)
+from ._http import VERSION, Request, Response, Send, Sign
+from ._listing import Listing, Probe
+from ._models import Align, Message, Page, ReadStatus, SortOrder, Work, WorkStatus
+from ._report import ClientStats, CrawlReport, IncompleteCrawl
+from ._settings import CrawlOptions, RetryPolicy, Settings
+from ._transport import HttpTransport
+
+__version__ = VERSION
+
+__all__ = [
+    "Align",
+    "ApiError",
+    "AttemptTimeout",
+    "AuthError",
+    "BadRequest",
+    "CallError",
+    "Client",
+    "ClientClosed",
+    "ClientStats",
+    "ConfigError",
+    "Crawl",
+    "CrawlOptions",
+    "CrawlReport",
+    "DecodeError",
+    "DpError",
+    "HttpTransport",
+    "IncompleteCrawl",
+    "Listing",
+    "Md5Signer",
+    "Message",
+    "Page",
+    "Pages",
+    "PaginationError",
+    "Probe",
+    "RateLimited",
+    "ReadStatus",
+    "Request",
+    "Response",
+    "ResponseTooLarge",
+    "RetryPolicy",
+    "Send",
+    "ServerError",
+    "Settings",
+    "Sign",
+    "SortOrder",
+    "TransportError",
+    "Work",
+    "WorkStatus",
+    "__version__",
+]
+
+for _name in __all__:
+    if _name != "__version__":
+        globals()[_name].__module__ = __name__  # tracebacks and pickles show the public name
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -1,0 +1,257 @@
+"""The composition root: binds the endpoints to a ``Call``, owns the session and the tasks.
+
+No paging, no parsing, no HTTP. Everything the layers need is put together here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
+
+import anyio
+from msgspec import Struct
+
+from ._auth import Md5Signer, identity, signed
+from ._endpoints import MESSAGES, WORKS, ListEndpoint
+from ._envelope import checked
+from ._errors import ClientClosed, ConfigError
+from ._http import Call, Request, Response, Send, Sign
+from ._limits import limited
+from ._listing import Listing
+from ._models import Message, Page, ReadStatus, SortOrder, Work, WorkStatus
+from ._pager import ended
+from ._report import ClientStats, Tally
+from ._retry import retrying
+from ._settings import CrawlOptions, Settings, instance
+from ._transport import HttpTransport
+
+if TYPE_CHECKING:
+    import aiohttp
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Struct)
+
+
+class _Core:
+    """What a client and all its views share: the exchange, the permits, the tasks, the counts."""
+
+    def __init__(self, settings: Settings, send: Send | HttpTransport, sign: Sign) -> None:
+        self.settings = settings
+        self.tally = Tally()
+        self.tasks: set[asyncio.Task[object]] = set()
+        self._send = send
+        self._sign = sign
+        self._permits: anyio.Semaphore | None = None
+        self._home: tuple[asyncio.AbstractEventLoop, int] | None = None
+        self._closed = False
+
+    def enter(self) -> None:
+        """Refuse to work when closed, or outside the loop and the process of the first use."""
+        if self._closed:
+            raise ClientClosed("the client is closed")
+        here = (asyncio.get_running_loop(), os.getpid())
+        if self._home is None:
+            self._home = here
+            self._permits = anyio.Semaphore(self.settings.max_in_flight, fast_acquire=True)
+        elif self._home != here:
+            raise ConfigError(
+                "a client belongs to the event loop it was first used in: "
+                "make another Client for another loop, thread or process"
+            )
+
+    def call(self, settings: Settings, tally: Tally) -> Call:
+        """The way of a request, inside out: signed last, so that each attempt's time is fresh."""
+        self.enter()
+        assert self._permits is not None
+        send = signed(self._exchange, self._sign, identity(settings), time.time)
+        send = limited(send, self._permits, settings.timeout, tally)
+        return retrying(checked(send), settings.retry, tally, clock=time.monotonic)
+
+    async def _exchange(self, request: Request, /) -> Response:
+        self.enter()  # the client may have been closed while this one waited
+        return await self._send(request)
+
+    def spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    async def aclose(self) -> None:
+        if self._home is not None and not self._closed:
+            self.enter()
+        self._closed = True
+        for task in self.tasks:
+            task.cancel()
+        await ended(list(self.tasks))
+        if isinstance(self._send, HttpTransport):
+            await self._send.aclose()
+
+
+class _View:
+    """One account's way through the core: what a listing runs on."""
+
+    def __init__(self, core: _Core, settings: Settings) -> None:
+        self.core = core
+        self.settings = settings
+
+    @property
+    def max_in_flight(self) -> int:
+        return self.settings.max_in_flight
+
+    def enter(self) -> None:
+        self.core.enter()
+
+    def call(self) -> tuple[Call, Tally]:
+        tally = Tally(self.core.tally)
+        return self.core.call(self.settings, tally), tally
+
+    def spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
+        return self.core.spawn(work)
+
+    def clock(self) -> float:
+        return time.monotonic()
+
+
+class Client:
+    """The API, for one app: its endpoints as coroutines, its lists as listings.
+
+    ``async with Client(settings) as client``, or ``await client.aclose()`` at the end. It belongs
+    to the event loop it is first used in; any number of tasks may use it at once, and it may be
+    entered in one task and left in another.
+
+    - *session*: an ``aiohttp.ClientSession`` of yours, for a proxy or an own CA; it stays yours.
+    - *sign*: another way to sign than md5 by ``Settings.auth_template``.
+    - *send*: another HTTP exchange, or a wrapper round an ``HttpTransport``.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        session: aiohttp.ClientSession | None = None,
+        sign: Sign | None = None,
+        send: Send | None = None,
+    ) -> None:
+        instance("settings", settings, Settings)
+        if session is not None and send is not None:
+            raise ConfigError("session and send exclude each other: a send has its own exchange")
+        signer = sign or Md5Signer(
+            app_id=settings.app_id,
+            app_secret=settings.app_secret,
+            template=settings.auth_template,
+            unit=settings.timestamp_unit,
+        )
+        self._view = _View(
+            _Core(settings, send or HttpTransport(settings, session), signer), settings
+        )
+        self._owner = True
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """A client with ``Settings.from_env()``. Raises ConfigError, naming what is missing."""
+        return cls(Settings.from_env())
+
+    def for_account(self, account: str | None) -> Self:
+        """The same client, asking for another sub-account (None: the main account).
+
+        A cheap view: connections, limits and tasks are shared, and closing it closes nothing.
+        """
+        view = object.__new__(type(self))
+        view._view = _View(self._view.core, self._view.settings.with_account(account))
+        view._owner = False
+        return view
+
+    @property
+    def stats(self) -> ClientStats:
+        """What the client and all its views have sent."""
+        tally = self._view.core.tally
+        return ClientStats(
+            requests=tally.requests,
+            retries=tally.retries,
+            throttles=tally.throttles,
+            in_flight=tally.in_flight,
+        )
+
+    async def work_list(
+        self,
+        *,
+        page_num: int = 1,
+        page_size: int = 20,
+        name: str | None = None,
+        sort: SortOrder | str | None = None,
+        status: WorkStatus | str | None = None,
+    ) -> Page[Work]:
+        """One page of the works; *page_num* counts from 1. Filters as in ``works``."""
+        return await self.works(name=name, sort=sort, status=status).page(page_num, page_size)
+
+    async def msg_list(
+        self,
+        *,
+        page_num: int = 1,
+        page_size: int = 20,
+        read_status: ReadStatus | str | None = None,
+    ) -> Page[Message]:
+        """One page of the messages; *page_num* counts from 1. Filters as in ``messages``."""
+        return await self.messages(read_status=read_status).page(page_num, page_size)
+
+    def works(
+        self,
+        *,
+        name: str | None = None,
+        status: WorkStatus | str | None = None,
+        sort: SortOrder | str | None = None,
+        options: CrawlOptions | None = None,
+    ) -> Listing[Work]:
+        """The account's works, newest update first unless *sort* says otherwise.
+
+        *name* is searched for inside the names; *status* must match. Sends nothing until iterated.
+        Raises ConfigError for a filter of the wrong type.
+        """
+        return self._list(WORKS, options, name=name, status=status, sort=sort)
+
+    def messages(
+        self,
+        *,
+        read_status: ReadStatus | str | None = None,
+        options: CrawlOptions | None = None,
+    ) -> Listing[Message]:
+        """The account's messages, newest first. Sends nothing until iterated.
+
+        Raises ConfigError for a filter of the wrong type.
+        """
+        return self._list(MESSAGES, options, read_status=read_status)
+
+    def _list(
+        self, endpoint: ListEndpoint[R, Struct], options: CrawlOptions | None, **filters: object
+    ) -> Listing[R]:
+        options = CrawlOptions() if options is None else options
+        instance("options", options, CrawlOptions)
+        return Listing(endpoint, endpoint.ask(filters), endpoint.model, options, self._view)
+
+    async def aclose(self) -> None:
+        """End what is under way and close the session, unless it was passed in. Twice is fine."""
+        if self._owner:
+            await self._view.core.aclose()
+
+    async def __aenter__(self) -> Self:
+        self._view.enter()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"Client({self._view.settings!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Client holds connections and cannot be pickled: pickle its Settings")

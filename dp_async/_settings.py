@@ -1,0 +1,254 @@
+"""Everything a caller can set, checked when it is set.
+
+A value that could not work is a ConfigError that names the setting and the fix, before any request.
+No network, no clock, no globals.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from string import Formatter
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from ._errors import ConfigError
+
+TEMPLATE_FIELDS = ("app_id", "app_secret", "timestamp", "account")
+DEFAULT_TEMPLATE = "{app_id}{app_secret}{timestamp}"
+MIB = 1024 * 1024
+
+_PRINTABLE = re.compile(r"[\x21-\x7e]+")
+_LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
+
+
+def whole(name: str, value: object, low: int, high: int | None = None) -> None:
+    """Refuse *value* unless it is a whole number from *low* to *high*."""
+    good = isinstance(value, int) and not isinstance(value, bool) and value >= low
+    if not good or (high is not None and isinstance(value, int) and value > high):
+        span = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise ConfigError(f"{name} must be a whole number {span}, not {value!r}")
+
+
+def seconds(name: str, value: object, *, zero: bool = False) -> None:
+    """Refuse *value* unless it is a finite number above 0 (or 0, if *zero*)."""
+    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not good or not (isinstance(value, int | float) and (value > 0 or (zero and value == 0))):
+        least = "of at least 0" if zero else "above 0"
+        raise ConfigError(f"{name} must be a number {least}, not {value!r}")
+
+
+def instance(name: str, value: object, kind: type[object]) -> None:
+    """Refuse *value* unless it is a *kind*."""
+    if not isinstance(value, kind):
+        raise ConfigError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
+
+
+def flag(name: str, value: object) -> None:
+    """Refuse *value* unless it is True or False."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} must be True or False, not {value!r}")
+
+
+def one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Refuse *value* unless it is one of *choices*."""
+    if not isinstance(value, str) or value not in choices:
+        raise ConfigError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+
+
+def text(name: str, value: object) -> None:
+    """Refuse *value* unless it is a text that can be encoded; the text itself is never repeated."""
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} must be a string, not {type(value).__name__}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"{name} holds half a surrogate pair and cannot be sent") from None
+
+
+def header(name: str, value: object) -> None:
+    """Refuse *value* unless it can stand in an HTTP header; the value itself is never repeated."""
+    text(name, value)
+    if not isinstance(value, str) or not _PRINTABLE.fullmatch(value):
+        raise ConfigError(f"{name} must be printable ASCII without spaces, and not empty")
+
+
+def _base_url(value: object, allow_http: bool) -> str:
+    text("base_url", value)
+    hint = 'like "https://host" or "https://host/prefix"'
+    if not isinstance(value, str) or not _PRINTABLE.fullmatch(value):
+        raise ConfigError(f"base_url must be an address {hint}, without spaces, and not empty")
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise ConfigError(f"base_url is not an address; write it {hint}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise ConfigError(f"base_url must be an http(s) address {hint}")
+    if "@" in parts.netloc:
+        raise ConfigError("base_url must not hold a user or a password")
+    if parts.query or parts.fragment or value.endswith(("?", "#")):
+        raise ConfigError("base_url must not hold a query or a fragment")
+    if parts.scheme == "http" and not allow_http and not _LOOPBACK.fullmatch(parts.hostname):
+        raise ConfigError(
+            "base_url is http, which would show the signed headers to the network; "
+            "use https, or set allow_http=True if this network is yours"
+        )
+    return value.rstrip("/")
+
+
+def check_template(value: object) -> None:
+    """Refuse an ``auth_template`` that is not made of the known fields, or lacks the secret."""
+    text("auth_template", value)
+    known = ", ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS)
+    try:
+        fields = [part for part in Formatter().parse(str(value)) if part[1] is not None]
+    except ValueError as error:
+        raise ConfigError(f"auth_template is not a format string ({error}); use {known}") from None
+    for _, name, spec, conversion in fields:
+        if name not in TEMPLATE_FIELDS or spec or conversion:
+            raise ConfigError(f"auth_template may hold only the plain fields {known}")
+    for name in ("app_secret", "timestamp"):
+        if name not in [field[1] for field in fields]:
+            raise ConfigError(f"auth_template must hold {{{name}}}; its fields are {known}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How a failed attempt is repeated: *attempts* in all, waits of ``base * 2**n`` s up to *cap*.
+
+    Waits are spread over the whole span (full jitter). A ``Retry-After`` is obeyed; one above
+    *cap* ends the call instead, with the error's ``retry_after``. One attempt: never repeated.
+    """
+
+    attempts: int = 4
+    base: float = 0.5
+    cap: float = 20.0
+
+    def __post_init__(self) -> None:
+        whole("RetryPolicy.attempts", self.attempts, 1)
+        seconds("RetryPolicy.base", self.base, zero=True)
+        seconds("RetryPolicy.cap", self.cap, zero=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Settings:
+    """Where the API is, who asks, and how hard. Frozen; pickles with its secret in it.
+
+    - *base_url*: ``https://host`` or ``https://host/prefix``; the API has no public default.
+    - *app_id*, *app_secret*: from the platform's console.
+    - *account*: the sub-account's phone number, or None for the main account.
+    - *auth_template*, *timestamp_unit*: what the md5 signature is made of. The page that documents
+      it is not public, so the defaults are an assumption; a 401 may mean that they are wrong.
+    - *timeout*: seconds for one attempt, counted from when it is sent.
+    - *max_in_flight*: requests under way at once, over everything the client does.
+    - *rate*: requests a second, None for no limit.
+    - *max_response_bytes*: the longest answer accepted, after decompression.
+    - *allow_http*: permit ``http://`` to a host that is not this machine.
+
+    Raises ConfigError, which names the setting.
+    """
+
+    base_url: str
+    app_id: str
+    app_secret: str
+    account: str | None = None
+    auth_template: str = DEFAULT_TEMPLATE
+    timestamp_unit: Literal["ms", "s"] = "ms"
+    timeout: float = 30.0
+    max_in_flight: int = 16
+    rate: float | None = None
+    retry: RetryPolicy = RetryPolicy()
+    max_response_bytes: int = 32 * MIB
+    allow_http: bool = False
+
+    def __post_init__(self) -> None:
+        flag("allow_http", self.allow_http)
+        object.__setattr__(self, "base_url", _base_url(self.base_url, self.allow_http))
+        header("app_id", self.app_id)
+        text("app_secret", self.app_secret)
+        if not self.app_secret.strip():
+            raise ConfigError("app_secret must not be empty: it is issued with the app_id")
+        if self.account is not None:
+            header("account", self.account)
+        check_template(self.auth_template)
+        one_of("timestamp_unit", self.timestamp_unit, ("ms", "s"))
+        seconds("timeout", self.timeout)
+        whole("max_in_flight", self.max_in_flight, 1)
+        if self.rate is not None:
+            seconds("rate", self.rate)
+        instance("retry", self.retry, RetryPolicy)
+        whole("max_response_bytes", self.max_response_bytes, 1)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Settings from ``DP_BASE_URL``, ``DP_APP_ID`` and ``DP_APP_SECRET``.
+
+        ``DP_ACCOUNT``, ``DP_AUTH_TEMPLATE`` and ``DP_TIMESTAMP_UNIT`` may be set too. Raises
+        ConfigError, which names the variable that is missing.
+        """
+        given = {
+            name: environ[variable]
+            for name, variable in ENVIRONMENT.items()
+            if environ.get(variable, "") != ""
+        }
+        for name in ("base_url", "app_id", "app_secret"):
+            if name not in given:
+                raise ConfigError(
+                    f"{name} is missing: set the environment variable {ENVIRONMENT[name]}"
+                )
+        return cls(**given)  # type: ignore[arg-type]  # texts are checked in __post_init__
+
+    def with_account(self, account: str | None) -> Self:
+        """The same settings, asking for another sub-account."""
+        return replace(self, account=account)
+
+    def __repr__(self) -> str:
+        account = None if self.account is None else f"…{self.account[-4:]}"
+        template = "default" if self.auth_template == DEFAULT_TEMPLATE else "custom"
+        return (
+            f"Settings(base_url={self.base_url!r}, app_id={self.app_id!r}, app_secret='***', "
+            f"account={account!r}, auth_template=<{template}>, "
+            f"timestamp_unit={self.timestamp_unit!r}, timeout={self.timeout!r}, "
+            f"max_in_flight={self.max_in_flight!r}, rate={self.rate!r}, retry={self.retry!r}, "
+            f"max_response_bytes={self.max_response_bytes!r}, allow_http={self.allow_http!r})"
+        )
+
+
+ENVIRONMENT = {
+    "base_url": "DP_BASE_URL",
+    "app_id": "DP_APP_ID",
+    "app_secret": "DP_APP_SECRET",
+    "account": "DP_ACCOUNT",
+    "auth_template": "DP_AUTH_TEMPLATE",
+    "timestamp_unit": "DP_TIMESTAMP_UNIT",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrawlOptions:
+    """How one list is crawled.
+
+    - *page_size*: rows asked for per page; the server may answer with fewer.
+    - *concurrency*: pages under way at once, also bounded by ``Settings.max_in_flight``.
+    - *window*: pages held, fetched or under way, ahead of the consumer; 3 x concurrency if None.
+    - *limit*: stop after exactly so many items; None for all.
+
+    Raises ConfigError, which names the option.
+    """
+
+    page_size: int = 100
+    concurrency: int = 8
+    window: int | None = None
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        whole("page_size", self.page_size, 1)
+        whole("concurrency", self.concurrency, 1)
+        if self.window is not None:
+            whole("window", self.window, self.concurrency)
+        if self.limit is not None:
+            whole("limit", self.limit, 0)
