@@ -1,0 +1,245 @@
+"""The API's answer to a request, as a function of the lists: no sockets, no asyncio, no waiting.
+
+Its check of the signature is written anew on purpose: sharing code with the client's signer would
+only prove that the code agrees with itself.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
+from hashlib import md5
+from random import Random
+from typing import Annotated, Literal
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+
+from dp_async import Request, Response
+
+from ._faults import AnswerFault, Fault, Good, PageData, PageFault
+from ._lists import SimulatedList
+from ._rows import KINDS, Kind
+
+PATH = "/openApiDigitalPerson/customer/"
+SORTS: dict[object, bool] = {None: False, "": False, "DESC": False, "ASC": True}
+DEFAULT_PAGE_SIZE = 10
+Positive = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+#: What only the server's own people may see.
+INTERNAL_HOST = "simulated-internal-host-01"
+INTERNAL_TRACE = "com.example.internal.SimulatedException: at Simulated.java:42"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the server insists on, and the shape of what it says; see ``Simulator``."""
+
+    app_id: str
+    app_secret: str
+    auth_template: str
+    timestamp_unit: Literal["ms", "s"]
+    accounts: Collection[str] | None
+    tolerance: float
+    max_page_size: int | None
+    shape: Literal["flat", "nested"]
+    http_errors: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request, understood: one page of one list."""
+
+    kind: Kind
+    page_num: int
+    page_size: int
+    filters: Mapping[str, str | None]
+    ascending: bool
+
+
+class Refused(Exception):
+    """The request is refused with this envelope code and text."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
+class Api:
+    """Answers requests over the given lists. *now* is the server's time, in seconds."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        lists: Mapping[str, SimulatedList],
+        *,
+        now: Callable[[], float],
+        random: Random,
+    ) -> None:
+        self.rules = rules
+        self._lists = lists
+        self._now = now
+        self._random = random
+
+    def answer(self, request: Request, fault: Fault | None = None) -> Response:
+        """The answer to *request*, spoilt by *fault* where that is a matter of the answer."""
+        try:
+            self._admit(request)
+            asked = understand(request)
+        except Refused as refused:
+            response = self.refuse(refused.code, refused.text)
+        else:
+            response = self._envelope(200, "执行成功", self._data(asked, fault))
+        if isinstance(fault, AnswerFault):
+            return fault.answer(Good(response=response, now=self._now(), refuse=self.refuse))
+        return response
+
+    def _admit(self, request: Request) -> None:
+        """Refuses a request that is not signed as the rules say."""
+        rules = self.rules
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        if headers.get("req_from") != "C":
+            raise Refused(403, "req_from错误")
+        timestamp = headers.get("timestamp", "")
+        if not (timestamp.isascii() and timestamp.isdigit()):
+            raise Refused(401, "时间戳错误")
+        account = headers.get("account", "")
+        auth = rules.auth_template.format(
+            app_id=headers.get("app_id", ""),
+            app_secret=rules.app_secret,
+            timestamp=timestamp,
+            account=account,
+        )
+        signature = md5(auth.encode(), usedforsecurity=False).hexdigest()
+        if (headers.get("app_id"), headers.get("authorization")) != (rules.app_id, signature):
+            raise Refused(401, "签名错误")
+        sent = int(timestamp) / (1000 if rules.timestamp_unit == "ms" else 1)
+        if abs(sent - self._now()) > rules.tolerance:
+            raise Refused(401, "时间戳过期")
+        if account and rules.accounts is not None and account not in rules.accounts:
+            raise Refused(403, "子账号不存在")
+
+    def _data(self, asked: Asked, fault: Fault | None) -> PageData | None:
+        page = self._page(asked, asked.page_num)
+        if not isinstance(fault, PageFault):
+            return self._shaped(page)
+        bent = fault.bend(page, asked.kind.key, lambda number: self._page(asked, number))
+        return None if bent is None else self._shaped(bent)
+
+    def _page(self, asked: Asked, page_num: int) -> PageData:
+        """One page as Spring Data's ``PageImpl`` has it."""
+        limit = self.rules.max_page_size
+        size = asked.page_size if limit is None else min(asked.page_size, limit)
+        number = page_num - 1
+        offset = number * size
+        rows = self._lists[asked.kind.endpoint]
+        content, total = rows.read(offset, size, asked.filters, ascending=asked.ascending)
+        if content and offset + size > total:  # PageImpl trusts the rows of a last page more
+            total = offset + len(content)
+        pages = -(-total // size)
+        order = {"sorted": True, "unsorted": False, "empty": False}
+        totals = {"last": page_num >= pages, "totalPages": pages, "totalElements": total}
+        return {
+            "content": content,
+            "pageable": {
+                "sort": order,
+                "pageNumber": number,
+                "pageSize": size,
+                "offset": offset,
+                "paged": True,
+                "unpaged": False,
+            },
+            # The two example answers differ in the order of these three, so these answers do too.
+            **{name: totals[name] for name in asked.kind.order},
+            "first": number == 0,
+            "sort": order,
+            "numberOfElements": len(content),
+            "size": size,
+            "number": number,
+            "empty": not content,
+        }
+
+    def _shaped(self, page: PageData) -> PageData:
+        if self.rules.shape == "flat":
+            return page
+        names = ("size", "number", "totalElements", "totalPages")
+        return {"content": page["content"], "page": {name: page[name] for name in names}}
+
+    def refuse(self, code: int, text: str) -> Response:
+        return self._envelope(code, text, None)
+
+    def _envelope(self, code: int, text: str, data: object) -> Response:
+        good = code == 200
+        body = {
+            "code": code,
+            "data": data,
+            "requestId": "".join(self._random.choices(string.ascii_letters, k=8)),
+            "resultMsg": text,
+            "host": INTERNAL_HOST,
+            "errorStackTrace": None if good else INTERNAL_TRACE,
+        }
+        return Response(
+            status=code if self.rules.http_errors else 200,
+            headers={
+                "content-type": "application/json;charset=UTF-8",
+                "date": formatdate(self._now(), usegmt=True),
+            },
+            body=msgspec.json.encode(body),
+        )
+
+
+def kind_of(request: Request) -> Kind | None:
+    """The list a request's path names, under whatever prefix; None if it names none."""
+    _, found, name = urlsplit(request.target).path.partition(PATH)
+    return KINDS.get(name) if found else None
+
+
+def understand(request: Request) -> Asked:
+    """What page of what list is asked for. Raises Refused: 404, 405 or 412."""
+    kind = kind_of(request)
+    if kind is None:
+        raise Refused(404, "接口不存在")
+    if request.method != kind.method:
+        raise Refused(405, "请求方式错误")
+    given = _query(request) if request.method == "GET" else _json(request)
+    sort = given.get("sort") if kind.sortable else None
+    if not isinstance(sort, str | None) or sort not in SORTS:
+        raise Refused(412, "参数错误: sort")
+    return Asked(
+        kind=kind,
+        page_num=_positive(given, "pageNum", 1),
+        page_size=_positive(given, "pageSize", DEFAULT_PAGE_SIZE),
+        filters={name: _text(given, name) for name in kind.exact + kind.fuzzy},
+        ascending=SORTS[sort],
+    )
+
+
+def _query(request: Request) -> dict[str, object]:
+    return dict(parse_qsl(urlsplit(request.target).query, keep_blank_values=True))
+
+
+def _json(request: Request) -> dict[str, object]:
+    try:
+        return msgspec.json.decode(request.body, type=dict[str, object])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Refused(412, "参数错误: body") from None
+
+
+def _positive(given: Mapping[str, object], name: str, default: int) -> int:
+    value = given.get(name)
+    if value in (None, ""):
+        return default
+    try:
+        number: int = msgspec.convert(value, Positive, strict=False)
+    except msgspec.ValidationError:
+        raise Refused(412, f"参数错误: {name}") from None
+    return number
+
+
+def _text(given: Mapping[str, object], name: str) -> str | None:
+    value = given.get(name)
+    if value is not None and not isinstance(value, str):
+        raise Refused(412, f"参数错误: {name}")
+    return value

@@ -1,0 +1,70 @@
+"""Writes to a list in the background, as other users of the real server would.
+
+It knows lists and the event loop's time, and nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from random import Random
+
+from ._lists import SimulatedList
+
+
+@dataclass(slots=True)
+class Writes:
+    """How many writes were made so far."""
+
+    inserts: int = 0
+    updates: int = 0
+    deletes: int = 0
+
+
+@asynccontextmanager
+async def writing(
+    rows: SimulatedList,
+    *,
+    inserts: float,
+    updates: float,
+    deletes: float,
+    even: bool,
+    random: Random,
+) -> AsyncGenerator[Writes, None]:
+    """Writes while the block runs; see ``Simulator.writing``. An error of the writer is raised."""
+    writes = Writes()
+    rates = {"inserts": inserts, "updates": updates, "deletes": deletes}
+    task = asyncio.create_task(_write(rows, writes, rates, even, random))
+    try:
+        yield writes
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()
+
+
+async def _write(
+    rows: SimulatedList, writes: Writes, rates: dict[str, float], even: bool, random: Random
+) -> None:
+    loop = asyncio.get_running_loop()
+    total = sum(rates.values())
+    due = loop.time()
+    while total:
+        due += 1 / total if even else random.expovariate(total)
+        # Always awaits: a writer that is behind must not keep the loop to itself.
+        await asyncio.sleep(max(0.0, due - loop.time()))
+        (kind,) = random.choices(list(rates), list(rates.values()))
+        if kind == "inserts":
+            rows.insert()
+            writes.inserts += 1
+        elif (key := rows.any_id(random)) is None:
+            continue
+        elif kind == "updates":
+            rows.update(key, **rows.kind.changed(random))
+            writes.updates += 1
+        else:
+            rows.delete(key)
+            writes.deletes += 1
