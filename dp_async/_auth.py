@@ -6,17 +6,22 @@ Pure: the clock is handed in, nothing is sent here. The string to sign never lea
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, structs
 
 from ._errors import ConfigError
 from ._http import VERSION, Request, Response, Send, Sign
-from ._settings import DEFAULT_TEMPLATE, Settings, check_template, header, one_of
+from ._settings import DEFAULT_TEMPLATE, Settings, check_template, one_of, text
+
+#: What HTTP allows, less what is not ASCII; neither can hold a line break.
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Md5Signer:
+class Md5Signer(Struct, frozen=True, kw_only=True):
     """The ``authorization`` and ``timestamp`` headers: md5, hex, of *template* filled in.
 
     The fields of *template* are ``{app_id}``, ``{app_secret}``, ``{timestamp}`` and ``{account}``.
@@ -25,27 +30,36 @@ class Md5Signer:
     """
 
     app_id: str
-    app_secret: str = field(repr=False)
-    template: str = field(default=DEFAULT_TEMPLATE, repr=False)
+    app_secret: str
+    template: str = DEFAULT_TEMPLATE
     unit: Literal["ms", "s"] = "ms"
 
     def __post_init__(self) -> None:
+        text("app_id", self.app_id)
+        text("app_secret", self.app_secret)
         check_template(self.template)
         one_of("unit", self.unit, ("ms", "s"))
 
     def __call__(self, request: Request, now: float, /) -> Mapping[str, str]:
-        account = request.headers.get("account")
-        if account is None and "{account}" in self.template:
+        fields = {
+            "app_id": self.app_id,
+            "app_secret": self.app_secret,
+            "timestamp": str(int(now * 1000) if self.unit == "ms" else int(now)),
+        }
+        if "account" in request.headers:
+            fields["account"] = request.headers["account"]
+        try:
+            auth = self.template.format_map(fields)
+        except KeyError:
             raise ConfigError(
                 "auth_template signs {account}, but this client has none: "
                 "set Settings(account=...) or use client.for_account(...)"
-            )
-        timestamp = str(int(now * 1000) if self.unit == "ms" else int(now))
-        auth = self.template.format(
-            app_id=self.app_id, app_secret=self.app_secret, timestamp=timestamp, account=account
-        )
+            ) from None
         digest = hashlib.md5(auth.encode(), usedforsecurity=False).hexdigest()
-        return {"authorization": digest, "timestamp": timestamp}
+        return {"authorization": digest, "timestamp": fields["timestamp"]}
+
+    def __repr__(self) -> str:
+        return f"Md5Signer(app_id={self.app_id!r}, unit={self.unit!r})"
 
 
 def identity(settings: Settings) -> dict[str, str]:
@@ -68,22 +82,12 @@ def signed(send: Send, sign: Sign, headers: Mapping[str, str], clock: Callable[[
     """*send*, with *headers* and a fresh signature on every request."""
 
     async def sending(request: Request, /) -> Response:
-        named = _with(request, headers)
+        named = structs.replace(request, headers={**request.headers, **headers})
         signature = sign(named, clock())
         for name, value in signature.items():
-            header(f"sign(): {name}", value)
-        return await send(_with(named, signature))
+            text(f"sign(): {name!r}", value)
+            if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+                raise ConfigError(f"sign(): {name!r} is not a header that can be sent")
+        return await send(structs.replace(named, headers={**named.headers, **signature}))
 
     return sending
-
-
-def _with(request: Request, headers: Mapping[str, str]) -> Request:
-    # dataclasses.replace() costs three times as much, on every request.
-    return Request(
-        endpoint=request.endpoint,
-        method=request.method,
-        target=request.target,
-        headers={**request.headers, **headers},
-        body=request.body,
-        idempotent=request.idempotent,
-    )

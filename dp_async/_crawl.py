@@ -11,11 +11,10 @@ import operator
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
-from msgspec import Raw, structs
+from msgspec import Raw, Struct, structs
 
 from ._http import Call, Request
 from ._models import Page
@@ -48,8 +47,7 @@ class Runtime(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Source(Generic[T]):
+class Source(Struct, Generic[T], frozen=True):
     """One list on the server: a request for page *num* of *size* rows, the reader of its data."""
 
     request: Callable[[int, int], Request]
@@ -117,7 +115,7 @@ class _Engine(Generic[T]):
 
     async def next(self) -> Page[T] | None:
         """The next page, cut to the limit; None at the end."""
-        if self.ended is not None and not self.pager.closed:
+        if self.ended is not None:
             return None
         self._runtime.enter()
         if self._call is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 import msgspec
@@ -110,7 +111,8 @@ def _refusal(
 ) -> CallError:
     """The error for an envelope that holds no good data."""
     if code is None and 200 <= response.status < 300:
-        text = f"{request.endpoint}: the answer has no `$.code`"
+        problem = "the answer has no" if envelope.code is None else "a text, not a number, is"
+        text = f"{request.endpoint}: {problem} `$.code`"
         return DecodeError(text, endpoint=request.endpoint)
     if code == GOOD:
         text = f"{request.endpoint}: code 200, but `$.data` is null or missing"
@@ -167,7 +169,7 @@ def retry_after(response: Response, clock: Callable[[], float] = time.time) -> f
     """
     value = response.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
-        return float(value[:9])
+        return min(float(value), 1e9)
     then = _date(value)
     if then is None:
         return None
@@ -177,13 +179,18 @@ def retry_after(response: Response, clock: Callable[[], float] = time.time) -> f
 
 def _date(value: str) -> float | None:
     try:
-        return parsedate_to_datetime(value).timestamp()
+        then = parsedate_to_datetime(value)
     except (ValueError, OverflowError):
         return None
+    # HTTP's dates are GMT, also in the old form that does not say so.
+    return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp()
 
 
 def _plain(value: object, most: int) -> str:
-    """*value* as text fit for a terminal: printable, and cut to *most* characters."""
-    text = value if isinstance(value, str) else "" if value is None else repr(value)
+    """*value* as text fit for a terminal: printable, and cut to *most* characters.
+
+    Of arrays and objects nothing is shown: what they hold is not known.
+    """
+    text = str(value) if isinstance(value, str | int | float) else ""
     text = "".join(char if char.isprintable() else " " for char in text[: most + 1])
     return text if len(text) <= most else text[: most - 1] + "…"

@@ -6,16 +6,14 @@ No HTTP library, no logic. Neither value shows a header, a query or a body in it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
 
-from msgspec import Raw
+from msgspec import Raw, Struct, field
 
 VERSION = "0.1.0"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Struct, frozen=True):
     """One HTTP request, ready to send.
 
     *target* is path and query, percent-encoded once and sent as it is; *body* is JSON or empty.
@@ -24,19 +22,24 @@ class Request:
 
     endpoint: str
     method: str
-    target: str = field(repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    body: bytes = field(default=b"", repr=False)
+    target: str
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    body: bytes = b""
     idempotent: bool = True
 
+    def __repr__(self) -> str:
+        return f"Request({self.endpoint}: {self.method} {self.target.partition('?')[0]})"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
+
+class Response(Struct, frozen=True):
     """One HTTP response: *headers* under lower-case names, *body* read whole and decompressed."""
 
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    body: bytes = field(default=b"", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"Response({self.status}, {len(self.body)} bytes)"
 
 
 class Send(Protocol):

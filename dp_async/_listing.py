@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar, overload
 
@@ -20,8 +19,7 @@ V = TypeVar("V")
 S = TypeVar("S", bound=Struct)
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(Struct, frozen=True):
     """One look at a list: its *total*, and the id and time of the row at its head (None if empty).
 
     The time is the update time as sent, without an offset.
@@ -92,7 +90,8 @@ class Listing(Generic[T]):
 
     async def page(self, page_num: int = 1, page_size: int | None = None) -> Page[T]:
         """One page; *page_num* counts from 1, *page_size* is that of the options if None."""
-        return await self._page(self._decoder, page_num, page_size or self._options.page_size)
+        size = self._options.page_size if page_size is None else page_size
+        return await self._page(self._decoder, page_num, size)
 
     async def probe(self) -> Probe:
         """The total and the head of the list, by one small request."""

@@ -65,7 +65,7 @@ class Pager(Generic[J, P]):
     @property
     def running(self) -> bool:
         """Whether any task is under way."""
-        return bool(self._running)
+        return any(not task.done() for task in self._running)
 
     async def __call__(self) -> P | None:
         """The next result, or None at the end."""

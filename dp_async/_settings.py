@@ -6,9 +6,9 @@ No network, no clock, no globals.
 
 from __future__ import annotations
 
-import math
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from string import Formatter
@@ -22,6 +22,8 @@ DEFAULT_TEMPLATE = "{app_id}{app_secret}{timestamp}"
 MIB = 1024 * 1024
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?|[0-9a-f.]*:[0-9a-f:.]*")
 _LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
 
 
@@ -35,8 +37,12 @@ def whole(name: str, value: object, low: int, high: int | None = None) -> None:
 
 def seconds(name: str, value: object, *, zero: bool = False) -> None:
     """Refuse *value* unless it is a finite number above 0 (or 0, if *zero*)."""
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or not (isinstance(value, int | float) and (value > 0 or (zero and value == 0))):
+    good = (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and (0 < value <= sys.float_info.max or (zero and value == 0))
+    )
+    if not good:
         least = "of at least 0" if zero else "above 0"
         raise ConfigError(f"{name} must be a number {least}, not {value!r}")
 
@@ -63,10 +69,9 @@ def text(name: str, value: object) -> None:
     """Refuse *value* unless it is a text that can be encoded; the text itself is never repeated."""
     if not isinstance(value, str):
         raise ConfigError(f"{name} must be a string, not {type(value).__name__}")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ConfigError(f"{name} holds half a surrogate pair and cannot be sent") from None
+    # Not by encode(): its error holds the text, and would stay in reach as __context__.
+    if _SURROGATE.search(value):
+        raise ConfigError(f"{name} holds half a surrogate pair and cannot be sent")
 
 
 def header(name: str, value: object) -> None:
@@ -85,11 +90,13 @@ def _base_url(value: object, allow_http: bool) -> str:
         parts = urlsplit(value)
         port = parts.port
     except ValueError:
-        raise ConfigError(f"base_url is not an address; write it {hint}") from None
+        parts, port = urlsplit(""), None  # refused below: the error may hold part of a password
+    if "@" in value.partition("://")[2].partition("/")[0]:
+        raise ConfigError("base_url must not hold a user or a password")
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise ConfigError(f"base_url must be an http(s) address {hint}")
-    if "@" in parts.netloc:
-        raise ConfigError("base_url must not hold a user or a password")
+    if not _HOST.fullmatch(parts.hostname):
+        raise ConfigError(f"base_url has no host that could be asked; write it {hint}")
     if parts.query or parts.fragment or value.endswith(("?", "#")):
         raise ConfigError("base_url must not hold a query or a fragment")
     if parts.scheme == "http" and not allow_http and not _LOOPBACK.fullmatch(parts.hostname):

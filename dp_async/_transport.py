@@ -38,6 +38,7 @@ class HttpTransport:
         self._settings = settings
         self._session = session
         self._owned = session is None
+        self._closed = False
 
     async def __call__(self, request: Request, /) -> Response:
         try:
@@ -78,18 +79,19 @@ class HttpTransport:
 
         Its TLS context is aiohttp's own, built once when aiohttp is imported.
         """
+        if self._closed or (self._session is not None and self._session.closed):
+            raise ClientClosed("the aiohttp session is closed")
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 # Permits bound the requests, not the pool; idle connections go after 15 s.
                 connector=aiohttp.TCPConnector(limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
-        elif self._session.closed:
-            raise ClientClosed("the aiohttp session is closed")
         return self._session
 
     async def aclose(self) -> None:
-        """Close the session, unless it was passed in."""
+        """Close the session, unless it was passed in. No request can be sent after that."""
+        self._closed = True
         if self._owned and self._session is not None:
             await self._session.close()
 

@@ -1,0 +1,37 @@
+"""What ``import dp_async`` costs beyond importing aiohttp, msgspec and anyio.
+
+    python -m benchmarks.imports [--rounds 15]
+
+Fresh interpreters in turn; medians of the CPU time inside the process, from before the first import.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+
+CODE = "import time; a = time.process_time(); {}; print(time.process_time() - a)"
+THREE = "import aiohttp, msgspec, anyio"
+
+
+def milliseconds(statement: str) -> float:
+    """CPU of *statement* in a fresh interpreter."""
+    command = [sys.executable, "-c", CODE.format(statement)]
+    run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return float(run.stdout) * 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    given = parser.parse_args()
+    pairs = [(milliseconds(THREE), milliseconds("import dp_async")) for _ in range(given.rounds)]
+    three, ours = (statistics.median(each) for each in zip(*pairs, strict=True))
+    ratio = statistics.median(b / a for a, b in pairs)
+    sys.stdout.write(f"the three {three:.0f} ms, dp_async {ours:.0f} ms, ratio {ratio:.2f}\n")
+
+
+if __name__ == "__main__":
+    main()

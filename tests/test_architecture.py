@@ -1,0 +1,115 @@
+"""The house keeps its shape: imports point down, one file knows aiohttp, a test file a module."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "dp_async"
+CORE = sorted(path.stem for path in PACKAGE.glob("_*.py") if path.stem != "__init__")
+
+RANKS = {
+    "_errors": 0,
+    "_models": 0,
+    "_http": 1,
+    "_json": 1,
+    "_report": 1,
+    "_settings": 1,
+    "_auth": 2,
+    "_certificate": 2,
+    "_endpoints": 2,
+    "_envelope": 2,
+    "_limits": 2,
+    "_retry": 2,
+    "_pager": 3.0,
+    "_transport": 3.0,
+    "_crawl": 3.1,
+    "_listing": 3.2,
+    "_client": 4,
+}
+
+THIRD_PARTY = {
+    "_models": {"msgspec"},
+    "_http": {"msgspec"},
+    "_auth": {"msgspec"},
+    "_json": {"msgspec"},
+    "_report": {"msgspec"},
+    "_endpoints": {"msgspec"},
+    "_envelope": {"msgspec"},
+    "_retry": {"msgspec"},
+    "_limits": {"anyio"},
+    "_pager": {"anyio"},
+    "_transport": {"aiohttp", "yarl"},
+    "_crawl": {"msgspec"},
+    "_listing": {"msgspec"},
+    "_client": {"aiohttp", "anyio", "msgspec"},  # aiohttp for the type of a session alone
+}
+
+
+def imports(path: Path) -> tuple[set[str], set[str]]:
+    """The modules *path* imports, anywhere in it: the package's own, and third parties."""
+    own: set[str] = set()
+    foreign: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            own |= {node.module} if node.module else {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            foreign.add((node.module or "").split(".")[0])
+        elif isinstance(node, ast.Import):
+            foreign |= {alias.name.split(".")[0] for alias in node.names}
+    return own, foreign - sys.stdlib_module_names
+
+
+def test_every_core_file_has_a_rank() -> None:
+    assert set(CORE) <= set(RANKS)
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_imports_point_down(name: str) -> None:
+    own, foreign = imports(PACKAGE / f"{name}.py")
+    above = {other for other in own if RANKS[other] >= RANKS[name]}
+    assert not above, f"{name} imports its own rank or one above"
+    assert foreign <= THIRD_PARTY.get(name, set())
+
+
+def test_only_the_transport_runs_aiohttp() -> None:
+    guarded = ast.parse((PACKAGE / "_client.py").read_text())
+    at_runtime = [node for node in guarded.body if isinstance(node, ast.Import)]
+    assert "aiohttp" not in {alias.name for node in at_runtime for alias in node.names}
+
+
+@pytest.mark.parametrize("folder", ["testing", "cli"])
+def test_consumers_use_public_names_only(folder: str) -> None:
+    inside = {path.stem for path in (PACKAGE / folder).glob("*.py")}
+    for path in (PACKAGE / folder).glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
+                assert node.module in inside, path
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            for name in names:
+                assert not name.startswith("dp_async._"), f"{path} reaches into {name}"
+            if isinstance(node, ast.ImportFrom):
+                assert node.level < 2 or node.module in (None, "testing"), path
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_every_core_file_has_a_test_file(name: str) -> None:
+    found = [*ROOT.glob(f"tests/unit/test{name}.py"), *ROOT.glob(f"tests/wire/test{name}.py")]
+    assert found, f"no tests/unit/test{name}.py"
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_every_core_file_opens_with_its_job(name: str) -> None:
+    assert ast.get_docstring(ast.parse((PACKAGE / f"{name}.py").read_text()))
+
+
+def test_nothing_else_stands_at_the_top() -> None:
+    allowed = {"pyproject.toml", "README.md", "CHANGELOG.md", "dp_async", "tests", "benchmarks"}
+    found = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
+    assert found - {"build", "dist"} <= allowed

@@ -1,0 +1,232 @@
+"""A crawl over a scripted server: plan, limit, report, errors, one consumer, dropping it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from dataclasses import replace
+
+import pytest
+
+from dp_async import ClientClosed, CrawlOptions, CrawlReport, Response, ServerError, Work
+from tests.scripted import SETTINGS, Server, answer, client, row, until
+
+
+def ids(works: list[Work]) -> list[int]:
+    return [work.digital_person_works_id for work in works]
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 5, 16, 64])
+@pytest.mark.parametrize("rows", [0, 1, 9, 10, 11, 95])
+async def test_every_row_once_in_order(rows: int, concurrency: int) -> None:
+    server = Server(rows)
+    async with client(server) as api:
+        works = await api.works(
+            options=CrawlOptions(page_size=10, concurrency=concurrency)
+        ).collect()
+    assert ids(works) == [100_000 - index for index in range(rows)]
+    assert server.max_in_flight <= min(concurrency, 16)
+
+
+async def test_the_first_page_is_fetched_alone_and_its_size_plans_the_rest() -> None:
+    server = Server(35, clamp=10)
+    first = server.hold(1)
+    async with client(server) as api, api.works(options=CrawlOptions(page_size=100)).crawl() as crawl:
+        waiting = asyncio.ensure_future(crawl.next_page())
+        await until(lambda: server.in_flight == 1)
+        first.set()
+        await waiting
+        assert len([work async for work in crawl]) == 25
+    assert server.asked == [(1, 100), (2, 10), (3, 10), (4, 10)]
+
+
+async def test_the_plan_grows_with_a_later_total() -> None:
+    server = Server(20)
+
+    def grow(num: int) -> None:
+        if num == 2 and len(server.rows) == 20:
+            server.rows += [row(index) for index in range(20, 45)]
+
+    server.before = grow
+    async with client(server) as api, api.works(options=CrawlOptions(page_size=10)).crawl() as crawl:
+        works = [work async for work in crawl]
+        assert crawl.report.drifted
+    assert ids(works) == [100_000 - index for index in range(45)]
+
+
+async def test_a_total_too_small_does_not_end_the_walk_on_a_full_page() -> None:
+    rows = [row(index) for index in range(25)]
+    server = Server(25)
+    lie = answer(rows, 1, 10, total=10)
+    server.script[1] = [Response(200, body=lie.body.replace(b'"last": true', b'"last": false'))]
+    async with client(server) as api:
+        works = await api.works(options=CrawlOptions(page_size=10)).collect()
+    assert len(works) == 25
+
+
+@pytest.mark.parametrize("limit", [0, 1, 9, 10, 11, 25, 26, 1000])
+async def test_the_limit_is_exact_and_asks_for_no_page_it_cannot_need(limit: int) -> None:
+    server = Server(25)
+    options = CrawlOptions(page_size=10, limit=limit)
+    async with client(server) as api, api.works(options=options).crawl() as crawl:
+        works = [work async for work in crawl]
+        report = crawl.report
+    assert ids(works) == [100_000 - index for index in range(min(limit, 25))]
+    assert len(server.asked) == min(3, -(-limit // 10))
+    assert report.items == len(works)
+    assert report.complete is None
+
+
+async def test_pages_are_cut_to_the_limit_too() -> None:
+    async with client(Server(25)) as api:
+        listing = api.works(options=CrawlOptions(page_size=10, limit=13))
+        assert [len(page) async for page in listing.pages()] == [10, 3]
+
+
+async def test_no_more_in_flight_than_the_client_permits() -> None:
+    server = Server(100)
+    settings = replace(SETTINGS, max_in_flight=3)
+    options = CrawlOptions(page_size=5, concurrency=10)
+    async with client(server, settings) as api, api.works(options=options).crawl() as crawl:
+        assert len([work async for work in crawl]) == 100
+        assert crawl.report.max_in_flight == server.max_in_flight == 3
+
+
+async def test_an_unread_crawl_holds_a_window_of_pages_and_no_more() -> None:
+    server = Server(1000)
+    options = CrawlOptions(page_size=10, concurrency=2, window=4)
+    async with client(server) as api, api.works(options=options).crawl() as crawl:
+        await anext(crawl)
+        await until(lambda: len(server.asked) == 5 and server.in_flight == 0)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(server.asked) == 5  # the one consumed, and a window of four
+
+
+async def test_a_failed_page_raises_once_and_is_asked_for_again() -> None:
+    server = Server(50)
+    server.script[3] = [Response(status=503)]
+    works: list[Work] = []
+    options = CrawlOptions(page_size=10, concurrency=3)
+    async with client(server) as api, api.works(options=options).crawl() as crawl:
+        with pytest.raises(ServerError):
+            while True:
+                works.append(await anext(crawl))
+        assert len(works) == 20
+        works += [work async for work in crawl]
+    assert ids(works) == [100_000 - index for index in range(50)]
+
+
+async def test_iterating_a_listing_ends_at_the_error_as_generators_do() -> None:
+    server = Server(50)
+    server.script[2] = [Response(status=500)]
+    async with client(server) as api:
+        stream = aiter(api.works(options=CrawlOptions(page_size=10)))
+        with pytest.raises(ServerError):
+            while True:
+                await anext(stream)
+        with pytest.raises(StopAsyncIteration):
+            await anext(stream)
+
+
+def told(report: CrawlReport) -> tuple[str, int, int, int]:
+    return report.reason, report.items, report.pages, report.passes
+
+
+async def test_the_report_is_right_at_every_moment() -> None:
+    server = Server(25)
+    seen: list[CrawlReport] = []
+    async with client(server) as api:
+        listing = api.works(options=CrawlOptions(page_size=10))
+        crawl = listing.crawl(progress=seen.append)
+        assert told(crawl.report) == ("not started", 0, 0, 0)
+        assert crawl.report.elapsed == 0
+        await anext(crawl)
+        assert told(crawl.report) == ("not finished", 1, 1, 1)
+        await anext(crawl)
+        assert crawl.report.items == 2
+        async for _ in crawl:
+            pass
+        report = crawl.report
+        assert told(report) == ("not verified", 25, 3, 1)
+        assert (report.requests, report.retries, report.total_elements) == (3, 0, 25)
+        assert not report.drifted
+        assert [step.items for step in seen] == [10, 20, 25]
+        await crawl.aclose()
+        assert crawl.report == report
+        with pytest.raises(StopAsyncIteration):
+            await anext(crawl)
+
+
+async def test_the_report_says_that_it_was_stopped() -> None:
+    async with client(Server(25)) as api:
+        async with api.works(options=CrawlOptions(page_size=10)).crawl() as crawl:
+            await anext(crawl)
+        assert told(crawl.report) == ("stopped early", 1, 1, 1)
+        with pytest.raises(ClientClosed):
+            await crawl.next_page()
+        async with api.works(options=CrawlOptions(limit=3)).crawl() as limited:
+            assert len([work async for work in limited]) == 3
+        assert limited.report.reason == "stopped at the limit of 3 items"
+
+
+async def test_items_then_pages_go_on_with_the_next_page() -> None:
+    async with client(Server(25)) as api:
+        async with api.works(options=CrawlOptions(page_size=10)).crawl() as crawl:
+            await anext(crawl)
+            async with crawl.pages() as pages:
+                assert [page.page_num async for page in pages] == [2, 3]
+
+
+async def test_two_crawls_of_one_listing_are_apart() -> None:
+    server = Server(25)
+    async with client(server) as api:
+        listing = api.works(options=CrawlOptions(page_size=10))
+        first, second = listing.crawl(), listing.crawl()
+        both = [(a, b) async for a, b in _zip(first, second)]
+    assert len(both) == 25
+    assert all(a == b for a, b in both)
+    assert len(server.asked) == 6
+
+
+async def _zip(first, second):  # type: ignore[no-untyped-def]
+    async for one in first:
+        yield one, await anext(second)
+
+
+async def test_dropping_a_crawl_cancels_what_is_under_way_and_says_so() -> None:
+    server = Server(100)
+    async with client(server) as api:
+        crawl = api.works(options=CrawlOptions(page_size=10)).crawl()
+        await anext(crawl)
+        server.hold(5)
+        baseline = asyncio.all_tasks()
+        await until(lambda: server.in_flight > 0)
+        with pytest.warns(ResourceWarning, match="dropped while it was fetching"):
+            del crawl
+            gc.collect()
+        await until(lambda: server.in_flight == 0)
+        await until(lambda: asyncio.all_tasks() <= baseline)
+
+
+async def test_dropping_a_crawl_that_holds_nothing_is_quiet() -> None:
+    async with client(Server(10)) as api:
+        crawl = api.works().crawl()
+        await anext(crawl)
+        del crawl
+        gc.collect()
+
+
+async def test_dropping_a_crawl_whose_loop_is_closed_is_no_error() -> None:
+    server = Server(100)
+    async with client(server) as api:
+        crawl = api.works(options=CrawlOptions(page_size=10)).crawl()
+        await anext(crawl)
+        server.hold(9)
+        await until(lambda: (9, 10) in server.asked)
+        closed = asyncio.new_event_loop()
+        closed.close()
+        crawl._loop = closed
+        with pytest.warns(ResourceWarning, match="dropped"):
+            del crawl
+            gc.collect()

@@ -1,0 +1,132 @@
+"""A listing: immutable, iterated again, one page, probe, other item types."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import datetime
+
+import msgspec
+import pytest
+
+from dp_async import (
+    ConfigError,
+    CrawlOptions,
+    DecodeError,
+    IncompleteCrawl,
+    Listing,
+    Message,
+    Probe,
+    Work,
+)
+from tests.scripted import EPOCH, Server, client, good
+
+
+class Slim(msgspec.Struct, rename="camel"):
+    digital_person_works_id: int
+    extra: str = "none"
+
+
+def test_a_listing_is_built_without_a_loop() -> None:
+    listing = client(Server(3)).works(options=CrawlOptions(page_size=2))
+    assert isinstance(listing, Listing)
+    listing.pages()
+    assert listing.crawl().report.reason == "not started"
+
+
+async def test_a_listing_can_be_iterated_again() -> None:
+    async with client(Server(15)) as api:
+        listing = api.messages(options=CrawlOptions(page_size=10))
+        first = [message.msg_id async for message in listing]
+        assert first == [message.msg_id for message in await listing.collect()]
+        assert len(first) == 15
+
+
+async def test_one_page_uses_the_options_unless_told() -> None:
+    server = Server(50)
+    async with client(server) as api:
+        listing = api.works(options=CrawlOptions(page_size=7))
+        assert (await listing.page(2)).page_num == 2
+        await listing.page(3, 11)
+    assert server.asked == [(2, 7), (3, 11)]
+
+
+@pytest.mark.parametrize(("num", "size"), [(0, 5), (-1, 5), (True, 5), (1, -1), (1.5, 5), ("1", 5)])
+async def test_a_nonsense_page_is_refused_before_any_request(num: int, size: int) -> None:
+    server = Server(5)
+    async with client(server) as api:
+        with pytest.raises(ConfigError, match=r"page_num|page_size"):
+            await api.works().page(num, size)
+        with pytest.raises(ConfigError, match="page_size"):
+            await api.works().page(1, 0)
+    assert not server.asked
+
+
+async def test_probe_is_one_small_request() -> None:
+    server = Server(5)
+    async with client(server) as api:
+        assert await api.works().probe() == Probe(5, 100_000, EPOCH)
+        assert await api.messages().typed(dict).probe() == Probe(5, 100_000, EPOCH)
+    assert server.asked == [(1, 1), (1, 1)]
+
+
+async def test_probe_falls_back_to_the_create_time_and_to_none() -> None:
+    server = Server(1)
+    server.rows[0]["updateTime"] = None
+    server.rows[0]["createTime"] = "2023-01-02 03:04:05"
+    async with client(server) as api:
+        assert (await api.works().probe()).head_time == datetime(2023, 1, 2, 3, 4, 5)
+        server.rows.clear()
+        assert await api.works().probe() == Probe(0, None, None)
+
+
+async def test_other_item_types_keep_what_the_server_sent() -> None:
+    server = Server(3)
+    for index, row in enumerate(server.rows):
+        row["extra"] = f"未知 {index}"
+    async with client(server) as api:
+        works = api.works()
+        dicts = await works.typed(dict).collect()
+        raws = await works.typed(msgspec.Raw).collect()
+        slims = await works.typed(Slim).collect()
+        assert dicts == server.rows
+        assert [json.loads(bytes(raw)) for raw in raws] == server.rows
+        assert [slim.extra for slim in slims] == ["未知 0", "未知 1", "未知 2"]
+        assert all(isinstance(work, Work) for work in await works.typed(Work).collect())
+
+
+@pytest.mark.parametrize("item", [object(), lambda: None, 3])
+async def test_a_type_that_cannot_be_decoded_is_refused(item: type[Slim]) -> None:
+    async with client(Server(1)) as api:
+        with pytest.raises(ConfigError, match="typed"):
+            api.works().typed(item)
+
+
+async def test_a_row_that_cannot_be_read_is_named_with_its_path() -> None:
+    server = Server(3)
+    server.rows[2]["digitalPersonWorksId"] = "x"
+    async with client(server) as api:
+        with pytest.raises(DecodeError, match=r"\$\.data\.content\[2\]\.digitalPersonWorksId"):
+            await api.works().collect()
+
+
+async def test_a_page_without_its_numbers_is_named() -> None:
+    server = Server(3)
+    server.script[1] = [good({"content": [], "number": 0, "size": 5})]
+    async with client(server) as api:
+        with pytest.raises(DecodeError, match=r"totalElements.*\$\.data"):
+            await api.works().collect()
+
+
+async def test_collect_refuses_what_is_known_to_be_incomplete(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with client(Server(3)) as api:
+        listing = api.messages()
+        crawl = listing.crawl()
+        known = replace(crawl.report, complete=False)
+        monkeypatch.setattr(type(crawl), "report", property(lambda self: known))
+        with pytest.raises(IncompleteCrawl) as caught:
+            await listing.collect()
+        assert caught.value.report is known
+        assert isinstance((await listing.page()).content[0], Message)
