@@ -1,0 +1,79 @@
+"""One list, from the server to the output: which format, where to, what is said at the end.
+
+Knows no flag and no list by name.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias, TypeVar
+
+from msgspec import Raw, Struct
+
+from dp_async import CrawlReport, Listing
+
+from ._formats import Csv, Format, Ndjson, Table
+from ._output import opened
+from ._progress import progress_bar, summary
+from ._run import say
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Struct)
+
+FormatName: TypeAlias = Literal["table", "ndjson", "csv"]
+#: The width of a table that does not go to a terminal.
+PLAIN_WIDTH = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where the rows go and how they look; None: what suits the place."""
+
+    format: FormatName | None = None
+    output: Path | None = None
+    limit: int | None = None
+    verbose: bool = False
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether the rows themselves are seen."""
+        return self.output is None and sys.stdout.isatty()
+
+    @property
+    def chosen(self) -> FormatName:
+        """The format asked for, or the one that suits: by the file's name, by who reads."""
+        if self.format is not None:
+            return self.format
+        if self.output is not None and self.output.suffix.lower() == ".csv":
+            return "csv"
+        return "table" if self.on_terminal else "ndjson"
+
+
+async def export(listing: Listing[R], model: type[R], target: Target) -> None:
+    """Write every row of *listing* to *target*, page by page."""
+    match target.chosen:
+        case "ndjson":
+            report = await _copy(listing.typed(Raw), Ndjson(), target)
+        case "csv":
+            report = await _copy(listing, Csv(model), target)
+        case _:
+            cells = shutil.get_terminal_size((PLAIN_WIDTH, 0)).columns
+            report = await _copy(listing, Table(model, cells), target)
+    if target.verbose or sys.stderr.isatty() or report.complete is False:
+        say(summary(report))
+
+
+async def _copy(listing: Listing[T], rows: Format[T], target: Target) -> CrawlReport:
+    shown = sys.stderr.isatty() and not target.on_terminal  # rows and a bar would mix
+    with (
+        opened(target.output) as output,
+        progress_bar("rows", shown=shown, limit=target.limit) as progress,
+    ):
+        async with listing.crawl(progress=progress) as crawl:
+            async for page in crawl.pages():
+                await output.write(rows.page(page.content))
+            await output.write(rows.end())
+        return crawl.report

@@ -1,0 +1,51 @@
+"""How far a crawl is and how it ended, for a person at a terminal. Writes to stderr alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from dp_async import CrawlReport
+
+VERDICTS = {True: "complete", False: "NOT complete", None: "not known to be complete"}
+
+
+@contextmanager
+def progress_bar(
+    title: str, *, shown: bool, limit: int | None = None
+) -> Generator[Callable[[CrawlReport], None]]:
+    """A bar that lasts as long as the block; call the value with each report."""
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        disable=not shown,
+    ) as bar:
+        task = bar.add_task(title, total=None)
+
+        def update(report: CrawlReport) -> None:
+            total = report.total_elements if limit is None else min(limit, report.total_elements)
+            bar.update(task, completed=report.items, total=total)
+
+        yield update
+
+
+def verdict(report: CrawlReport) -> str:
+    """Whether the crawl is the whole list, and why."""
+    return f"{VERDICTS[report.complete]}: {report.reason}"
+
+
+def summary(report: CrawlReport) -> str:
+    """The crawl in one line."""
+    return (
+        f"{report.items} items in {report.pages} pages, {report.requests} requests, "
+        f"{report.elapsed:.2f} s; {verdict(report)}"
+    )

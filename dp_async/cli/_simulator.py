@@ -1,0 +1,82 @@
+"""The two commands that need no server: a demonstration, and the simulator to play with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from dp_async import Client, CrawlOptions, CrawlReport, Listing, Settings
+from dp_async.testing import Simulator, serve
+
+from ._output import standard_output
+from ._progress import progress_bar, verdict
+from ._run import Exit, say
+from ._text import line, width
+
+T = TypeVar("T")
+
+#: The sigma of the log-normal spread of answer times: as uneven as real ones.
+JITTER = 0.3
+
+HEADING = ("list", "items", "pages", "requests", "seconds", "pages/s", "verdict")
+
+
+async def demonstrate(simulator: Simulator, options: CrawlOptions) -> int:
+    """Crawl both lists of *simulator* and tell what came; FAILED if rows are missing."""
+    async with simulator, Client(_roomy(simulator.settings, options)) as client:
+        works = await _crawled("works", client.works(options=options))
+        messages = await _crawled("messages", client.messages(options=options))
+        held = {"works": len(simulator.works), "messages": len(simulator.messages)}
+    reports = {"works": works, "messages": messages}
+    rows = [HEADING, *(_row(name, report) for name, report in reports.items())]
+    await standard_output().write(_aligned(rows).encode())
+    code = Exit.OK
+    for name, report in reports.items():
+        if report.items < held[name]:
+            say(f"{name}: {report.items} items came of the {held[name]} there are")
+            code = Exit.FAILED
+    return code
+
+
+def _roomy(settings: Settings, options: CrawlOptions) -> Settings:
+    """*settings* that do not hold the asked concurrency back."""
+    return replace(settings, max_in_flight=max(settings.max_in_flight, options.concurrency))
+
+
+async def _crawled(title: str, listing: Listing[T]) -> CrawlReport:
+    with progress_bar(title, shown=sys.stderr.isatty()) as progress:
+        async with listing.crawl(progress=progress) as crawl:
+            async for _ in crawl.pages():
+                pass
+        return crawl.report
+
+
+def _row(name: str, report: CrawlReport) -> tuple[str, ...]:
+    speed = report.pages / report.elapsed
+    counts = (report.items, report.pages, report.requests)
+    return (name, *map(str, counts), f"{report.elapsed:.2f}", f"{speed:.0f}", verdict(report))
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(width, column)) + 1 for column in zip(*rows, strict=True)]
+    return "".join(line(row, widths) for row in rows)
+
+
+async def simulate(simulator: Simulator) -> int:
+    """Run *simulator* until cancelled, having said how another shell can reach it."""
+    await serve(simulator, ready=_announce)
+    return Exit.OK
+
+
+def _announce(simulator: Simulator) -> None:
+    settings = simulator.settings
+    sys.stdout.write(
+        f"# {len(simulator.works)} works and {len(simulator.messages)} messages, until Ctrl-C."
+        " Paste this into another shell, then: dp-async works\n"
+        f"export DP_BASE_URL={settings.base_url}\n"
+        f"export DP_APP_ID={settings.app_id}\n"
+        f"export DP_APP_SECRET={settings.app_secret}  # made up: it opens nothing but this\n"
+    )
+    sys.stdout.flush()

@@ -1,0 +1,467 @@
+"""The commands, run in this process against a simulated server."""
+
+import asyncio
+import csv
+import errno
+import io
+import os
+import select
+import shlex
+import stat
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+import msgspec
+import pytest
+
+from dp_async import DpError
+from dp_async.cli import _output, _run, main
+from dp_async.testing import Body, Simulator
+
+SECRET = "simulated-secret"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Cli: TypeAlias = Callable[[str], Awaitable[Ended]]
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    async with Simulator(works=230, messages=30) as running:
+        yield running
+
+
+@pytest.fixture
+def cli(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> Cli:
+    """Runs a command in a thread, with the simulator's settings in the environment."""
+    for name in ("DP_ACCOUNT", "DP_AUTH_TEMPLATE", "DP_TIMESTAMP_UNIT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DP_BASE_URL", simulator.url)
+    monkeypatch.setenv("DP_APP_ID", "simulated-app")
+    monkeypatch.setenv("DP_APP_SECRET", SECRET)
+
+    async def run(line: str) -> Ended:
+        code = await asyncio.to_thread(main, shlex.split(line))
+        out, err = capfdbinary.readouterr()
+        ended = Ended(code, out.decode(), err.decode())
+        assert SECRET not in ended.out + ended.err
+        return ended
+
+    return run
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@contextmanager
+def pipe() -> Generator[tuple[BinaryIO, BinaryIO]]:
+    reader, writer = os.pipe()
+    with open(reader, "rb") as source, open(writer, "wb", buffering=0) as sink:
+        yield source, sink
+
+
+def ids(lines: str) -> list[object]:
+    rows = [msgspec.json.decode(line, type=dict[str, object]) for line in lines.splitlines()]
+    return [row.get("digitalPersonWorksId", row.get("msgId")) for row in rows]
+
+
+# Rows
+
+
+async def test_ndjson_when_piped_is_every_row_as_sent(cli: Cli, simulator: Simulator) -> None:
+    key = simulator.works.insert(brandNew={"nested": [1.50, None]}, name="新\u2028品")
+    ended = await cli("works")
+    assert (ended.code, ended.err) == (0, "")
+    lines = ended.out.split("\n")
+    assert lines.pop() == ""
+    assert set(ids("\n".join(lines[1:]))) | {key} == set(simulator.works.ids())
+    assert msgspec.json.decode(lines[0], type=dict[str, object])["brandNew"] == {
+        "nested": [1.5, None]
+    }
+
+
+async def test_messages_and_their_filter(cli: Cli, simulator: Simulator) -> None:
+    ended = await cli("messages --read-status UNREAD")
+    assert ids(ended.out) == list(simulator.messages.ids(readStatus="UNREAD"))
+
+
+async def test_filters_and_paging_reach_the_server(cli: Cli, simulator: Simulator) -> None:
+    words = "works --name 测 --status DRAFT --sort ASC --page-size 2 --concurrency 1 --limit 3"
+    ended = await cli(words)
+    assert ended.code == 0
+    assert len(ids(ended.out)) == 3
+    assert [seen.page_num for seen in simulator.requests] == [1, 2]
+    assert {seen.page_size for seen in simulator.requests} == {2}
+    assert simulator.requests[0].filters["name"] == "测"
+    assert simulator.requests[0].filters["status"] == "DRAFT"
+
+
+async def test_csv_by_name_of_the_file(cli: Cli, simulator: Simulator, tmp_path: Path) -> None:
+    file = tmp_path / "works.CSV"
+    ended = await cli(f"works --output {file}")
+    assert ended == Ended(0, "", "")
+    rows = list(csv.DictReader(io.StringIO(file.read_bytes().decode(), newline="")))
+    found = [int(row["digital_person_works_id"]) for row in rows]
+    assert found == list(simulator.works.ids())
+
+
+async def test_a_table_without_a_terminal(cli: Cli) -> None:
+    ended = await cli("works --format table --limit 2")
+    assert ended.out.splitlines()[-1].startswith("(not shown: ")
+    assert "测试OpenApi的作品" in ended.out
+
+
+async def test_limit_zero_asks_for_nothing(cli: Cli, simulator: Simulator) -> None:
+    ended = await cli("works --limit 0 --format csv")
+    assert ended.code == 0
+    assert ended.out.startswith("digital_person_works_id,")
+    assert simulator.requests == []
+
+
+async def test_the_summary_is_asked_for(cli: Cli) -> None:
+    ended = await cli("works --verbose")
+    assert ended.err.startswith("dp-async: 230 items in 3 pages, 3 requests, ")
+
+
+# Files
+
+
+async def test_a_file_is_replaced_when_whole(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "works.ndjson"
+    file.write_text("before")
+    file.chmod(0o640)
+    link = tmp_path / "link"
+    link.symlink_to(file.name)
+    assert (await cli(f"works --output {link}")).code == 0
+    assert len(file.read_text().splitlines()) == 230
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    assert link.is_symlink()
+    assert files(tmp_path) == ["link", "works.ndjson"]
+
+
+async def test_a_failed_crawl_leaves_the_file_alone(
+    cli: Cli, simulator: Simulator, tmp_path: Path
+) -> None:
+    file = tmp_path / "works.ndjson"
+    file.write_text("before")
+    simulator.fail(Body(b"{}"), times=None, page=3)
+    ended = await cli(f"works --output {file}")
+    assert ended.code == 1
+    assert ended.err.count("\n") == 1
+    assert file.read_text() == "before"
+    assert files(tmp_path) == ["works.ndjson"]
+
+
+async def test_a_device_is_written_to(cli: Cli) -> None:
+    assert (await cli("works --output /dev/null")).code == 0
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+async def test_a_full_disk_is_one_line(cli: Cli) -> None:
+    ended = await cli("works --output /dev/full")
+    assert ended == Ended(1, "", "dp-async: /dev/full: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("nowhere/x", "No such file or directory"), (".", "Is a directory")],
+)
+async def test_an_output_that_cannot_be_opened_is_one_line(
+    cli: Cli, tmp_path: Path, name: str, problem: str, simulator: Simulator
+) -> None:
+    ended = await cli(f"works --output {tmp_path / name}")
+    assert ended == Ended(1, "", f"dp-async: {tmp_path / name}: {problem}\n")
+    assert simulator.requests == []
+
+
+# Settings
+
+
+async def test_flags_go_before_the_environment(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulator = Simulator(
+        works=3,
+        messages=0,
+        app_id="other-app",
+        auth_template="{timestamp}{app_secret}",
+        timestamp_unit="s",
+        accounts=["19900000000"],
+    )
+    async with simulator:
+        words = f"works --base-url {simulator.url} --app-id other-app --account 19900000000"
+        words += " --auth-template {timestamp}{app_secret} --timestamp-unit s"
+        words += " --timeout 5 --max-in-flight 2 --rate 1000 --allow-http"
+        assert len(ids((await cli(words)).out)) == 3
+        assert simulator.requests[0].headers["account"] == "19900000000"
+        monkeypatch.setenv("DP_BASE_URL", simulator.url)
+        monkeypatch.setenv("DP_APP_ID", "other-app")
+        monkeypatch.setenv("DP_ACCOUNT", "")
+        monkeypatch.setenv("DP_AUTH_TEMPLATE", "{timestamp}{app_secret}")
+        monkeypatch.setenv("DP_TIMESTAMP_UNIT", "s")
+        assert len(ids((await cli("works")).out)) == 3
+        assert "account" not in simulator.requests[-1].headers
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+async def test_the_secret_from_a_file(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.delenv("DP_APP_SECRET")
+    file = tmp_path / "secret"
+    file.write_bytes((SECRET + end).encode())
+    assert (await cli(f"messages --secret-file {file}")).code == 0
+
+
+async def test_a_secret_file_that_cannot_be_read(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    ended = await cli(f"works --secret-file {file}")
+    problem = "dp-async: --secret-file cannot be read: "
+    assert ended == Ended(2, "", f"{problem}No such file or directory\n")
+    file.write_bytes(SECRET.encode() + b"\xff")
+    assert await cli(f"works --secret-file {file} --debug") != ended
+    ended = await cli(f"works --secret-file {file}")
+    assert ended == Ended(2, "", f"{problem}it is not UTF-8 text\n")
+
+
+@pytest.mark.parametrize("name", ["DP_BASE_URL", "DP_APP_ID", "DP_APP_SECRET"])
+async def test_a_missing_setting_is_named(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delenv(name)
+    ended = await cli("works")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f"dp-async: {name} is not set: ")
+    assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "works --page-size 0",
+        "works --rate 0",
+        "works --base-url http://example.com",
+        "works --auth-template {app_id}",
+        "demo --concurrency 0",
+    ],
+)
+async def test_a_refused_setting_is_one_line(cli: Cli, words: str) -> None:
+    ended = await cli(words)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("dp-async: ")
+    assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--bogus", "works --app-secret=hunter2", "works --limit x", "demo --works -1", "works 5"],
+)
+async def test_wrong_usage(cli: Cli, words: str) -> None:
+    ended = await cli(words)
+    assert (ended.code, ended.out) == (2, "")
+    assert "hunter2" not in ended.err
+    assert "Traceback" not in ended.err
+
+
+# Errors
+
+
+async def test_a_wrong_secret(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DP_APP_SECRET", "wrong-secret")
+    ended = await cli("works --debug")
+    assert (ended.code, ended.out) == (1, "")
+    assert "Traceback" in ended.err
+    assert "wrong-secret" not in ended.err
+    brief = await cli("works")
+    assert brief.err.startswith("dp-async: work_list: the server answered 401")
+    assert brief.err.count("\n") == 1
+
+
+async def test_a_wrong_path(cli: Cli, simulator: Simulator) -> None:
+    ended = await cli(f"works --base-url {simulator.url}/openApiDigitalPerson/customer/x")
+    assert ended.code == 1
+    assert ended.err.count("\n") == 1
+
+
+async def test_what_a_server_says_cannot_steer_the_terminal(cli: Cli, simulator: Simulator) -> None:
+    simulator.fail(Body(b'{"code":412,"resultMsg":"\\u001b[2J\\nno","data":null}'))
+    ended = await cli("works")
+    assert ended.code == 1
+    assert "\x1b" not in ended.err
+    assert ended.err.count("\n") == 1
+
+
+async def test_a_bug_is_not_hidden() -> None:
+    async def bug() -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.to_thread(_run.execute, bug(), debug=False)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (OSError("odd"), 1, "odd"),
+        (OSError(errno.EADDRINUSE, "address in use"), 1, "address in use"),
+        (DpError("no"), 1, "no"),
+    ],
+)
+async def test_an_error_is_its_text(
+    error: Exception, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def failing() -> int:
+        raise error
+
+    assert await asyncio.to_thread(_run.execute, failing(), debug=False) == code
+    assert capsys.readouterr().err == f"dp-async: {line}\n"
+
+
+# Simulated servers
+
+
+async def test_the_demo(cli: Cli) -> None:
+    ended = await cli("demo --works 250 --messages 30 --latency 1 --page-size 50")
+    assert (ended.code, ended.err) == (0, "")
+    heading, works, messages = (line.split() for line in ended.out.splitlines())
+    assert heading[:4] == ["list", "items", "pages", "requests"]
+    assert works[:3] == ["works", "250", "5"]
+    assert messages[:3] == ["messages", "30", "1"]
+
+
+async def test_the_demo_fails_when_rows_are_missing(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_more(rows: object) -> int:
+        return 31
+
+    monkeypatch.setattr("dp_async.testing.SimulatedList.__len__", one_more)
+    ended = await cli("demo --works 30 --messages 31 --latency 0")
+    assert ended.code == 1
+    assert ended.err == "dp-async: works: 30 items came of the 31 there are\n"
+
+
+async def test_a_port_in_use_is_one_line(cli: Cli, simulator: Simulator) -> None:
+    port = simulator.url.rpartition(":")[2]
+    ended = await cli(f"simulate --port {port}")
+    assert (ended.code, ended.out) == (1, "")
+    assert "address already in use" in ended.err
+    assert ended.err.count("\n") == 1
+
+
+# What is not a command
+
+
+async def test_help_and_version(cli: Cli) -> None:
+    assert (await cli("--version")).out == "0.1.0\n"
+    for words in ("", "--help", "works --help"):
+        ended = await cli(words)
+        assert (ended.code, ended.err) == (0, "")
+        assert "130 Ctrl-C" in ended.out.replace("\n", " ")
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, asyncio.CancelledError])
+def test_ctrl_c_is_quiet(end: type[BaseException], capfd: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> int:
+        raise end
+
+    assert _run.guarded(interrupted) == 130
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_closed_pipe_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    def printing() -> int:
+        stream.write("help")
+        return 0
+
+    with pipe() as (source, sink), open(os.devnull, "w") as errors:
+        source.close()
+        with open(os.dup(sink.fileno()), "w") as stream:
+            monkeypatch.setattr("sys.stdout", stream)
+            monkeypatch.setattr("sys.stderr", errors)
+            assert _run.guarded(printing) == 141
+            monkeypatch.undo()
+            assert os.path.samestat(os.fstat(stream.fileno()), os.stat(os.devnull))
+
+
+async def test_a_closed_pipe_is_no_failure() -> None:
+    async def writing() -> int:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        await asyncio.to_thread(_run.execute, writing(), debug=False)
+
+
+async def test_the_simulated_server_says_how_to_reach_it(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def serve(simulator: Simulator, *, ready: Callable[[Simulator], object]) -> None:
+        ready(simulator)
+
+    monkeypatch.setattr("dp_async.cli._simulator.serve", serve)
+    assert await asyncio.to_thread(main, ["simulate", "--works", "3"]) == 0
+    assert "export DP_BASE_URL=http://127.0.0.1\n" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("missing", ["cyclopts", "rich", "another"])
+def test_a_missing_extra_is_named(
+    missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Missing:
+        def find_spec(self, name: str, *rest: object) -> None:
+            if name == "dp_async.cli._app":
+                raise ModuleNotFoundError(name=missing)
+
+    monkeypatch.delitem(sys.modules, "dp_async.cli._app")
+    monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
+    if missing == "another":
+        with pytest.raises(ModuleNotFoundError):
+            main([])
+    else:
+        assert main([]) == 2
+        assert "pip install 'dp_async[cli]'" in capsys.readouterr().err
+
+
+async def test_an_interrupted_file_goes(tmp_path: Path) -> None:
+    async def stuck() -> None:
+        with _output.opened(tmp_path / "rows") as output:
+            await output.write(b"half")
+            assert len(files(tmp_path)) == 1
+            task.cancel()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(stuck())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert files(tmp_path) == []
+
+
+async def test_a_slow_reader_does_not_stop_the_loop() -> None:
+    data = bytes(range(256)) * 1000
+    with pipe() as (source, sink):
+        writing = asyncio.create_task(_output.Output(sink.fileno(), "pipe").write(data))
+        while select.select([], [sink], [], 0)[1]:
+            await asyncio.sleep(0)
+        assert not writing.done()  # the pipe is full, and this task still runs
+        assert await asyncio.to_thread(source.read, len(data)) == data
+        await writing
+
+
+async def test_a_reader_that_left_is_a_broken_pipe() -> None:
+    with pipe() as (source, sink):
+        source.close()
+        with pytest.raises(BrokenPipeError):
+            await _output.Output(sink.fileno(), "pipe").write(b"x")

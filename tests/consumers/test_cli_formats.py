@@ -1,0 +1,126 @@
+"""Rows as NDJSON, CSV and a table, and text made fit for a terminal."""
+
+import csv
+import io
+from datetime import datetime
+
+import pytest
+from msgspec import Raw
+
+from dp_async import Message, Work, WorkStatus
+from dp_async.cli import _formats as formats
+from dp_async.cli import _text as text
+
+WORK = Work(digital_person_works_id=1, name="新品", status=WorkStatus("ON_HOLD"))
+
+
+def table(*items: Work | Message, cells: int = 120) -> list[str]:
+    rows = formats.Table(type(items[0]), cells)
+    return (rows.page(items) + rows.end()).decode().splitlines()
+
+
+def read_csv(*items: Work | Message) -> list[dict[str, str]]:
+    rows = formats.Csv(type(items[0]))
+    data = rows.page(items[:1]) + rows.page(items[1:]) + rows.end()
+    return list(csv.DictReader(io.StringIO(data.decode(), newline="")))
+
+
+def test_ndjson_keeps_every_byte_but_the_layout() -> None:
+    item = b'{\n  "id": 1.50,\n  "new": [1e400, {}],\n  "text": "\\u4f60 \xe4\xbd\xa0"\n}'
+    rows = formats.Ndjson()
+    line = b'{"id":1.50,"new":[1e400,{}],"text":"\\u4f60 \xe4\xbd\xa0"}\n'
+    assert rows.page([Raw(item), Raw(item)]) + rows.end() == line + line
+
+
+def test_csv_has_one_header_and_the_models_fields() -> None:
+    (row,) = read_csv(WORK)
+    assert sorted(row) == sorted(Work.__struct_fields__)
+    assert list(row)[:2] == ["digital_person_works_id", "name"]
+    assert list(row)[-3:] == ["create_time", "update_time", "user_id"]
+    assert len(read_csv(WORK, WORK)) == 2
+
+
+def test_csv_of_nothing_is_its_header() -> None:
+    rows = formats.Csv(Message)
+    assert rows.end().decode() == ",".join(formats.columns(Message)) + "\r\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["=1+1", "+1", "-1", "@x", 'a "quoted", one', "two\r\nlines", "\r", "\n", "新", ""]
+)
+def test_csv_alters_no_text(name: str) -> None:
+    assert read_csv(Work(digital_person_works_id=1, name=name))[0]["name"] == name
+
+
+def test_csv_values_read_as_sent() -> None:
+    message = Message(
+        msg_id=7,
+        create_time=datetime(2023, 7, 13, 17, 15, 27),
+        type=None,
+        params={"a": [1, True]},
+    )
+    (row,) = read_csv(message)
+    assert row["msg_id"] == "7"
+    assert row["create_time"] == "2023-07-13 17:15:27"
+    assert row["type"] == ""
+    assert row["params"] == '{"a":[1,true]}'
+    assert read_csv(WORK)[0]["status"] == "ON_HOLD"
+
+
+def test_the_table_is_aligned_whatever_the_script() -> None:
+    lines = table(WORK, Work(digital_person_works_id=22, name="brand new", status=WorkStatus.FAIL))
+    assert lines[:-1] == [
+        "digital_",
+        "person_",
+        "works_id name      status",
+        "-------- --------- -------",
+        "1        新品      ON_HOLD",
+        "22       brand new FAIL",
+    ]
+    left_out = (
+        "avatar, align, resolution, works_url, fee, duration, create_time, update_time, user_id"
+    )
+    assert lines[-1] == f"(not shown: {left_out}; --format csv has every field)"
+
+
+def test_the_table_leaves_out_what_does_not_fit() -> None:
+    *lines, left_out = table(WORK, cells=20)
+    assert all(text.width(line) <= 20 for line in lines)
+    assert "status" in left_out
+    assert table(WORK, cells=1)[0] == "digital_"  # the first column is always there
+
+
+def test_the_table_cuts_long_texts_and_leaves_out_addresses() -> None:
+    work = Work(digital_person_works_id=1, name="长" * 20, works_url="https://" + "x" * 80)
+    *lines, left_out = table(work)
+    assert lines[-1] == "1        " + "长" * 11 + " …"
+    assert "works_url" in left_out
+
+
+def test_later_pages_keep_the_columns_of_the_first() -> None:
+    rows = formats.Table(Work, 120)
+    first = rows.page([WORK]).decode().splitlines()
+    later = rows.page([Work(digital_person_works_id=2, name="long name", fee=1)]).decode()
+    assert later == "2        lon…\n"
+    assert first[-1] == "1        新品 ON_HOLD"
+
+
+def test_an_empty_table_says_so() -> None:
+    rows = formats.Table(Work, 120)
+    assert rows.page([]) + rows.end() == b"(no rows)\n"
+
+
+@pytest.mark.parametrize(
+    ("hostile", "shown"),
+    [
+        ("\x1b[2J", r"\x1b[2J"),
+        ("a\r\nb\tc", r"a\r\nb\tc"),
+        ("\x9b31m\x7f", r"\x9b31m\x7f"),
+        ("\u202eabc\u2028", r"\u202eabc\u2028"),
+        ("[bold red]x[/]", "[bold red]x[/]"),
+        (":smile:\u3000你好", ":smile:\u3000你好"),
+    ],
+)
+def test_a_server_cannot_steer_the_terminal(hostile: str, shown: str) -> None:
+    assert text.visible(hostile) == shown
+    assert shown in table(Work(digital_person_works_id=1, name=hostile))[-2]
