@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from dp_async import Settings
@@ -13,7 +13,7 @@ from dp_async.testing import Simulator, serve
 
 
 @contextmanager
-def simulator(works: int, latency: float = 0.0) -> Iterator[Settings]:
+def simulator(works: int, latency: float = 0.0) -> Generator[Settings]:
     """The settings of a simulator with so many *works*, running while the block does."""
     command = [sys.executable, "-m", "benchmarks.server", str(works), str(latency)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
-
-from msgspec import Struct, structs
 
 from ._errors import ConfigError
 from ._http import VERSION, Request, Response, Send, Sign
@@ -21,7 +20,8 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 
 
-class Md5Signer(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Md5Signer:
     """The ``authorization`` and ``timestamp`` headers: md5, hex, of *template* filled in.
 
     The fields of *template* are ``{app_id}``, ``{app_secret}``, ``{timestamp}`` and ``{account}``.
@@ -30,8 +30,8 @@ class Md5Signer(Struct, frozen=True, kw_only=True):
     """
 
     app_id: str
-    app_secret: str
-    template: str = DEFAULT_TEMPLATE
+    app_secret: str = field(repr=False)
+    template: str = field(default=DEFAULT_TEMPLATE, repr=False)
     unit: Literal["ms", "s"] = "ms"
 
     def __post_init__(self) -> None:
@@ -58,9 +58,6 @@ class Md5Signer(Struct, frozen=True, kw_only=True):
         digest = hashlib.md5(auth.encode(), usedforsecurity=False).hexdigest()
         return {"authorization": digest, "timestamp": fields["timestamp"]}
 
-    def __repr__(self) -> str:
-        return f"Md5Signer(app_id={self.app_id!r}, unit={self.unit!r})"
-
 
 def identity(settings: Settings) -> dict[str, str]:
     """The headers that say who asks, the same for every request of one client view.
@@ -82,12 +79,12 @@ def signed(send: Send, sign: Sign, headers: Mapping[str, str], clock: Callable[[
     """*send*, with *headers* and a fresh signature on every request."""
 
     async def sending(request: Request, /) -> Response:
-        named = structs.replace(request, headers={**request.headers, **headers})
+        named = replace(request, headers={**request.headers, **headers})
         signature = sign(named, clock())
         for name, value in signature.items():
             text(f"sign(): {name!r}", value)
             if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
                 raise ConfigError(f"sign(): {name!r} is not a header that can be sent")
-        return await send(structs.replace(named, headers={**named.headers, **signature}))
+        return await send(replace(named, headers={**named.headers, **signature}))
 
     return sending

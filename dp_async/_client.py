@@ -20,7 +20,7 @@ from ._endpoints import MESSAGES, WORKS, ListEndpoint
 from ._envelope import checked
 from ._errors import ClientClosed, ConfigError
 from ._http import Call, Request, Response, Send, Sign
-from ._limits import limited
+from ._limits import Pace, limited
 from ._listing import Listing
 from ._models import Message, Page, ReadStatus, SortOrder, Work, WorkStatus
 from ._pager import ended
@@ -46,6 +46,7 @@ class _Core:
         self._send = send
         self._sign = sign
         self._permits: anyio.Semaphore | None = None
+        self._pace: Pace | None = None
         self._home: tuple[asyncio.AbstractEventLoop, int] | None = None
         self._closed = False
 
@@ -57,6 +58,8 @@ class _Core:
         if self._home is None:
             self._home = here
             self._permits = anyio.Semaphore(self.settings.max_in_flight, fast_acquire=True)
+            if self.settings.rate is not None:
+                self._pace = Pace(self.settings.rate, clock=here[0].time)
         elif self._home != here:
             raise ConfigError(
                 "a client belongs to the event loop it was first used in: "
@@ -68,7 +71,7 @@ class _Core:
         self.enter()
         assert self._permits is not None
         send = signed(self._exchange, self._sign, identity(settings), time.time)
-        send = limited(send, self._permits, settings.timeout, tally)
+        send = limited(send, self._permits, settings.timeout, tally, self._pace)
         return retrying(checked(send), settings.retry, tally, clock=time.monotonic)
 
     async def _exchange(self, request: Request, /) -> Response:

@@ -11,10 +11,11 @@ import operator
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
-from msgspec import Raw, Struct, structs
+from msgspec import Raw, structs
 
 from ._http import Call, Request
 from ._models import Page
@@ -47,7 +48,8 @@ class Runtime(Protocol):
         ...
 
 
-class Source(Struct, Generic[T], frozen=True):
+@dataclass(frozen=True, slots=True)
+class Source(Generic[T]):
     """One list on the server: a request for page *num* of *size* rows, the reader of its data."""
 
     request: Callable[[int, int], Request]

@@ -6,6 +6,7 @@ GET and POST differ in ``ListEndpoint.request`` alone. No I/O, and no branch on 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Generic, Literal, TypeAlias, TypeVar
 from urllib.parse import quote, urlencode
@@ -108,7 +109,8 @@ def _or(sent: V | None, derived: V) -> V:
     return derived if sent is None else sent
 
 
-class ListEndpoint(Struct, Generic[Row, Query], frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListEndpoint(Generic[Row, Query]):
     """One list of the API.
 
     *name* is the endpoint coroutine's, for errors and logs; *params* are the query's names on the

@@ -6,14 +6,16 @@ No HTTP library, no logic. Neither value shows a header, a query or a body in it
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from msgspec import Raw, Struct, field
+from msgspec import Raw
 
 VERSION = "0.1.0"
 
 
-class Request(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Request:
     """One HTTP request, ready to send.
 
     *target* is path and query, percent-encoded once and sent as it is; *body* is JSON or empty.
@@ -22,24 +24,19 @@ class Request(Struct, frozen=True):
 
     endpoint: str
     method: str
-    target: str
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    body: bytes = b""
+    target: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    body: bytes = field(default=b"", repr=False)
     idempotent: bool = True
 
-    def __repr__(self) -> str:
-        return f"Request({self.endpoint}: {self.method} {self.target.partition('?')[0]})"
 
-
-class Response(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Response:
     """One HTTP response: *headers* under lower-case names, *body* read whole and decompressed."""
 
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    body: bytes = b""
-
-    def __repr__(self) -> str:
-        return f"Response({self.status}, {len(self.body)} bytes)"
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    body: bytes = field(default=b"", repr=False)
 
 
 class Send(Protocol):

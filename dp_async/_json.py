@@ -20,8 +20,13 @@ def decode(
     """
     try:
         return decoder.decode(data)
+    except msgspec.ValidationError as error:
+        problem = str(error)
+        if "`$" not in problem:
+            problem += " - at `$`"  # msgspec leaves it out if it is the root itself
+        problem = problem.replace("`$", f"`{root}", 1)
     except msgspec.MsgspecError as error:
-        problem = str(error).replace("`$", f"`{root}", 1)
+        problem = str(error)
     except UnicodeDecodeError:
         problem = f"text that is not UTF-8 - at `{root}`"
     except RecursionError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar, overload
 
@@ -19,7 +20,8 @@ V = TypeVar("V")
 S = TypeVar("S", bound=Struct)
 
 
-class Probe(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Probe:
     """One look at a list: its *total*, and the id and time of the row at its head (None if empty).
 
     The time is the update time as sent, without an offset.

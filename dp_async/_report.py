@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from msgspec import Struct
-
 from ._errors import CallError, DpError, RateLimited
 
 
@@ -49,7 +47,8 @@ class Tally:
             self.parent.retried()
 
 
-class ClientStats(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientStats:
     """What a client and its views have done: *in_flight* is now, the others since it was made.
 
     *requests* were sent, of which *retries* repeated a failed one; *throttles* were answered 429.

@@ -1,4 +1,4 @@
-"""A list server in a few lines, as a ``Send``: what it was asked is kept, what it does is scripted."""
+"""A list server in a few lines, as a ``Send``: it keeps what it was asked, and does as scripted."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def asked(request: Request) -> tuple[int, int]:
 class Server:
     """Answers with pages of *rows*; *clamp* is its largest page.
 
-    ``hold(num)`` keeps page *num* until the event it returns is set; ``script[num]`` holds errors to
-    raise and responses to give for page *num*, first come first served.
+    ``hold(num)`` keeps page *num* until the event it returns is set; ``script[num]`` holds errors
+    to raise and responses to give for page *num*, first come first served.
     """
 
     def __init__(self, rows: int, *, clamp: int = 10_000) -> None:

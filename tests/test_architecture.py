@@ -35,9 +35,7 @@ RANKS = {
 THIRD_PARTY = {
     "_models": {"msgspec"},
     "_http": {"msgspec"},
-    "_auth": {"msgspec"},
     "_json": {"msgspec"},
-    "_report": {"msgspec"},
     "_endpoints": {"msgspec"},
     "_envelope": {"msgspec"},
     "_retry": {"msgspec"},

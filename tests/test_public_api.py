@@ -1,4 +1,4 @@
-"""What is public is what ``__all__`` says, under its public name, and nothing loads what it need not."""
+"""Public is what ``__all__`` says, under its public name; nothing loads what it need not."""
 
 from __future__ import annotations
 

@@ -195,9 +195,7 @@ def test_a_client_does_not_pickle_and_hides_its_secret() -> None:
         ({"options": {"page_size": 5}}, "options"),
     ],
 )
-def test_a_filter_of_the_wrong_type_is_refused_by_name(
-    filters: dict[str, str], named: str
-) -> None:
+def test_a_filter_of_the_wrong_type_is_refused_by_name(filters: dict[str, str], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         client(Server(1)).works(**filters)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""The pager: order, window, concurrency, errors, closing. Jobs are numbers, results their doubles."""
+"""The pager: order, window, concurrency, errors, closing. Jobs are numbers, results doubled."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ async def raw(simulator: Simulator) -> tuple[asyncio.StreamReader, asyncio.Strea
 
 async def until(condition: Callable[[], bool]) -> None:
     """Lets the loop turn until it is so; no time is waited for, the test's timeout is the end."""
-    while not condition():  # noqa: ASYNC110 - there is no event for what a socket does
+    while not condition():
         await asyncio.sleep(0)
 
 

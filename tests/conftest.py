@@ -1,0 +1,27 @@
+"""What every test runs under."""
+
+from __future__ import annotations
+
+import inspect
+from types import SimpleNamespace
+
+import aiohttp
+import pytest
+
+from tests.elsewhere import elsewhere
+
+__all__ = ["elsewhere"]
+
+
+class _Answer(aiohttp.ClientResponse):
+    """A response that aioresponses can build: it does not know of aiohttp 3.14's stream_writer."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        kwargs.setdefault("stream_writer", SimpleNamespace(output_size=0))
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # as aioresponses gives them
+
+
+@pytest.fixture(autouse=True)
+def aioresponses_under_new_aiohttp(monkeypatch: pytest.MonkeyPatch) -> None:
+    if "stream_writer" in inspect.signature(aiohttp.ClientResponse.__init__).parameters:
+        monkeypatch.setattr("aioresponses.core.ClientResponse", _Answer)

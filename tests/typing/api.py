@@ -1,0 +1,97 @@
+"""What a user's type checker must see. Only type-checked, never run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import assert_type
+
+import msgspec
+
+from dp_async import (
+    ApiError,
+    Client,
+    Crawl,
+    CrawlOptions,
+    CrawlReport,
+    HttpTransport,
+    IncompleteCrawl,
+    Listing,
+    Message,
+    Page,
+    Probe,
+    Request,
+    Response,
+    Send,
+    Settings,
+    Sign,
+    SortOrder,
+    Work,
+    WorkStatus,
+)
+
+
+class Slim(msgspec.Struct):
+    name: str
+
+
+async def endpoints(client: Client) -> None:
+    page = await client.work_list(page_num=1, page_size=20, status="SUCCESS", sort=SortOrder.ASC)
+    assert_type(page, Page[Work])
+    assert_type(page.content[0].digital_person_works_id, int)
+    assert_type(page.content[0].status, WorkStatus | None)
+    assert_type(page.content[0].created_at, datetime | None)
+    assert_type(await client.msg_list(read_status="UNREAD"), Page[Message])
+
+
+async def listings(client: Client) -> None:
+    works = client.works(status=WorkStatus.SUCCESS, options=CrawlOptions(page_size=50))
+    assert_type(works, Listing[Work])
+    async for work in works:
+        assert_type(work, Work)
+    async for page in works.pages():
+        assert_type(page, Page[Work])
+    assert_type(await works.collect(), list[Work])
+    assert_type(await works.probe(), Probe)
+    assert_type(works.typed(Slim), Listing[Slim])
+    assert_type(works.typed(dict), Listing[dict[str, object]])
+    assert_type(works.typed(msgspec.Raw), Listing[msgspec.Raw])
+    async with client.messages().crawl(progress=seen) as crawl:
+        assert_type(crawl, Crawl[Message])
+        async for message in crawl:
+            assert_type(message, Message)
+        assert_type(crawl.report.complete, bool | None)
+
+
+def seen(report: CrawlReport) -> None: ...
+
+
+async def errors(client: Client) -> None:
+    try:
+        await client.works().collect()
+    except IncompleteCrawl as error:
+        assert_type(error.report, CrawlReport)
+    except ApiError as error:
+        assert_type(error.code, int | None)
+        assert_type(error.retry_after, float | None)
+
+
+class Recorder:
+    """A wrapper round another exchange."""
+
+    def __init__(self, send: Send) -> None:
+        self.send = send
+
+    async def __call__(self, request: Request, /) -> Response:
+        return await self.send(request)
+
+
+def by_token(request: Request, now: float, /) -> Mapping[str, str]:
+    return {"authorization": f"{request.endpoint}{now}"}
+
+
+async def seams(settings: Settings) -> None:
+    sign: Sign = by_token
+    async with HttpTransport(settings) as transport:
+        async with Client(settings, send=Recorder(transport), sign=sign) as client:
+            assert_type(client.for_account("19999999999"), Client)

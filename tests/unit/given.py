@@ -1,0 +1,42 @@
+"""What the tests of the layers start from: a request, settings, documented answers, a script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from dp_async import Request, Settings
+
+R = TypeVar("R")
+
+REQUEST = Request(endpoint="work_list", method="GET", target="/path?pageNum=1")
+
+SECRET = "open-sesame"
+
+VECTORS = Path(__file__).parent.parent / "vectors"
+
+
+def settings(**changes: Any) -> Settings:
+    """Good settings, but for *changes*, which may be of any type."""
+    given: dict[str, Any] = {"base_url": "https://host", "app_id": "app", "app_secret": SECRET}
+    return Settings(**{**given, **changes})
+
+
+def vector(name: str) -> bytes:
+    """A whole answer, as the API documents it."""
+    return (VECTORS / f"{name}.json").read_bytes()
+
+
+class Script(Generic[R]):
+    """A ``Send`` or ``Call`` that gives or raises *outcomes* in turn; *requests* are kept."""
+
+    def __init__(self, *outcomes: R | BaseException) -> None:
+        self.outcomes = list(outcomes)
+        self.requests: list[Request] = []
+
+    async def __call__(self, request: Request, /) -> R:
+        self.requests.append(request)
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome

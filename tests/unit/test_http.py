@@ -1,0 +1,57 @@
+"""Requests and responses: values that cannot change, and that show nothing secret."""
+
+from __future__ import annotations
+
+import pytest
+from rich.pretty import pretty_repr
+
+import dp_async
+from dp_async import Request, Response
+from dp_async._http import VERSION
+from tests.unit.given import SECRET
+
+VALUES = [
+    Request(
+        endpoint="work_list",
+        method="GET",
+        target=f"/path?name={SECRET}",
+        headers={"authorization": SECRET},
+        body=SECRET.encode(),
+    ),
+    Response(status=200, headers={"set-cookie": SECRET}, body=SECRET.encode()),
+]
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_neither_shows_headers_query_or_body(value: Request | Response) -> None:
+    for shown in (repr(value), str(value), f"{value}", pretty_repr(value)):
+        assert SECRET not in shown
+        assert shown.startswith(type(value).__name__)
+
+
+def test_they_show_what_helps() -> None:
+    assert "work_list" in repr(VALUES[0])
+    assert "GET" in repr(VALUES[0])
+    assert "200" in repr(VALUES[1])
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_neither_can_be_changed(value: Request | Response) -> None:
+    with pytest.raises(AttributeError):
+        setattr(value, "body", b"other")  # noqa: B010  # frozen for type checkers too
+    with pytest.raises((AttributeError, TypeError)):
+        setattr(value, "other", 1)  # noqa: B010
+
+
+def test_no_headers_are_shared_between_values() -> None:
+    one, two = Response(status=200), Response(status=200)
+    assert one.headers == {}
+    assert one.headers is not two.headers
+
+
+def test_a_request_may_be_repeated_unless_it_says_otherwise() -> None:
+    assert Request(endpoint="e", method="POST", target="/").idempotent
+
+
+def test_the_version_is_the_package_s() -> None:
+    assert dp_async.__version__ == VERSION

@@ -1,0 +1,84 @@
+"""Whatever bytes come, decoding gives a value or a DecodeError that names the place."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dp_async import DecodeError
+from dp_async._json import decode
+
+
+class Inner(msgspec.Struct):
+    number: int
+
+
+class Outer(msgspec.Struct):
+    content: list[Inner]
+
+
+DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Outer)
+ANYTHING: msgspec.json.Decoder[Any] = msgspec.json.Decoder(object)
+
+
+def test_a_good_text_is_decoded_from_bytes_and_raw_alike() -> None:
+    text = b'{"content": [{"number": 1}]}'
+    expected = Outer([Inner(1)])
+    assert decode(DECODER, text, "work_list") == expected
+    assert decode(DECODER, msgspec.Raw(text), "work_list") == expected
+
+
+INNER = b'{"content": [{"number": %s}]}'
+DEEP = b'{"content": [], "other": ' + b"[" * 100_000
+
+BAD = [
+    (DECODER, INNER % b'"x"', "Expected `int`, got `str` - at `$.data.content[0].number`"),
+    (DECODER, INNER % b"1e999", "Number out of range - at `$.data.content[0].number`"),
+    (DECODER, b'{"content": 1}', "Expected `array`, got `int` - at `$.data.content`"),
+    (DECODER, b"{}", "Object missing required field `content` - at `$.data`"),
+    (DECODER, b"[]", "Expected `object`, got `array` - at `$.data`"),
+    (DECODER, b"null", "Expected `object`, got `null` - at `$.data`"),
+    (DECODER, b"", "Input data was truncated"),
+    (DECODER, b'{"content": [', "Input data was truncated"),
+    (DECODER, b'{"content": []} more', "JSON is malformed: trailing characters (byte 17)"),
+    (DECODER, b"<html>", "JSON is malformed: invalid character (byte 0)"),
+    (DECODER, DEEP, "nested too deeply - at `$.data`"),
+    (ANYTHING, b"[" * 100_000, "nested too deeply - at `$.data`"),
+    (ANYTHING, b'"\xff"', "text that is not UTF-8 - at `$.data`"),
+    (ANYTHING, b'{"\xff": 1}', "text that is not UTF-8 - at `$.data`"),
+]
+
+
+@pytest.mark.parametrize(("decoder", "text", "problem"), BAD)
+def test_a_bad_text_is_an_error_with_its_place(
+    decoder: msgspec.json.Decoder[Any], text: bytes, problem: str
+) -> None:
+    with pytest.raises(DecodeError) as caught:
+        decode(decoder, text, "work_list", root="$.data")
+    assert str(caught.value) == f"work_list: the answer cannot be read: {problem}"
+    assert caught.value.endpoint == "work_list"
+
+
+def test_the_place_is_counted_from_the_answer_unless_said_otherwise() -> None:
+    with pytest.raises(DecodeError, match=r"at `\$\.content`$"):
+        decode(DECODER, b'{"content": 1}', "work_list")
+
+
+@pytest.mark.parametrize("text", [b"{}", b'"\xff"', b"[" * 100_000])
+def test_msgspec_s_error_is_not_in_reach(text: bytes) -> None:
+    with pytest.raises(DecodeError) as caught:
+        decode(DECODER if text == b"{}" else ANYTHING, text, "work_list")
+    assert caught.value.__context__ is None
+    assert caught.value.__cause__ is None
+
+
+@settings(deadline=None)
+@given(st.binary())
+def test_any_bytes_are_a_value_or_a_decode_error(text: bytes) -> None:
+    with suppress(DecodeError):
+        decode(ANYTHING, text, "work_list")

@@ -1,0 +1,244 @@
+"""Rows mirror the wire: every documented value intact, and nothing the server may send breaks."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import Struct
+
+from dp_async import Align, Message, Page, ReadStatus, Response, SortOrder, Work, WorkStatus
+from dp_async._endpoints import MESSAGES, WORKS, ListEndpoint
+from dp_async._envelope import check
+from dp_async._models import OpenEnum
+from tests.unit.given import REQUEST, vector
+
+LISTS = pytest.mark.parametrize(("name", "endpoint"), [("workList", WORKS), ("msgList", MESSAGES)])
+ROWS = pytest.mark.parametrize(
+    ("model", "key"), [(Work, "digitalPersonWorksId"), (Message, "msgId")]
+)
+ENUMS = pytest.mark.parametrize("enum", [WorkStatus, ReadStatus, SortOrder, Align])
+
+WEIRD = [
+    "",
+    " ",
+    "success",
+    "SUCCESS ",
+    "已发布",
+    "a\nb\x00c\x7f",
+    "\u202egnp",
+    "😀",
+    "x" * 10_000,
+    "_missing_",
+    "__class__",
+    "mro",
+    "name",
+    "None",
+]
+
+
+def documented(name: str, endpoint: ListEndpoint[Struct, Struct]) -> tuple[Any, Page[Struct]]:
+    """The documented answer's data, as plain JSON and as the page it decodes to."""
+    text = vector(name)
+    raw = check(REQUEST, Response(status=200, body=text))
+    return json.loads(text)["data"], endpoint.decoder(endpoint.model)(raw)
+
+
+def attribute(name: str) -> str:
+    return re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
+
+
+def as_sent(value: object) -> object:
+    """An attribute as JSON would write it; a time only if it has no offset."""
+    if isinstance(value, datetime):
+        assert value.tzinfo is None
+        return value.isoformat(sep=" ")
+    return value
+
+
+@LISTS
+def test_every_documented_value_is_decoded_intact(
+    name: str, endpoint: ListEndpoint[Struct, Struct]
+) -> None:
+    data, page = documented(name, endpoint)
+    assert len(page) == len(data["content"]) == 20
+    for sent, row in zip(data["content"], page, strict=True):
+        assert type(row) is endpoint.model
+        for field, value in sent.items():
+            got = as_sent(getattr(row, attribute(field)))
+            assert got == value
+            assert type(got) is type(value) or isinstance(got, OpenEnum)
+
+
+@LISTS
+def test_the_documented_page_is_decoded_intact(
+    name: str, endpoint: ListEndpoint[Struct, Struct]
+) -> None:
+    data, page = documented(name, endpoint)
+    for field in ("number", "size", "totalElements", "totalPages", "numberOfElements"):
+        assert getattr(page, attribute(field)) == data[field]
+    for field in ("first", "last", "empty"):
+        assert getattr(page, field) is data[field]
+    assert page.page_num == 1
+
+
+@LISTS
+def test_documented_times_are_chinese_times(
+    name: str, endpoint: ListEndpoint[Struct, Struct]
+) -> None:
+    data, page = documented(name, endpoint)
+    for sent, row in zip(data["content"], page, strict=True):
+        assert isinstance(row, Work | Message)
+        for field, aware in (("createTime", row.created_at), ("updateTime", row.updated_at)):
+            assert aware is not None
+            assert aware.isoformat(sep=" ") == f"{sent[field]}+08:00"
+            assert aware.utcoffset() == timedelta(hours=8)
+
+
+@LISTS
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_page_survives_copying_and_pickling(
+    name: str, endpoint: ListEndpoint[Struct, Struct], copied: Callable[[object], object]
+) -> None:
+    _, page = documented(name, endpoint)
+    again = copied(page)
+    assert (pickle.loads(again) if isinstance(again, bytes) else again) == page
+
+
+@ROWS
+def test_only_the_id_is_needed(model: type[Work | Message], key: str) -> None:
+    row = msgspec.json.decode(json.dumps({key: 7}), type=model)
+    assert getattr(row, attribute(key)) == 7
+    rest = [name for name in row.__struct_fields__ if name != attribute(key)]
+    assert {getattr(row, name) for name in rest} == {None}
+    assert (row.created_at, row.updated_at) == (None, None)
+
+
+@ROWS
+def test_every_field_but_the_id_may_be_null(model: type[Work | Message], key: str) -> None:
+    nulls: dict[str, object] = {spec.encode_name: None for spec in msgspec.structs.fields(model)}
+    row = msgspec.json.decode(json.dumps({**nulls, key: 7}), type=model)
+    assert row == msgspec.json.decode(json.dumps({key: 7}), type=model)
+
+
+@ROWS
+@pytest.mark.parametrize("bad", [None, "7", 7.5, True, [], {}])
+def test_a_row_without_a_good_id_is_refused(
+    model: type[Work | Message], key: str, bad: object
+) -> None:
+    with pytest.raises(msgspec.ValidationError, match=key):
+        msgspec.json.decode(json.dumps({key: bad}), type=model)
+    with pytest.raises(msgspec.ValidationError, match=key):
+        msgspec.json.decode(b"{}", type=model)
+
+
+@ROWS
+def test_unknown_fields_do_no_harm(model: type[Work | Message], key: str) -> None:
+    sent = {key: 7, "new": [1, {"deep": None}], "_x": "y", "created_at": 3}
+    assert msgspec.json.decode(json.dumps(sent), type=model) == msgspec.json.decode(
+        json.dumps({key: 7}), type=model
+    )
+
+
+@pytest.mark.parametrize("value", [None, True, 0, -1.5, "", "text", [], [1, None], {}, {"a": [1]}])
+def test_a_field_of_unknown_type_takes_any_json(value: object) -> None:
+    work = msgspec.json.decode(json.dumps({"digitalPersonWorksId": 1, "fee": value}), type=Work)
+    assert work.fee == value
+    sent = {"msgId": 1, "type": value, "params": value}
+    message = msgspec.json.decode(json.dumps(sent), type=Message)
+    assert (message.type, message.params) == (value, value)
+
+
+def test_a_time_that_comes_with_an_offset_keeps_it() -> None:
+    sent = (
+        b'{"msgId": 1, "createTime": "2023-07-13T09:15:27Z", "updateTime": "2023-07-13 17:15:27"}'
+    )
+    message = msgspec.json.decode(sent, type=Message)
+    assert message.created_at == message.updated_at == datetime(2023, 7, 13, 9, 15, 27, tzinfo=UTC)
+    assert message.created_at is not None
+    assert message.created_at.utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Work(digital_person_works_id=1),
+        Message(msg_id=1),
+        WORKS.query(),
+        MESSAGES.query(),
+        documented("workList", WORKS)[1],
+    ],
+)
+def test_nothing_can_be_changed(value: Struct) -> None:
+    for name in value.__struct_fields__:
+        with pytest.raises(AttributeError):
+            setattr(value, name, 2)
+
+
+def test_a_page_is_iterable_and_has_a_length() -> None:
+    _, page = documented("workList", WORKS)
+    assert list(page) == page.content
+    assert list(page) == list(page)
+    assert len(page) == 20
+    empty = msgspec.structs.replace(page, content=[])
+    assert (list(empty), len(empty)) == ([], 0)
+
+
+@ENUMS
+@pytest.mark.parametrize("text", WEIRD)
+def test_an_unknown_text_is_a_member_that_keeps_it(enum: type[OpenEnum], text: str) -> None:
+    member = enum(text)
+    assert type(member) is enum
+    assert member == text
+    assert text == member
+    assert hash(member) == hash(text)
+    assert str(member) == f"{member}" == member.value == member.name == text
+    assert {text: 1}[member] == 1
+    assert member == enum(text)
+
+
+@ENUMS
+@pytest.mark.parametrize("text", WEIRD)
+def test_an_unknown_text_survives_json_and_pickle(enum: type[OpenEnum], text: str) -> None:
+    member = enum(text)
+    decoded = msgspec.json.decode(json.dumps(text), type=enum)
+    assert (type(decoded), decoded) == (enum, member)
+    assert json.loads(msgspec.json.encode(member)) == text
+    assert json.loads(json.dumps(member)) == text
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        again = pickle.loads(pickle.dumps(member, protocol))
+        assert (type(again), again) == (enum, member)
+    assert copy.deepcopy(member) == copy.copy(member) == member
+
+
+@ENUMS
+def test_known_texts_are_the_members(enum: type[OpenEnum]) -> None:
+    for member in enum:
+        assert enum(member.value) is member
+        assert msgspec.json.decode(json.dumps(member.value), type=enum) is member
+        assert member == member.name == member.value
+
+
+def test_unknown_texts_are_not_registered() -> None:
+    before = dict(WorkStatus.__members__)
+    for number in range(1000):
+        sent = {"digitalPersonWorksId": 1, "status": f"NEW_{number}"}
+        work = msgspec.json.decode(json.dumps(sent), type=Work)
+        assert work.status == f"NEW_{number}"
+    assert dict(WorkStatus.__members__) == before
+    assert [str(member) for member in WorkStatus] == list(before)
+    assert not hasattr(WorkStatus, "NEW_1")
+
+
+@ENUMS
+@pytest.mark.parametrize("value", [None, 1, b"SUCCESS", True, 1.5, ("SUCCESS",)])
+def test_only_texts_are_members(enum: type[OpenEnum], value: Any) -> None:
+    with pytest.raises(ValueError, match="not a valid"):
+        enum(value)

@@ -1,0 +1,504 @@
+"""On the wire: exactly what was asked is sent, and what comes back is a Response or our error."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gzip
+import re
+import socket
+import ssl
+import struct
+import traceback
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp.client_reqrep import ConnectionKey
+from aioresponses import aioresponses
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from dp_async import (
+    AttemptTimeout,
+    ClientClosed,
+    ConfigError,
+    DpError,
+    HttpTransport,
+    Request,
+    Response,
+    ResponseTooLarge,
+    TransportError,
+)
+from tests.unit.given import REQUEST, SECRET, settings
+
+OK = b"HTTP/1.1 200 OK\r\nconnection: close\r\n"
+HI = OK + b"content-length: 2\r\n\r\nhi"
+
+SECRETIVE = Request(
+    endpoint="work_list",
+    method="POST",
+    target=f"/path?name={SECRET}",
+    headers={"authorization": SECRET, "app_id": SECRET, "account": SECRET},
+    body=SECRET.encode(),
+)
+
+
+class Wire:
+    """A server that writes *answer* to whatever it is sent, or resets the connection if None."""
+
+    def __init__(self) -> None:
+        self.answer: bytes | None = HI
+        self.received: list[bytes] = []
+        self.port = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        data = await reader.read(65536)
+        while data[:1].isupper() and not self._whole(data):
+            data += await reader.read(65536)
+        self.received.append(data)
+        if self.answer is None:
+            linger = struct.pack("ii", 1, 0)
+            peer: socket.socket = writer.get_extra_info("socket")
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.transport.abort()
+            return
+        writer.write(self.answer)
+        writer.close()
+
+    @staticmethod
+    def _whole(data: bytes) -> bool:
+        head, end, body = data.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        return bool(end) and len(body) >= (int(length[1]) if length else 0)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def head(self, number: int = 0) -> list[bytes]:
+        """The lines of the head of a request it was sent."""
+        return self.received[number].partition(b"\r\n\r\n")[0].split(b"\r\n")
+
+    def transport(
+        self, session: aiohttp.ClientSession | None = None, **changes: Any
+    ) -> HttpTransport:
+        return HttpTransport(settings(**{"base_url": self.url, **changes}), session)
+
+
+@pytest.fixture
+async def wire() -> AsyncIterator[Wire]:
+    wire = Wire()
+    server = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
+    wire.port = server.sockets[0].getsockname()[1]
+    yield wire
+    server.close()
+    await server.wait_closed()
+
+
+async def failure(sending: Awaitable[Response]) -> DpError:
+    """The error of *sending*, after looking for what must not be in reach of it."""
+    with pytest.raises(DpError) as caught:
+        await sending
+    error = caught.value
+    assert error.__context__ is None
+    assert error.__cause__ is None
+    shown = f"{error} {error!r} {error.args} {vars(error)}"
+    assert SECRET not in shown
+    assert SECRET not in "".join(traceback.format_exception(error))
+    assert "aiohttp" not in shown.replace("the aiohttp session is closed", "")
+    return error
+
+
+# What is sent
+
+
+async def test_the_header_names_are_the_ones_given(wire: Wire) -> None:
+    headers = {
+        "req_from": "C",
+        "app_id": "app",
+        "account": "1999",
+        "timestamp": "1689239796500",
+        "authorization": "900150983cd24fb0d6963f7d28e17f72",
+    }
+    request = Request(endpoint="work_list", method="GET", target="/path", headers=headers)
+    async with wire.transport() as transport:
+        await transport(request)
+    for name, value in headers.items():
+        assert wire.head().count(f"{name}: {value}".encode()) == 1
+
+
+@pytest.mark.parametrize("prefix", ["", "/prefix", "/a%2fb"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/path",
+        "/path?pageNum=1&pageSize=20",
+        "/path?name=%E4%BD%9C%20%2B%26%25&x=",
+        "/path?name=%7e%7E%41+b&b=1&a=2&a=1",
+        "/a%2Fb/../c/./d//e?a",
+        "/path?q='\"<>{}|\\^`[]",
+    ],
+)
+async def test_the_target_is_sent_byte_for_byte(wire: Wire, prefix: str, target: str) -> None:
+    async with wire.transport(base_url=wire.url + prefix) as transport:
+        await transport(Request(endpoint="work_list", method="GET", target=target))
+    assert wire.head()[0] == f"GET {prefix}{target} HTTP/1.1".encode()
+
+
+async def test_a_post_sends_its_body(wire: Wire) -> None:
+    body = '{"pageNum":1,"readStatus":"已"}'.encode()
+    request = Request(
+        endpoint="msg_list",
+        method="POST",
+        target="/path",
+        headers={"content-type": "application/json"},
+        body=body,
+    )
+    async with wire.transport() as transport:
+        await transport(request)
+    assert wire.head()[0] == b"POST /path HTTP/1.1"
+    assert wire.head().count(b"content-type: application/json") == 1
+    assert wire.received[0].partition(b"\r\n\r\n")[2] == body
+
+
+async def test_a_get_sends_no_body(wire: Wire) -> None:
+    async with wire.transport() as transport:
+        await transport(REQUEST)
+    names = [line.partition(b":")[0].lower() for line in wire.head()]
+    assert b"content-length" not in names
+    assert b"content-type" not in names
+    assert wire.received[0].endswith(b"\r\n\r\n")
+
+
+async def test_cookies_are_not_kept(wire: Wire) -> None:
+    wire.answer = OK + b"set-cookie: a=b; path=/\r\ncontent-length: 0\r\n\r\n"
+    async with wire.transport(base_url=f"http://localhost:{wire.port}") as transport:
+        await transport(REQUEST)
+        await transport(REQUEST)
+    assert not any(line.lower().startswith(b"cookie") for line in wire.head(1))
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirects_are_not_followed(wire: Wire, status: int) -> None:
+    where = f"HTTP/1.1 {status} Moved\r\nlocation: {wire.url}/other\r\n".encode()
+    wire.answer = where + b"connection: close\r\ncontent-length: 0\r\n\r\n"
+    async with wire.transport() as transport:
+        answer = await transport(SECRETIVE)
+    assert (answer.status, len(wire.received)) == (status, 1)
+    assert answer.headers["location"] == f"{wire.url}/other"
+
+
+# What comes back
+
+ANSWERS: dict[str, tuple[bytes, int, bytes]] = {
+    "good": (HI, 200, b"hi"),
+    "an error": (HI.replace(b"200 OK", b"503 No"), 503, b"hi"),
+    "no length": (OK + b"\r\nhi", 200, b"hi"),
+    "chunks": (OK + b"transfer-encoding: chunked\r\n\r\n1\r\nh\r\n1\r\ni\r\n0\r\n\r\n", 200, b"hi"),
+    "gzip": (OK + b"content-encoding: gzip\r\n\r\n" + gzip.compress(b"hi" * 99), 200, b"hi" * 99),
+    "no content": (b"HTTP/1.1 204 No\r\nconnection: close\r\n\r\n", 204, b""),
+    "after 100": (b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + HI, 200, b"hi"),
+    "odd header": (OK + b"x: \xff\xfe\r\ncontent-length: 2\r\n\r\nhi", 200, b"hi"),
+    "odd cookie": (OK + b"set-cookie: \xff;;=\r\ncontent-length: 2\r\n\r\nhi", 200, b"hi"),
+    "odd reason": (HI.replace(b"OK", b"\xff\xfe"), 200, b"hi"),
+    "odd charset": (OK + b"content-type: a; charset=\xff\r\ncontent-length: 0\r\n\r\n", 200, b""),
+    "bad redirect": (
+        b"HTTP/1.1 302 F\r\nlocation: http://[\xff\r\nconnection: close\r\n\r\n",
+        302,
+        b"",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+async def test_whatever_is_http_is_a_response(wire: Wire, name: str) -> None:
+    wire.answer, status, body = ANSWERS[name]
+    async with wire.transport() as transport:
+        answer = await transport(REQUEST)
+    assert (answer.status, answer.body) == (status, body)
+    assert all(header == header.lower() for header in answer.headers)
+
+
+async def test_headers_are_found_under_lower_case_names(wire: Wire) -> None:
+    wire.answer = OK + b"Retry-After: 7\r\nDATE: now\r\ncontent-length: 0\r\n\r\n"
+    async with wire.transport() as transport:
+        answer = await transport(REQUEST)
+    assert (answer.headers["retry-after"], answer.headers["date"]) == ("7", "now")
+
+
+CUT = "cut off or damaged"
+NOT_HTTP = "not valid HTTP"
+
+BROKEN: dict[str, tuple[bytes | None, str]] = {
+    "nothing": (b"", "closed the connection without an answer"),
+    "reset": (None, "the connection broke"),
+    "only 100s": (b"HTTP/1.1 100 Continue\r\n\r\n" * 5, "closed the connection without an answer"),
+    "half a head": (b"HTTP/1.1 200 OK\r\ncontent-", "closed the connection without an answer"),
+    "half a body": (OK + b"content-length: 9\r\n\r\nhi", CUT),
+    "half a chunk": (OK + b"transfer-encoding: chunked\r\n\r\n9\r\nhi", CUT),
+    "no last chunk": (OK + b"transfer-encoding: chunked\r\n\r\n2\r\nhi\r\n", CUT),
+    "bad gzip": (OK + b"content-encoding: gzip\r\ncontent-length: 5\r\n\r\nhello", CUT),
+    "bad deflate": (OK + b"content-encoding: deflate\r\ncontent-length: 5\r\n\r\nhello", CUT),
+    "not HTTP": (b"SSH-2.0-OpenSSH_9.2\r\n", NOT_HTTP),
+    "HTTP 0.9": (b"<html>hello</html>", NOT_HTTP),
+    "HTTP 2": (b"HTTP/2 200\r\n\r\n", NOT_HTTP),
+    "TLS": (b"\x15\x03\x01\x00\x02\x02\x50", NOT_HTTP),
+    "bad status": (b"HTTP/1.1 abc OK\r\n\r\n", NOT_HTTP),
+    "bad length": (OK + b"content-length: -2\r\n\r\nhi", NOT_HTTP),
+    "two lengths": (OK + b"content-length: 2\r\ncontent-length: 3\r\n\r\nhi", NOT_HTTP),
+    "NUL": (OK + b"x: \x00\r\n\r\n", NOT_HTTP),
+    "long header": (OK + b"x: " + b"a" * 100_000 + b"\r\n\r\n", NOT_HTTP),
+    "many headers": (OK + b"x: a\r\n" * 50_000 + b"\r\n", NOT_HTTP),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+async def test_whatever_is_not_http_is_a_transport_error(wire: Wire, name: str) -> None:
+    wire.answer, text = BROKEN[name]
+    async with wire.transport() as transport:
+        error = await failure(transport(SECRETIVE))
+        assert type(error) is TransportError
+        assert error.endpoint == "work_list"
+        assert str(error).startswith("work_list: ")
+        assert text in str(error)
+        wire.answer = HI
+        assert (await transport(SECRETIVE)).body == b"hi"
+
+
+LARGE: dict[str, bytes] = {
+    "plain": OK + b"content-length: 1001\r\n\r\n" + b"a" * 1001,
+    "announced": OK + b"content-length: 1000000000000\r\n\r\n" + b"a" * 5000,
+    "endless": OK + b"\r\n" + b"a" * 5000,
+    "chunks": OK + b"transfer-encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 5000,
+    "a bomb": OK + b"content-encoding: gzip\r\n\r\n" + gzip.compress(bytes(10_000_000)),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+async def test_too_long_an_answer_is_given_up(wire: Wire, name: str) -> None:
+    wire.answer = LARGE[name]
+    async with wire.transport(max_response_bytes=1000) as transport:
+        error = await failure(transport(SECRETIVE))
+        assert type(error) is ResponseTooLarge
+        assert "max_response_bytes=1000" in str(error)
+        wire.answer = HI
+        assert (await transport(SECRETIVE)).body == b"hi"
+
+
+async def test_an_answer_may_be_as_long_as_the_setting(wire: Wire) -> None:
+    wire.answer = OK + b"\r\n" + b"a" * 1000
+    async with wire.transport(max_response_bytes=1000) as transport:
+        assert len((await transport(REQUEST)).body) == 1000
+
+
+# No connection
+
+
+@asynccontextmanager
+async def to(base_url: str) -> AsyncGenerator[HttpTransport]:
+    async with HttpTransport(settings(base_url=base_url, allow_http=True)) as transport:
+        yield transport
+
+
+async def test_a_refused_connection_names_host_and_port() -> None:
+    with socket.socket() as bound:  # but not listening
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+        async with to(f"http://127.0.0.1:{port}") as transport:
+            error = await failure(transport(SECRETIVE))
+    assert type(error) is TransportError
+    assert f"no connection to 127.0.0.1:{port} (" in str(error)
+    assert str(error).endswith("; check base_url")
+
+
+async def test_an_unknown_host_is_named() -> None:
+    async with to("http://nonexistent.invalid") as transport:
+        error = await failure(transport(SECRETIVE))
+    assert type(error) is TransportError
+    assert "no connection to nonexistent.invalid:80 (" in str(error)
+
+
+async def test_https_to_a_port_of_http_is_a_transport_error(wire: Wire) -> None:
+    async with to(f"https://127.0.0.1:{wire.port}") as transport:
+        error = await failure(transport(SECRETIVE))
+    assert type(error) is TransportError
+    assert "TLS" in str(error)
+
+
+@pytest.mark.parametrize("host", ["127.999.9.9", "127.0.0.1."])
+async def test_a_host_that_is_no_host_is_one_of_our_errors(host: str) -> None:
+    async with to(f"http://{host}:1") as transport:
+        await failure(transport(SECRETIVE))
+
+
+# Sessions
+
+
+async def test_a_session_passed_in_does_no_harm_and_is_not_closed(wire: Wire) -> None:
+    wire.answer = HI.replace(b"200 OK", b"500 No")
+    async with aiohttp.ClientSession(
+        base_url="http://elsewhere.invalid/prefix/",
+        headers={"Authorization": "theirs", "App_Id": "theirs", "x-own": "1"},
+        timeout=aiohttp.ClientTimeout(total=1e-9, sock_read=1e-9),
+        raise_for_status=True,
+    ) as session:
+        async with wire.transport(session) as transport:
+            answer = await transport(SECRETIVE)
+        assert not session.closed
+        async with session.get(wire.url, raise_for_status=False, timeout=None):
+            pass
+    assert (answer.status, answer.body) == (500, b"hi")
+    names = [line.lower().partition(b":")[0] for line in wire.head()]
+    assert (names.count(b"authorization"), names.count(b"app_id")) == (1, 1)
+    assert f"authorization: {SECRET}".encode() in [line.lower() for line in wire.head()]
+    assert b"x-own: 1" in wire.head()
+
+
+async def test_a_session_s_own_raise_for_status_is_not_called(wire: Wire) -> None:
+    async def refuse(answer: aiohttp.ClientResponse) -> None:
+        raise AssertionError
+
+    async with aiohttp.ClientSession(raise_for_status=refuse) as session:
+        assert (await wire.transport(session)(REQUEST)).status == 200
+
+
+@pytest.mark.parametrize("session", [7, "session", aiohttp.ClientSession, object()])
+def test_only_a_session_can_be_passed_as_one(session: Any) -> None:
+    with pytest.raises(ConfigError, match=r"session must be a.* ClientSession, not "):
+        HttpTransport(settings(), session)
+
+
+async def test_a_closed_session_is_client_closed(wire: Wire) -> None:
+    async with aiohttp.ClientSession() as session:
+        transport = wire.transport(session)
+    assert type(await failure(transport(SECRETIVE))) is ClientClosed
+    assert not wire.received
+
+
+@pytest.mark.parametrize("used", [True, False])
+async def test_a_closed_transport_stays_closed(wire: Wire, used: bool) -> None:
+    transport = wire.transport()
+    if used:
+        await transport(REQUEST)
+    await transport.aclose()
+    await transport.aclose()
+    assert type(await failure(transport(SECRETIVE))) is ClientClosed
+    assert len(wire.received) == used
+
+
+def test_a_transport_needs_no_loop_to_be_made() -> None:
+    HttpTransport(settings())
+
+
+# aiohttp's boundary: each of its errors, as it would raise it
+
+KEY = ConnectionKey("api.example.com", 443, True, True, None, None, None)
+INFO = aiohttp.RequestInfo(
+    URL(f"https://host/?name={SECRET}"),
+    "GET",
+    CIMultiDictProxy(CIMultiDict({"authorization": SECRET})),
+    URL(f"https://host/?name={SECRET}"),
+)
+RAISED: list[tuple[Exception, type[DpError], str]] = [
+    (aiohttp.InvalidURL(SECRET), ConfigError, "base_url is not an address"),
+    (TimeoutError(SECRET), AttemptTimeout, "the session's own timeout ran out"),
+    (aiohttp.ServerTimeoutError(SECRET), AttemptTimeout, "the session's own timeout"),
+    (aiohttp.ConnectionTimeoutError(SECRET), AttemptTimeout, "the session's own timeout"),
+    (aiohttp.SocketTimeoutError(SECRET), AttemptTimeout, "the session's own timeout"),
+    (
+        aiohttp.ClientConnectorCertificateError(KEY, ssl.CertificateError(SECRET)),
+        TransportError,
+        "the certificate of api.example.com was not accepted",
+    ),
+    (aiohttp.ClientConnectorSSLError(KEY, ssl.SSLError(1, "no")), TransportError, "TLS"),
+    (
+        aiohttp.ClientConnectorDNSError(KEY, OSError(-2, "Name or service not known")),
+        TransportError,
+        "no connection to api.example.com:443 (Name or service not known); check base_url",
+    ),
+    (
+        aiohttp.ClientConnectorError(KEY, OSError()),
+        TransportError,
+        "no connection to api.example.com:443 (",
+    ),
+    (
+        aiohttp.ClientProxyConnectionError(KEY, OSError(errno.ECONNREFUSED, "Refused")),
+        TransportError,
+        "no connection to api.example.com:443 (Refused)",
+    ),
+    (aiohttp.ServerDisconnectedError(SECRET), TransportError, "closed the connection without"),
+    (aiohttp.ClientPayloadError(SECRET), TransportError, "cut off or damaged"),
+    (
+        aiohttp.ClientResponseError(INFO, (), status=400, message=SECRET),
+        TransportError,
+        "not valid HTTP",
+    ),
+    (aiohttp.ClientHttpProxyError(INFO, (), status=407), TransportError, ""),
+    (
+        aiohttp.ServerFingerprintMismatch(b"a", b"b", "host", 1),
+        TransportError,
+        "the connection broke (ServerFingerprintMismatch)",
+    ),
+    (
+        aiohttp.ClientOSError(errno.ECONNRESET, SECRET),
+        TransportError,
+        "the connection broke (ClientOSError)",
+    ),
+    (
+        ConnectionResetError(errno.ECONNRESET, SECRET),
+        TransportError,
+        "the connection broke (ConnectionResetError)",
+    ),
+    (OSError(SECRET), TransportError, "the connection broke (OSError)"),
+    (aiohttp.ClientError(SECRET), TransportError, "the connection broke (ClientError)"),
+]
+
+
+@asynccontextmanager
+async def mocked(**answer: Any) -> AsyncGenerator[HttpTransport]:
+    """A transport whose aiohttp answers anything with *answer*."""
+    with aioresponses() as mock:
+        mock.post(re.compile("."), **answer)  # pyright: ignore[reportUnknownMemberType]  # theirs
+        async with to("https://api.example.com") as transport:
+            yield transport
+
+
+async def raising(error: BaseException) -> Response:
+    async with mocked(exception=error) as transport:
+        return await transport(SECRETIVE)
+
+
+@pytest.mark.parametrize(("error", "kind", "text"), RAISED, ids=lambda value: type(value).__name__)
+async def test_each_error_of_aiohttp_is_ours(
+    error: Exception, kind: type[DpError], text: str
+) -> None:
+    ours = await failure(raising(error))
+    assert type(ours) is kind
+    assert text in str(ours)
+
+
+@pytest.mark.parametrize(
+    "error", [asyncio.CancelledError(), ValueError("bug"), KeyboardInterrupt()]
+)
+async def test_what_is_not_aiohttp_s_is_left_as_it_is(error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught:
+        await raising(error)
+    assert caught.value is error
+
+
+async def test_the_exchange_asks_aiohttp_for_no_more_than_it_needs() -> None:
+    seen: dict[str, Any] = {}
+
+    def listen(url: URL, **given: Any) -> None:
+        seen.update(given)
+
+    async with mocked(status=418, body=b"{}", callback=listen) as transport:
+        answer = await transport(SECRETIVE)
+    assert (answer.status, answer.body) == (418, b"{}")
+    assert answer.headers["content-type"] == "application/json"
+    assert seen["allow_redirects"] is False
+    assert seen["headers"] == SECRETIVE.headers
+    assert seen["data"] == SECRETIVE.body
