@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+import dp_async
+
 ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "dp_async"
+PACKAGE = Path(dp_async.__file__).parent  # which may be an installed wheel
 CORE = sorted(path.stem for path in PACKAGE.glob("_*.py") if path.stem != "__init__")
 
 RANKS = {
