@@ -1,0 +1,490 @@
+"""Is this set of reads provably the whole list, although the list changed under it?
+
+No I/O, no clock, no asyncio: reads go in, a decision comes out.
+
+**Promise.** ``decide`` never says ``Complete`` when a row that was in the list from the first read
+to the last is in none of them.
+
+A *read* is one answer: the rows of one page, taken at one moment between request and answer. A is
+*before* B only if A was answered before B was sent; reads that overlap have no order.
+
+Assumed of the server:
+
+1. An answer shows the list of one moment between its request and its arrival: no stale replica.
+2. *Stamp*: a row that enters the list or is updated carries an update time no older than any the
+   list has shown until then, less ``settle``, the time a row may take from its stamp to be visible.
+3. A page holds all rows there are, up to its size or to a number that the server need not echo. So
+   a page with fewer rows than its size, and than the fullest answer, is the last one; page 1, where
+   no offset can be wrong, if its own total says that it is all.
+4. For the link rule, the list is sorted by update time or by create time, either way up. What no
+   answer contradicts may be the order, so the rule has to hold for each of those. A create time
+   never changes.
+5. For the count rule, a row that leaves and returns does not come back with the same update time.
+
+The *horizon* of a read is the newest update time in it or in any read before it, less ``settle``.
+By 2, **what enters or is updated after a read carries a time no older than the read's horizon.**
+
+**Single page.** Page 1 that is also the last page holds the whole list of its moment.
+
+**Link rule**, for a list that moves. *Above* is nearer the newest row. A read P links down to Q if
+
+a. P's oldest time is older than Q's horizon, and
+b. Q's first row stands at or above P's last: it is newer; or, where ties are seen to be sorted by
+   id, it has the same time and an id that is not past the last one's.
+
+The list was read if links lead from the newest end, F, sent after all other reads on the way were
+answered, to the oldest end.
+
+*Proof.* Let Y be in the list all the time and in no read on the way. Y is below P when P is taken
+and was updated after Q, before P: its time is then at least Q's horizon, but being below P at most
+P's oldest. That is against (a). So, for each link, *a row below P was not updated from Q to P* (*).
+And a row that was not updated between the two cannot be below P and above Q: that is against (b).
+Now Y is below F and above the oldest end, so on the way there is a first link P to Q with Y below P
+and above Q. Y was updated between them, by (*) after P and before Q. F was taken after this update
+and P before, so between F and P there is a link with the upper read taken after the update and the
+lower one before it; and Y is below the upper read. That is against (*). So there is no such Y.
+
+If the order is by create time, no row that stays ever moves: every horizon is infinite.
+
+**Count rule**, for a list that rests or only grows; it needs no order. The last page B says that
+the list held at most ``C = offset + rows`` rows when it was taken. Counted are the rows that were
+surely in the list at that moment: those of B; those read after B with a time older than B's
+horizon, since they did not enter later (2); those read before B and again after it with the same
+time, since they did not leave between (5). If these are C distinct ids, they are all there was at
+that moment, and so each row that was there all the time is among them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from math import ceil, inf
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+ENOUGH_TIES = 16
+"""Neighbours of one second on one page, all in id order, until this is taken for the rule of the
+list: by chance, one page in 2**16 or fewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What one time column of one page shows, in the order of the answer."""
+
+    newest: int
+    oldest: int
+    falling: bool
+    rising: bool
+    ties_up: int
+    """Neighbours with the same time whose ids ascend."""
+    ties_down: int
+
+    @classmethod
+    def of(cls, times: Sequence[int], ids: Sequence[int]) -> Column | None:
+        """The column of *times*, or None if some row lacks one."""
+        if not times or len(times) != len(ids):
+            return None
+        shown = list(times)
+        ordered = sorted(shown)
+        rising = shown == ordered
+        ties = []
+        if len(set(shown)) < len(shown):
+            ties = [
+                i < j
+                for i, j, time, following in zip(ids, ids[1:], shown, shown[1:], strict=False)
+                if time == following
+            ]
+        up = sum(ties)
+        ordered.reverse()
+        return cls(ordered[0], ordered[-1], shown == ordered, rising, up, len(ties) - up)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One answer: the rows of one page, taken by the server at one moment from sent to answered.
+
+    *sent* and *answered* are ticks of the crawl's own counter of events, not of a clock.
+    Build it with ``Read.of``.
+    """
+
+    sent: int
+    answered: int
+    offset: int
+    size: int
+    count: int
+    total: int
+    ids: Sequence[int]
+    updated: Sequence[int]
+    by_update: Column | None
+    by_create: Column | None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        sent: int,
+        answered: int,
+        offset: int,
+        size: int,
+        count: int,
+        total: int,
+        ids: Sequence[int],
+        updated: Sequence[int],
+        created: Sequence[int],
+    ) -> Read:
+        """A read of *count* raw rows; *ids* and *updated* are those of its good rows, in order.
+
+        A good row has an id and an update time. Times are whole seconds. *created* is parallel to
+        *ids*, or empty if a good row has no create time; of it only a summary is kept.
+        """
+        by_update = Column.of(updated, ids)
+        by_create = by_update if created == updated else Column.of(created, ids)
+        return cls(sent, answered, offset, size, count, total, ids, updated, by_update, by_create)
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """Every row that was in the list all the time is in the reads."""
+
+    rule: Literal["single page", "link", "count"]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seam:
+    """Two reads with no link between them: *above* is nearer the newest row.
+
+    A read that links to both closes it.
+    """
+
+    above: Read
+    below: Read
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What the link rule lacks: links at *seams*, newest first; reads of the list's ends.
+
+    *head* is a read of the newest end after all others were answered, *tail* one of the oldest end
+    linked to the rest. Where *descending* these are page 1 and the short last page, else the other
+    way round.
+    """
+
+    seams: tuple[Seam, ...]
+    head: bool
+    tail: bool
+    descending: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unprovable:
+    """No further read of this kind will help; *reason* says why."""
+
+    reason: str
+
+
+Decision: TypeAlias = Complete | Missing | Unprovable
+
+
+def decide(reads: Sequence[Read], settle: float) -> Decision:
+    """Whether *reads* are provably the whole list, else what to read.
+
+    *settle* is how many seconds after its time stamp a row may become visible. Near-linear in the
+    reads; the count rule, tried last, is linear in the rows for each end page read.
+    """
+    if not reads:
+        return Unprovable("nothing was read")
+    reads = with_true_sizes(reads)
+    if any(is_first(read) and is_last(read) for read in reads):
+        return Complete("single page", "the whole list came in one answer")
+    bounds = horizons(reads, settle)
+    linked = link_rule(reads, bounds)
+    if not isinstance(linked, Complete) and count_rule(reads, bounds):
+        return Complete("count", "as many rows were read as the list held at one moment")
+    return linked
+
+
+# Both rules
+
+
+def is_first(read: Read) -> bool:
+    return read.offset == 0
+
+
+def is_last(read: Read) -> bool:
+    """Whether nothing followed this page. A full page never says so: its total is another query."""
+    return is_short(read) and not more_follow(read)
+
+
+def is_short(read: Read) -> bool:
+    return read.count < read.size
+
+
+def more_follow(read: Read) -> bool:
+    return read.total > read.offset + read.count
+
+
+def with_true_sizes(reads: Sequence[Read]) -> Sequence[Read]:
+    """The reads with sizes that the server is seen to give.
+
+    If it cuts sizes without echoing that, the offsets made of them are too large as well: a full
+    page in the middle seems to end at the total, and must not pass for a short one.
+    """
+    fullest = max(read.count for read in reads)
+    return [
+        read if is_first(read) or read.size <= fullest else replace(read, size=fullest)
+        for read in reads
+    ]
+
+
+def is_before(first: Read, second: Read) -> bool:
+    return first.answered < second.sent
+
+
+def horizons(reads: Sequence[Read], settle: float) -> list[float]:
+    """For each read: what enters or is updated after it carries this time or a newer one."""
+    answered = sorted((read.answered, newest(read)) for read in reads)
+    ticks = [tick for tick, _ in answered]
+    peaks = [-inf, *accumulate((time for _, time in answered), max)]
+    return [
+        max(newest(read), peaks[bisect_left(ticks, read.sent)]) - in_seconds(settle)
+        for read in reads
+    ]
+
+
+def newest(read: Read) -> float:
+    return read.by_update.newest if read.by_update else -inf
+
+
+def in_seconds(settle: float) -> int:
+    """Times are cut to whole seconds: half a second late can show as a whole one."""
+    return ceil(settle)
+
+
+# The link rule
+
+Place: TypeAlias = tuple[float, float]
+"""Where a row stands, counted from the newest end: minus its time, then its place in its second."""
+
+
+class Order(NamedTuple):
+    """One way in which the list may be sorted."""
+
+    by_create: bool
+    descending: bool
+    ties: int = 0
+    """How ids run within one second, from the newest row on: 1 up, -1 down, 0 unknown."""
+
+    def column(self, read: Read) -> Column | None:
+        return read.by_create if self.by_create else read.by_update
+
+    def is_head(self, read: Read) -> bool:
+        """Whether the read ends at the newest row of the list."""
+        return is_first(read) if self.descending else is_last(read)
+
+    def is_tail(self, read: Read) -> bool:
+        return is_last(read) if self.descending else is_first(read)
+
+
+class Stretch(NamedTuple):
+    """What a read does for a chain: P links down to Q if ``Q.entry <= P.bottom``."""
+
+    read: Read
+    entry: Place
+    bottom: Place
+
+
+def link_rule(reads: Sequence[Read], bounds: Sequence[float]) -> Decision:
+    if not any(read.by_update for read in reads):
+        return Unprovable("no row with an id and an update time was read")
+    orders = possible_orders(reads)
+    if not orders:
+        return Unprovable(
+            "the rows are not sorted by their times, and the list was not seen at rest: "
+            "it takes a pass before the last page is read and one after it, with no change between"
+        )
+    for order in orders:
+        lacking = find_lacking(stretches(reads, bounds, order), order)
+        if lacking:
+            return lacking
+    return Complete("link", "linked pages lead from one end of the list to the other")
+
+
+def possible_orders(reads: Iterable[Read]) -> list[Order]:
+    """The orders that no single answer contradicts: a chain has to hold for each of them."""
+    orders: list[Order] = []
+    for by_create in (False, True):
+        columns = [
+            column for read in reads if (column := read.by_create if by_create else read.by_update)
+        ]
+        if columns and all(column.falling for column in columns):
+            orders.append(Order(by_create, descending=True, ties=tie_order(columns)))
+        if columns and all(column.rising for column in columns):
+            orders.append(Order(by_create, descending=False, ties=-tie_order(columns)))
+    return orders
+
+
+def tie_order(columns: Sequence[Column]) -> int:
+    """How ids run within one second, in the order of the answers; 0 if that is not seen.
+
+    One page has to show enough: the same few rows read again would add nothing.
+    """
+    up = max(column.ties_up for column in columns)
+    down = max(column.ties_down for column in columns)
+    if up and down:
+        return 0
+    return (up >= ENOUGH_TIES) - (down >= ENOUGH_TIES)
+
+
+def stretches(reads: Sequence[Read], bounds: Sequence[float], order: Order) -> list[Stretch]:
+    """What each read with times covers, in the order in which a chain going down can enter them."""
+    found: list[Stretch] = []
+    for read, horizon in zip(reads, bounds, strict=True):
+        column = order.column(read)
+        if column:
+            entry = max(top(read, column, order), settled(horizon, order))
+            found.append(Stretch(read, entry, bottom(read, column, order)))
+    found.sort(key=lambda stretch: stretch.entry)
+    return found
+
+
+def top(read: Read, column: Column, order: Order) -> Place:
+    first = read.ids[0 if order.descending else -1]
+    return -column.newest, order.ties * first
+
+
+def bottom(read: Read, column: Column, order: Order) -> Place:
+    if not order.ties:  # a row of the last one's second may stand on either side of it
+        return -column.oldest, -inf
+    last = read.ids[-1 if order.descending else 0]
+    return -column.oldest, order.ties * last
+
+
+def settled(horizon: float, order: Order) -> Place:
+    """The end of what may still have moved after the read: a chain comes from older than that."""
+    return (-inf, inf) if order.by_create else (-horizon, inf)
+
+
+def find_lacking(stretches: Sequence[Stretch], order: Order) -> Missing | Unprovable | None:
+    """What lacks for a chain from the newest end to the oldest, or None if there is one."""
+    heads = [stretch for stretch in stretches if order.is_head(stretch.read)]
+    closing = max(heads, key=lambda head: head.read.sent, default=None)
+    if closing:
+        seams, arrived = walk(closing, usable(stretches, closing.read), order)
+        if arrived and not seams:
+            return None
+    seams, arrived = walk(closing, stretches, order)
+    if is_crowded(seams, stretches, order):
+        return Unprovable(
+            "more rows than a page holds carry one and the same second, "
+            "and their order within it is not seen to be by id"
+        )
+    head = not closing or len(usable(stretches, closing.read)) < len(stretches) - 1
+    return Missing(
+        tuple(seams), head, not arrived, order.descending, explain(len(seams), head, not arrived)
+    )
+
+
+def usable(stretches: Sequence[Stretch], closing: Read) -> list[Stretch]:
+    """What was answered before the closing read was sent: what moved up since then is in it."""
+    return [stretch for stretch in stretches if is_before(stretch.read, closing)]
+
+
+def walk(
+    start: Stretch | None, stretches: Sequence[Stretch], order: Order
+) -> tuple[list[Seam], bool]:
+    """The breaks on the way down, and whether the way then ends at the oldest row.
+
+    The lowest bottom so far links to whatever any bottom so far links to: no need to look back.
+    """
+    seams: list[Seam] = []
+    lowest = start
+    for stretch in stretches:
+        if lowest is None:
+            lowest = stretch
+        elif stretch.bottom > lowest.bottom:
+            if stretch.entry > lowest.bottom:
+                seams.append(Seam(lowest.read, stretch.read))
+            lowest = stretch
+        elif stretch.entry > lowest.bottom:
+            continue
+        if order.is_tail(stretch.read):
+            return seams, True
+    return seams, False
+
+
+def is_crowded(seams: Sequence[Seam], stretches: Sequence[Stretch], order: Order) -> bool:
+    """Whether a full page is all of the second at a seam, so that no page can reach across it."""
+    if order.ties:
+        return False
+    seconds = {column.oldest for seam in seams if (column := order.column(seam.above))}
+    largest = max(stretch.read.size for stretch in stretches)
+    return any(
+        column.newest == column.oldest and column.oldest in seconds
+        for stretch in stretches
+        if stretch.read.count == largest and (column := order.column(stretch.read))
+    )
+
+
+def explain(seams: int, head: bool, tail: bool) -> str:
+    lacking = [
+        *([f"pages that should meet do not ({seams} times)"] if seams else []),
+        *(["the newest end was not read again after the rest"] if head else []),
+        *(["the oldest end was not reached"] if tail else []),
+    ]
+    return "the list may have changed while it was read: " + ", ".join(lacking)
+
+
+# The count rule
+
+
+def count_rule(reads: Sequence[Read], bounds: Sequence[float]) -> bool:
+    return any(
+        len(surely_there(reads, end, horizon)) == end.offset + end.count
+        for end, horizon in zip(reads, bounds, strict=True)
+        if is_last(end) and has_enough_rows(reads, end)
+    )
+
+
+def has_enough_rows(reads: Sequence[Read], end: Read) -> bool:
+    """The cheap half of the test, so that most ends cost nothing per row."""
+    rows = sum(len(read.ids) for read in reads if is_before(end, read))
+    return len(end.ids) + rows >= end.offset + end.count
+
+
+def surely_there(reads: Sequence[Read], end: Read, horizon: float) -> set[int]:
+    """Ids of rows that were in the list when *end* was taken."""
+    known = seen_young((read for read in reads if is_before(read, end)), horizon)
+    there = set(end.ids)
+    for read in reads:
+        if not is_before(end, read):
+            continue
+        if is_old(newest(read), horizon):
+            there.update(read.ids)
+        else:
+            there.update(
+                row
+                for row, time in zip(read.ids, read.updated, strict=True)
+                if is_old(time, horizon) or (row, time) in known
+            )
+    return there
+
+
+def is_old(time: float, horizon: float) -> bool:
+    """Whether a row with this time entered before the read that has this horizon."""
+    return time < horizon
+
+
+def seen_young(reads: Iterable[Read], horizon: float) -> set[tuple[int, int]]:
+    """Rows, as id and time, whose time alone does not tell whether they came later."""
+    return {
+        (row, time)
+        for read in reads
+        if not is_old(newest(read), horizon)
+        for row, time in zip(read.ids, read.updated, strict=True)
+        if not is_old(time, horizon)
+    }

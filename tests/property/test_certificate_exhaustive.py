@@ -1,0 +1,457 @@
+"""Trial of the certificate: every small crawl within bounds, random larger ones, broken rules.
+
+No server: the truth is ``listmodel``'s. ``python -m tests.property.test_certificate_exhaustive
+WRITES TRIALS`` goes further than the suite does: more writes in each family, more random crawls.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import count
+from math import floor, inf
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dp_async import _certificate
+from dp_async._certificate import Column, Complete, Order, Read, Stretch
+from tests.property.listmodel import (
+    Findings,
+    Moment,
+    Page,
+    Row,
+    Search,
+    Server,
+    any_order,
+    closed,
+    draw_trial,
+    pages,
+    starts,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+
+@dataclass(frozen=True)
+class Family:
+    """Lists, how they are read, and how many writes fall between."""
+
+    server: Server
+    starts: Callable[[], Iterable[Moment]]
+    plans: Sequence[tuple[Page, ...]]
+    writes: int
+    expected: str = "link"
+    """The rule that must certify often here, so that the trial is not an empty one."""
+
+    floor: int = 100
+
+    def search(self, *, first_only: bool = False) -> Findings:
+        return Search(self.server, self.plans, self.writes, first_only).run(self.starts())
+
+
+TRIALS = int(os.environ.get("CERTIFICATE_TRIALS", "4000"))
+
+SHARED = closed(pages((0, 3), (1, 2), (1, 3)), Page(0, 3))
+"""Five rows on pages that share one row each; page 1 at both ends of the crawl."""
+SPREAD = closed(pages((0, 4), (1, 3), (1, 4)), Page(0, 4))
+"""Six rows on pages that share at least one."""
+
+FAMILIES = {
+    "any read at any time": Family(
+        Server(), lambda: starts(3), any_order(pages((0, 2), (1, 2), (0, 1), (2, 1)), 4), 1, "count"
+    ),
+    "any read, late rows": Family(
+        Server(settle=1),
+        lambda: starts(3, (1, 2)),
+        any_order(pages((0, 2), (1, 2)), 4),
+        1,
+        "count",
+    ),
+    "any read, random ties": Family(
+        Server(ties="random"), lambda: starts(3), any_order(pages((0, 2), (1, 2)), 3), 1, "count"
+    ),
+    "shared rows": Family(Server(), lambda: starts(5), SHARED, 1),
+    "shared rows, two writes": Family(Server(), lambda: starts(5, (1,)), SHARED, 2),
+    "shared rows, late rows": Family(
+        Server(settle=1, late=1), lambda: starts(5, (0, 2)), SHARED, 1
+    ),
+    "shared rows, ids the other way": Family(
+        Server(), lambda: starts(4, (0, 2), ids="down"), SHARED, 1, "count"
+    ),
+    "hidden seconds": Family(
+        Server(ties="hidden"), lambda: starts(6, (0, 1), ids="down"), SPREAD, 1
+    ),
+    "ascending": Family(
+        Server(descending=False),
+        lambda: starts(5),
+        closed(pages((0, 3), (1, 2), (1, 3)), Page(1, 3)),
+        1,
+    ),
+    "by create time": Family(Server(order="create"), lambda: starts(5), SHARED, 1),
+    "by no time": Family(
+        Server(order="id"),
+        lambda: starts(4, (1, 3), ids="any"),
+        [(*pages((0, 3), (1, 3)), *rest, *pages((0, 3))) for rest in (pages((1, 3)), ())],
+        1,
+        "count",
+    ),
+    "a clamp that is not echoed": Family(
+        Server(clamp=2),
+        lambda: starts(5),
+        any_order(pages((0, 3), (1, 3), (2, 3)), 3),
+        1,
+        floor=0,
+    ),
+}
+
+
+def ties_shown_by(server: Server) -> int:
+    """Small lists cannot show many ties: where the server sorts them by id, one pair will do."""
+    return 1 if server.ties == "id" else _certificate.ENOUGH_TIES
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_no_false_certificate_in_any_small_crawl(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family = FAMILIES[name]
+    monkeypatch.setattr(_certificate, "ENOUGH_TIES", ties_shown_by(family.server))
+    findings = family.search()
+    assert not findings.false[:1]
+    assert findings.complete[family.expected] >= family.floor
+
+
+def judge(seeds: Iterable[int]) -> tuple[Counter[tuple[str, bool]], list[int]]:
+    """Certificates by rule, those of lists that were written to apart, and seeds of false ones."""
+    complete: Counter[tuple[str, bool]] = Counter()
+    false: list[int] = []
+    for seed in seeds:
+        trial = draw_trial(seed)
+        decision = _certificate.decide(trial.reads, trial.server.settle)
+        if not isinstance(decision, Complete):
+            continue
+        if decision.rule == "link" and trial.server.order == "id":
+            continue  # a few rows may look sorted by time: the link rule assumes that they are
+        complete[decision.rule, bool(trial.moment.writes)] += 1
+        if trial.lost:
+            false.append(seed)
+    return complete, false
+
+
+def test_no_false_certificate_in_random_crawls() -> None:
+    once_false = 49260  # a size cut without echo, and no page 1 of that size to show it
+    complete, false = judge([once_false, *range(TRIALS)])
+    assert not false
+    for rule in ("single page", "link", "count"):
+        assert complete[rule, True] >= TRIALS // 200
+        assert complete[rule, False] >= TRIALS // 300
+
+
+class Tape:
+    """A list, newest first, that a test writes to and reads; it knows what was there throughout."""
+
+    def __init__(self, *rows: tuple[int, int], by_create: bool = False) -> None:
+        """*rows* are ids and times, in the order of the list; later ones stay below in a tie."""
+        self.rows = [Row(i, time, time) for i, time in rows]
+        self.stayed = {i for i, _ in rows}
+        self.reads: list[Read] = []
+        self.by_create = by_create
+        self.ticks = count()
+
+    def put(self, row: int, time: int) -> None:
+        """Insert a row, or update it; below what has its time already."""
+        created = next((old.created for old in self.rows if old.id == row), time)
+        kept = [(old if old.id != row else None) for old in self.rows]
+        if self.by_create and None in kept:
+            self.rows = [old or Row(row, time, created) for old in kept]
+        else:
+            self.rows = [old for old in kept if old] + [Row(row, time, created)]
+            self.rows.sort(key=lambda old: -old.updated)
+
+    def drop(self, row: int) -> None:
+        self.rows = [old for old in self.rows if old.id != row]
+        self.stayed.discard(row)
+
+    def send(self) -> int:
+        return next(self.ticks)
+
+    def take(self, number: int, size: int) -> tuple[Page, tuple[Row, ...], int]:
+        page = Page(number, size)
+        return page, tuple(self.rows[page.offset : page.offset + size]), len(self.rows)
+
+    def answer(self, sent: int, page: Page, rows: Sequence[Row], total: int) -> None:
+        self.reads.append(
+            Read.of(
+                sent=sent,
+                answered=next(self.ticks),
+                offset=page.offset,
+                size=page.size,
+                count=len(rows),
+                total=total,
+                ids=[row.id for row in rows],
+                updated=[row.updated for row in rows],
+                created=[row.created for row in rows] if self.by_create else [],
+            )
+        )
+
+    def read(self, number: int, size: int) -> None:
+        self.answer(self.send(), *self.take(number, size))
+
+    @property
+    def lost(self) -> set[int]:
+        return self.stayed.difference(*(read.ids for read in self.reads))
+
+
+Y = 6
+"""The row that each story loses."""
+
+
+def late_row() -> Tape:
+    """A row above the last page is stamped a second late, and falls below page 1."""
+    tape = Tape((1, 9), (2, 9), (Y, 9), (7, 9), (8, 9), (3, 8))
+    tape.read(1, 4)
+    tape.put(Y, 8)
+    tape.read(0, 5)
+    return tape
+
+
+def late_row_then_new_row() -> Tape:
+    """The same, but page 1 shows a time that makes the late one look old."""
+    tape = Tape((1, 9), (2, 9), (Y, 9), (7, 9), (8, 9), (3, 8))
+    tape.read(1, 4)
+    tape.put(Y, 8)
+    tape.put(10, 20)
+    tape.read(0, 6)
+    return tape
+
+
+def full_page_at_the_end() -> Tape:
+    """A row is deleted between the rows of a full page and the total that comes with it."""
+    tape = Tape((1, 10), (2, 9), (3, 8), (4, 7), (Y, 6))
+    page, rows, _ = tape.take(0, 4)
+    tape.drop(1)
+    tape.answer(tape.send(), page, rows, len(tape.rows))
+    return tape
+
+
+def one_second() -> Tape:
+    """The pages meet inside one second, between them a row of that second."""
+    tape = Tape((9, 20), (8, 15), (5, 9), (Y, 9), (3, 9), (2, 9))
+    tape.read(0, 3)
+    tape.read(1, 4)
+    tape.read(0, 3)
+    return tape
+
+
+def page_1_before_the_rest() -> Tape:
+    """A row moves to the head after page 1 was read."""
+    tape = Tape((1, 10), (2, 9), (3, 8), (4, 7), (Y, 6))
+    tape.read(0, 4)
+    tape.put(Y, 11)
+    tape.read(1, 3)
+    return tape
+
+
+def page_1_answered_late() -> Tape:
+    """The same, but the answer with page 1 comes in last."""
+    tape = Tape((1, 10), (2, 9), (3, 8), (4, 7), (Y, 6))
+    sent, early = tape.send(), tape.take(0, 4)
+    tape.put(Y, 11)
+    tape.read(1, 3)
+    tape.answer(sent, *early)
+    return tape
+
+
+def no_page_1() -> Tape:
+    tape = Tape((1, 10), (2, 9), (Y, 8), (3, 7), (4, 6), (5, 5))
+    tape.read(1, 4)
+    tape.read(1, 3)
+    return tape
+
+
+def no_last_page() -> Tape:
+    tape = Tape((1, 10), (2, 9), (Y, 8))
+    tape.read(0, 2)
+    tape.read(0, 2)
+    return tape
+
+
+def sorted_by_create_time() -> Tape:
+    """An update that moves nothing makes the last page look as if it reached up to the first."""
+    tape = Tape((1, 10), (2, 9), (3, 8), (Y, 7), (4, 6), (5, 5), by_create=True)
+    tape.put(4, 20)
+    tape.read(1, 4)
+    tape.read(0, 3)
+    return tape
+
+
+def new_row_for_an_old_one() -> Tape:
+    """A row inserted after the last page makes up the number."""
+    tape = Tape((1, 10), (2, 9), (3, 8), (Y, 7), (4, 6))
+    tape.read(0, 2)
+    tape.read(2, 2)
+    tape.put(11, 11)
+    tape.read(1, 2)
+    tape.read(0, 2)
+    return tape
+
+
+def row_left_and_returned() -> Tape:
+    """A row that was out when the last page was read makes up the number."""
+    tape = Tape((1, 10), (2, 9), (Y, 8), (3, 7))
+    tape.read(0, 2)
+    tape.drop(1)
+    tape.read(1, 2)
+    tape.put(1, 11)
+    tape.read(0, 2)
+    return tape
+
+
+def row_gone_before_the_end() -> Tape:
+    """A row that had left before the last page was read makes up the number."""
+    tape = Tape((1, 10), (2, 9), (3, 8), (Y, 7), (4, 6))
+    tape.read(2, 1)
+    tape.drop(3)
+    tape.read(1, 3)
+    tape.read(0, 2)
+    return tape
+
+
+# Clauses without their point
+
+
+def as_if_at_once(settle: float) -> int:
+    return 0
+
+
+def all_settled(horizon: float, order: Order) -> tuple[float, float]:
+    return -inf, inf
+
+
+def just_settled(horizon: float, order: Order) -> tuple[float, float]:
+    return -horizon, -inf
+
+
+def of_any_read(reads: Sequence[Read], settle: float) -> list[float]:
+    return [max(map(_certificate.newest, reads)) - settle for _ in reads]
+
+
+def full_is_short(read: Read) -> bool:
+    return read.count <= read.size
+
+
+def none_follow(read: Read) -> bool:
+    return False
+
+
+def echoed_sizes(reads: Sequence[Read]) -> Sequence[Read]:
+    return reads
+
+
+def as_new_is_newer(read: Read, column: Column, order: Order) -> tuple[float, float]:
+    return -column.oldest, inf
+
+
+def always_by_id(columns: Sequence[Column]) -> int:
+    return 1
+
+
+def whenever(stretches: Sequence[Stretch], closing: Read) -> Sequence[Stretch]:
+    return stretches
+
+
+def answered_first(first: Read, second: Read) -> bool:
+    return first.answered < second.answered
+
+
+def any_two(first: Read, second: Read) -> bool:
+    return True
+
+
+def any_page(order: Order, read: Read) -> bool:
+    return True
+
+
+def by_update_time(reads: Sequence[Read]) -> list[Order]:
+    return [Order(by_create=False, descending=True)]
+
+
+def any_time(time: float, horizon: float) -> bool:
+    return True
+
+
+def with_any_time(reads: Iterable[Read], horizon: float) -> set[tuple[int, int]]:
+    return {(row, time) for read in reads for row in read.ids for time in range(30)}
+
+
+STORIES: dict[str, tuple[Callable[[], Tape], float, str, object]] = {
+    "settle": (late_row, 1, "in_seconds", as_if_at_once),
+    "settle in whole seconds": (late_row, 0.5, "in_seconds", floor),
+    "P's end had settled": (late_row, 1, "settled", all_settled),
+    "and more than settled": (late_row, 1, "settled", just_settled),
+    "the horizon is of what came before": (late_row_then_new_row, 1, "horizons", of_any_read),
+    "a full page is no end": (full_page_at_the_end, 0, "is_short", full_is_short),
+    "newer, not as new": (one_second, 0, "bottom", as_new_is_newer),
+    "by id only where seen": (one_second, 0, "tie_order", always_by_id),
+    "page 1 after the rest": (page_1_before_the_rest, 0, "usable", whenever),
+    "intervals, not answers": (page_1_answered_late, 0, "is_before", answered_first),
+    "from page 1": (no_page_1, 0, "Order.is_head", any_page),
+    "to the last page": (no_last_page, 0, "Order.is_tail", any_page),
+    "every possible order": (sorted_by_create_time, 0, "possible_orders", by_update_time),
+    "old rows only": (new_row_for_an_old_one, 0, "is_old", any_time),
+    "or rows seen before": (row_left_and_returned, 0, "seen_young", with_any_time),
+    "counted after the end page": (row_gone_before_the_end, 0, "is_before", any_two),
+}
+"""For each clause: a story that loses a row, settle, and the clause without its point."""
+
+
+@pytest.mark.parametrize("clause", STORIES)
+def test_without_the_clause_there_are_false_certificates(
+    clause: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story, settle, function, broken = STORIES[clause]
+    tape = story()
+    assert Y in tape.lost
+    assert not isinstance(_certificate.decide(tape.reads, settle), Complete)
+    monkeypatch.setattr(f"dp_async._certificate.{function}", broken)
+    assert isinstance(_certificate.decide(tape.reads, settle), Complete)
+
+
+@pytest.mark.parametrize(
+    ("family", "function", "broken"),
+    [
+        ("a clamp that is not echoed", "more_follow", none_follow),
+        ("a clamp that is not echoed", "with_true_sizes", echoed_sizes),
+        ("shared rows", "bottom", as_new_is_newer),
+        ("shared rows", "usable", whenever),
+        ("shared rows, late rows", "settled", all_settled),
+    ],
+)
+def test_the_search_finds_what_is_broken(
+    family: str, function: str, broken: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_certificate, "ENOUGH_TIES", ties_shown_by(FAMILIES[family].server))
+    monkeypatch.setattr(_certificate, function, broken)
+    assert FAMILIES[family].search(first_only=True).false
+
+
+def main(writes: int, trials: int) -> None:
+    """Say what the families show with that many more writes, and so many more random crawls."""
+    enough = _certificate.ENOUGH_TIES
+    for name, family in FAMILIES.items():
+        _certificate.ENOUGH_TIES = ties_shown_by(family.server)
+        findings = replace(family, writes=family.writes + writes).search()
+        _certificate.ENOUGH_TIES = enough
+        found = f"{findings.states} states, {dict(findings.complete)}"
+        sys.stdout.write(f"{name}: {found}, {len(findings.false)} false {findings.false[:1]}\n")
+        sys.stdout.flush()
+    complete, false = judge(range(TRIALS, TRIALS + trials))
+    sys.stdout.write(f"{trials} random crawls, {dict(complete)}, false {false}\n")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
