@@ -47,18 +47,26 @@ SECRETIVE = Request(
 
 
 class Wire:
-    """A server that writes *answer* to whatever it is sent, or resets the connection if None."""
+    """A server that writes *answer* to whatever it is sent, or resets the connection if None.
+
+    It answers nobody before it has been sent *hold* requests.
+    """
 
     def __init__(self) -> None:
         self.answer: bytes | None = HI
         self.received: list[bytes] = []
         self.port = 0
+        self.hold = 1
+        self._held = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         data = await reader.read(65536)
         while data[:1].isupper() and not self._whole(data):
             data += await reader.read(65536)
         self.received.append(data)
+        if len(self.received) >= self.hold:
+            self._held.set()
+        await self._held.wait()
         if self.answer is None:
             linger = struct.pack("ii", 1, 0)
             peer: socket.socket = writer.get_extra_info("socket")
@@ -332,6 +340,13 @@ async def test_https_to_a_port_of_http_is_a_transport_error(wire: Wire) -> None:
 async def test_a_host_that_is_no_host_is_one_of_our_errors(host: str) -> None:
     async with to(f"http://{host}:1") as transport:
         await failure(transport(SECRETIVE))
+
+
+async def test_the_pool_bounds_nothing(wire: Wire) -> None:
+    wire.hold = 150  # more than aiohttp's own pool would have under way
+    async with wire.transport() as transport:
+        answers = await asyncio.gather(*(transport(REQUEST) for _ in range(wire.hold)))
+    assert len(answers) == wire.hold
 
 
 # Sessions
