@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Generic, Self, TypeAlias, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 T = TypeVar("T")
 
@@ -158,3 +158,19 @@ class MessageQuery(Struct, frozen=True, kw_only=True, rename="camel", omit_defau
     """What to ask of msgList. None is not sent."""
 
     read_status: ReadStatus | None = None
+
+
+class Key(Struct, frozen=True, gc=False):
+    """What every list's rows are told apart and ordered by."""
+
+    id: int
+    create_time: datetime | None = field(default=None, name="createTime")
+    update_time: datetime | None = field(default=None, name="updateTime")
+
+
+class WorkKey(Key, frozen=True, gc=False):
+    id: int = field(name="digitalPersonWorksId")
+
+
+class MessageKey(Key, frozen=True, gc=False):
+    id: int = field(name="msgId")

@@ -1,8 +1,9 @@
-"""A row of the table is all a list needs: its requests byte for byte, its pages in either shape."""
+"""A row of the table is all a list needs: its requests byte for byte, and how its rows are read."""
 
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -12,18 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw, Struct
 
-from dp_async import (
-    ConfigError,
-    DecodeError,
-    Message,
-    Page,
-    ReadStatus,
-    SortOrder,
-    Work,
-    WorkStatus,
-)
-from dp_async._endpoints import MESSAGES, WORKS, Key, ListEndpoint
-from tests.unit.given import vector
+from dp_async import ConfigError, ReadStatus, SortOrder, WorkStatus
+from dp_async._endpoints import MESSAGES, WORKS, ListEndpoint
+from dp_async._models import Key
+from dp_async._pages import RowReader
 
 WORKS_PATH = "/openApiDigitalPerson/customer/workList"
 MESSAGES_PATH = "/openApiDigitalPerson/customer/msgList"
@@ -118,6 +111,8 @@ def test_a_filter_of_another_list_s_enum_is_its_text() -> None:
 class Voice(Struct, frozen=True, kw_only=True, rename="camel"):
     voice_id: int
     title: str | None = None
+    create_time: datetime | None = None
+    update_time: datetime | None = None
 
 
 class VoiceQuery(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -149,145 +144,6 @@ def test_a_third_list_is_a_row_of_the_table(method: Any) -> None:
     with pytest.raises(ConfigError, match=r"^min_age: Expected `int \| null`, got `str`"):
         voices.ask({"voice_kind": None, "min_age": "7"})
     data = Raw(b'{"content":[{"voiceId":9}],"number":1,"size":5,"totalElements":6,"totalPages":2}')
-    assert voices.decoder(voices.model)(data).content == [Voice(voice_id=9)]
-    assert voices.decoder(voices.key)(data).content == [VoiceKey(id=9)]
-
-
-# Pages
-
-
-def page(**fields: object) -> Page[dict[str, object]]:
-    usual: dict[str, object] = {
-        "content": [{"id": 1}, {"id": 2}],
-        "number": 0,
-        "size": 2,
-        "totalElements": 5,
-        "totalPages": 3,
-    }
-    data = json.dumps({**usual, **fields}).encode()
-    return WORKS.decoder(dict[str, object])(Raw(data))
-
-
-def test_a_page_that_says_little_is_completed() -> None:
-    assert page() == Page(
-        content=[{"id": 1}, {"id": 2}],
-        number=0,
-        size=2,
-        total_elements=5,
-        total_pages=3,
-        number_of_elements=2,
-        first=True,
-        last=False,
-        empty=False,
-    )
-
-
-@pytest.mark.parametrize("last", [True, False])
-def test_what_the_server_says_of_its_page_is_kept(last: bool) -> None:
-    told = page(numberOfElements=7, first=not last, last=last, empty=True, totalPages=9)
-    assert (told.number_of_elements, told.first, told.last) == (7, not last, last)
-    assert (told.empty, told.total_pages) == (True, 9)
-
-
-NUMBERS = {"number": 1, "size": 2, "totalElements": 5, "totalPages": 3}
-TOP = dict.fromkeys(NUMBERS)
-
-
-@pytest.mark.parametrize("fields", [NUMBERS, {**TOP, "page": NUMBERS}, {"page": NUMBERS}])
-def test_either_shape_is_read(fields: dict[str, object]) -> None:
-    shaped = page(**fields)
-    assert (shaped.number, shaped.size, shaped.page_num) == (1, 2, 2)
-    assert (shaped.total_elements, shaped.total_pages) == (5, 3)
-    assert (shaped.first, shaped.last, shaped.empty) == (False, False, False)
-
-
-@pytest.mark.parametrize(
-    ("fields", "pages", "last"),
-    [
-        ({"number": 0, "size": 2, "totalElements": 5}, 3, False),
-        ({"number": 1, "size": 2, "totalElements": 5}, 3, False),
-        ({"number": 2, "size": 2, "totalElements": 5}, 3, True),
-        ({"number": 9, "size": 2, "totalElements": 5}, 3, True),
-        ({"number": 1, "size": 2, "totalElements": 4}, 2, True),
-        ({"number": 0, "size": 2, "totalElements": 0, "content": []}, 0, True),
-        ({"number": 0, "size": 0, "totalElements": 0, "content": []}, 0, True),
-    ],
-)
-@pytest.mark.parametrize("nested", [True, False])
-def test_the_number_of_pages_is_derived_if_it_is_not_sent(
-    fields: dict[str, Any], pages: int, last: bool, nested: bool
-) -> None:
-    content = {"content": fields.get("content", [{}])}
-    sent = {**content, **TOP, "page": fields} if nested else {"totalPages": None, **fields}
-    derived = page(**sent)
-    assert (derived.total_pages, derived.last) == (pages, last)
-    assert derived.first is (fields["number"] == 0)
-    assert derived.empty is (derived.content == [])
-
-
-BAD_PAGES: list[tuple[dict[str, object], str]] = [
-    ({"content": None}, "Expected `array`, got `null` - at `$.data.content`"),
-    ({"content": {}}, "Expected `array`, got `object` - at `$.data.content`"),
-    ({"content": [{}, 7]}, "Expected `object`, got `int` - at `$.data.content[1]`"),
-    ({"number": None}, "the page has no `number` - at `$.data`"),
-    ({"size": None}, "the page has no `size` - at `$.data`"),
-    ({"totalElements": None}, "the page has no `totalElements` - at `$.data`"),
-    ({"page": {}}, "the page has no `number` - at `$.data`"),
-    ({"number": -1}, "Expected `int` >= 0 - at `$.data.number`"),
-    ({"size": -1}, "Expected `int` >= 0 - at `$.data.size`"),
-    ({"totalElements": -1}, "Expected `int` >= 0 - at `$.data.totalElements`"),
-    ({"totalPages": -1}, "Expected `int` >= 0 - at `$.data.totalPages`"),
-    ({"page": {"number": -1}}, "Expected `int` >= 0 - at `$.data.page.number`"),
-    ({"number": "0"}, "Expected `int | null`, got `str` - at `$.data.number`"),
-    ({"size": 2.5}, "Expected `int | null`, got `float` - at `$.data.size`"),
-    ({"last": "false"}, "Expected `bool | null`, got `str` - at `$.data.last`"),
-]
-
-
-@pytest.mark.parametrize(("fields", "problem"), BAD_PAGES)
-def test_a_page_that_cannot_be_trusted_is_an_error(fields: dict[str, object], problem: str) -> None:
-    with pytest.raises(DecodeError) as caught:
-        page(**fields)
-    assert str(caught.value).endswith(problem)
-    assert str(caught.value).startswith("work_list: ")
-    assert caught.value.endpoint == "work_list"
-
-
-@pytest.mark.parametrize("data", [b"[]", b"7", b'"text"', b"{}", b"false"])
-def test_data_that_is_no_page_is_an_error_with_its_place(data: bytes) -> None:
-    with pytest.raises(DecodeError, match=r"at `\$\.data`$"):
-        WORKS.decoder(Work)(Raw(data))
-
-
-@pytest.mark.parametrize(
-    ("name", "endpoint", "key"),
-    [("workList", WORKS, "digitalPersonWorksId"), ("msgList", MESSAGES, "msgId")],
-)
-def test_the_keys_are_the_rows_ids_and_times(
-    name: str, endpoint: ListEndpoint[Struct, Struct], key: str
-) -> None:
-    data = json.loads(vector(name))["data"]
-    raw = Raw(json.dumps(data).encode())
-    rows = endpoint.decoder(endpoint.model)(raw)
-    for sent, row, found in zip(
-        data["content"], rows, endpoint.decoder(endpoint.key)(raw), strict=True
-    ):
-        assert isinstance(row, Work | Message)
-        assert found.id == sent[key]
-        assert (found.create_time, found.update_time) == (row.create_time, row.update_time)
-
-
-def test_items_may_be_of_another_type() -> None:
-    data = json.loads(vector("msgList"))["data"]
-    raw = Raw(json.dumps(data).encode())
-    assert MESSAGES.decoder(dict[str, object])(raw).content == data["content"]
-    assert [json.loads(bytes(item)) for item in MESSAGES.decoder(Raw)(raw)] == data["content"]
-
-
-@pytest.mark.parametrize("item", ["text", 7, lambda: None, set[Work] | list[Work]])
-def test_a_type_that_items_cannot_have_is_refused(item: Any) -> None:
-    with pytest.raises(
-        ConfigError, match=r"^typed\(\) needs a Struct, dict or msgspec.Raw"
-    ) as caught:
-        WORKS.decoder(item)
-    assert caught.value.__context__ is None
+    read = RowReader(voices.name, voices.model, voices.model, voices.key, keep=False)
+    assert read(data).page.content == [Voice(voice_id=9)]
+    assert list(read(data).ids) == [9]

@@ -18,6 +18,7 @@ from dp_async import Align, Message, Page, ReadStatus, Response, SortOrder, Work
 from dp_async._endpoints import MESSAGES, WORKS, ListEndpoint
 from dp_async._envelope import check
 from dp_async._models import OpenEnum
+from dp_async._pages import PageDecoder
 from tests.unit.given import REQUEST, vector
 
 LISTS = pytest.mark.parametrize(("name", "endpoint"), [("workList", WORKS), ("msgList", MESSAGES)])
@@ -48,7 +49,7 @@ def documented(name: str, endpoint: ListEndpoint[Struct, Struct]) -> tuple[Any, 
     """The documented answer's data, as plain JSON and as the page it decodes to."""
     text = vector(name)
     raw = check(REQUEST, Response(status=200, body=text))
-    return json.loads(text)["data"], endpoint.decoder(endpoint.model)(raw)
+    return json.loads(text)["data"], PageDecoder(endpoint.name, endpoint.model)(raw)
 
 
 def attribute(name: str) -> str:
