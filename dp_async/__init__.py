@@ -27,6 +27,7 @@ from ._errors import (
 from ._http import VERSION, Request, Response, Send, Sign
 from ._listing import Listing, Probe
 from ._models import Align, Message, Page, ReadStatus, SortOrder, Work, WorkStatus
+from ._pages import BadItem
 from ._report import ClientStats, CrawlReport, IncompleteCrawl
 from ._settings import CrawlOptions, RetryPolicy, Settings
 from ._transport import HttpTransport
@@ -38,6 +39,7 @@ __all__ = [
     "ApiError",
     "AttemptTimeout",
     "AuthError",
+    "BadItem",
     "BadRequest",
     "CallError",
     "Client",

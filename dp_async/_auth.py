@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ._errors import ConfigError
@@ -79,12 +79,24 @@ def signed(send: Send, sign: Sign, headers: Mapping[str, str], clock: Callable[[
     """*send*, with *headers* and a fresh signature on every request."""
 
     async def sending(request: Request, /) -> Response:
-        named = replace(request, headers={**request.headers, **headers})
+        named = _with(request, headers)
         signature = sign(named, clock())
         for name, value in signature.items():
             text(f"sign(): {name!r}", value)
             if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
                 raise ConfigError(f"sign(): {name!r} is not a header that can be sent")
-        return await send(replace(named, headers={**named.headers, **signature}))
+        return await send(_with(named, signature))
 
     return sending
+
+
+def _with(request: Request, headers: Mapping[str, str]) -> Request:
+    # Written out: dataclasses.replace() takes twice the time, twice for every request.
+    return Request(
+        request.endpoint,
+        request.method,
+        request.target,
+        {**request.headers, **headers},
+        request.body,
+        request.idempotent,
+    )

@@ -57,8 +57,9 @@ that moment, and so each row that was there all the time is among them.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, replace
-from itertools import accumulate
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import accumulate, pairwise
 from math import ceil, inf
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
@@ -70,7 +71,7 @@ ENOUGH_TIES = 16
 list: by chance, one page in 2**16 or fewer."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Column:
     """What one time column of one page shows, in the order of the answer."""
 
@@ -78,9 +79,8 @@ class Column:
     oldest: int
     falling: bool
     rising: bool
-    ties_up: int
-    """Neighbours with the same time whose ids ascend."""
-    ties_down: int
+    times: Sequence[int] = field(compare=False, repr=False)
+    ids: Sequence[int] = field(compare=False, repr=False)
 
     @classmethod
     def of(cls, times: Sequence[int], ids: Sequence[int]) -> Column | None:
@@ -90,16 +90,18 @@ class Column:
         shown = list(times)
         ordered = sorted(shown)
         rising = shown == ordered
-        ties = []
-        if len(set(shown)) < len(shown):
-            ties = [
-                i < j
-                for i, j, time, following in zip(ids, ids[1:], shown, shown[1:], strict=False)
-                if time == following
-            ]
-        up = sum(ties)
         ordered.reverse()
-        return cls(ordered[0], ordered[-1], shown == ordered, rising, up, len(ties) - up)
+        return cls(ordered[0], ordered[-1], shown == ordered, rising, times, ids)
+
+    @cached_property
+    def ties(self) -> tuple[int, int]:
+        """Neighbours with the same time: whose ids ascend, and whose do not."""
+        ascending = [
+            lower < upper
+            for (lower, time), (upper, other) in pairwise(zip(self.ids, self.times, strict=True))
+            if time == other
+        ]
+        return sum(ascending), len(ascending) - sum(ascending)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +192,13 @@ class Unprovable:
 Decision: TypeAlias = Complete | Missing | Unprovable
 
 
-def decide(reads: Sequence[Read], settle: float) -> Decision:
+def decide(reads: Sequence[Read], settle: float, distinct: int | None = None) -> Decision:
     """Whether *reads* are provably the whole list, else what to read.
 
-    *settle* is how many seconds after its time stamp a row may become visible. Near-linear in the
-    reads; the count rule, tried last, is linear in the rows for each end page read.
+    *settle* is how many seconds after its time stamp a row may become visible. *distinct* is how
+    many different ids the reads hold, if the caller has counted them: at rest, that spares another
+    count. Near-linear in the reads; the count rule, tried last, is linear in the rows for each end
+    page read.
     """
     if not reads:
         return Unprovable("nothing was read")
@@ -202,9 +206,12 @@ def decide(reads: Sequence[Read], settle: float) -> Decision:
     if any(is_first(read) and is_last(read) for read in reads):
         return Complete("single page", "the whole list came in one answer")
     bounds = horizons(reads, settle)
+    counted = Complete("count", "as many rows were read as the list held at one moment")
+    if distinct is not None and count_rule_at_rest(reads, bounds, distinct):
+        return counted
     linked = link_rule(reads, bounds)
     if not isinstance(linked, Complete) and count_rule(reads, bounds):
-        return Complete("count", "as many rows were read as the list held at one moment")
+        return counted
     return linked
 
 
@@ -333,8 +340,8 @@ def tie_order(columns: Sequence[Column]) -> int:
 
     One page has to show enough: the same few rows read again would add nothing.
     """
-    up = max(column.ties_up for column in columns)
-    down = max(column.ties_down for column in columns)
+    up = max(column.ties[0] for column in columns)
+    down = max(column.ties[1] for column in columns)
     if up and down:
         return 0
     return (up >= ENOUGH_TIES) - (down >= ENOUGH_TIES)
@@ -448,6 +455,27 @@ def count_rule(reads: Sequence[Read], bounds: Sequence[float]) -> bool:
         for end, horizon in zip(reads, bounds, strict=True)
         if is_last(end) and has_enough_rows(reads, end)
     )
+
+
+def count_rule_at_rest(reads: Sequence[Read], bounds: Sequence[float], distinct: int) -> bool:
+    """The count rule where every id read was surely there, so that they need not be gathered."""
+    return any(
+        distinct == end.offset + end.count and none_in_doubt(reads, end, horizon)
+        for end, horizon in zip(reads, bounds, strict=True)
+        if is_last(end)
+    )
+
+
+def none_in_doubt(reads: Sequence[Read], end: Read, horizon: float) -> bool:
+    """Whether all ids read were in the list when *end* was taken.
+
+    Those read after *end* on pages that are old all over were: only the others are looked at.
+    """
+    doubtful = [
+        read for read in reads if not (is_before(end, read) and is_old(newest(read), horizon))
+    ]
+    there = surely_there(doubtful, end, horizon)
+    return all(there.issuperset(read.ids) for read in doubtful)
 
 
 def has_enough_rows(reads: Sequence[Read], end: Read) -> bool:

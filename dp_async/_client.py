@@ -106,6 +106,11 @@ class _View:
     def max_in_flight(self) -> int:
         return self.settings.max_in_flight
 
+    @property
+    def scope(self) -> tuple[str, ...]:
+        settings = self.settings
+        return settings.base_url, settings.app_id, settings.account or ""
+
     def enter(self) -> None:
         self.core.enter()
 

@@ -7,23 +7,33 @@ the ``Crawl`` the caller holds, so that dropping a ``Crawl`` ends its tasks.
 from __future__ import annotations
 
 import asyncio
+import logging
 import operator
 import warnings
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
-from msgspec import Raw, structs
+from msgspec import structs
 
+from ._certificate import Complete
+from ._checkpoint import Checkpoint, read, written
+from ._errors import ConfigError
 from ._http import Call, Request
 from ._models import Page
 from ._pager import Pager
-from ._report import CrawlReport, Tally
+from ._pages import BadItem, RowReader
+from ._plan import Ask
+from ._report import CrawlReport, IncompleteCrawl, Tally
 from ._settings import CrawlOptions
+from ._walk import Step, Walk
 
 T = TypeVar("T")
+
+log = logging.getLogger("dp_async")
 
 
 class Runtime(Protocol):
@@ -31,6 +41,11 @@ class Runtime(Protocol):
 
     @property
     def max_in_flight(self) -> int: ...
+
+    @property
+    def scope(self) -> tuple[str, ...]:
+        """What tells its lists from another client's."""
+        ...
 
     def enter(self) -> None:
         """Refuse, by an error, to work on: closed, or in another loop, thread or process."""
@@ -53,116 +68,170 @@ class Source(Generic[T]):
     """One list on the server: a request for page *num* of *size* rows, the reader of its data."""
 
     request: Callable[[int, int], Request]
-    read: Callable[[Raw], Page[T]]
+    read: RowReader[T]
     runtime: Runtime
+    scope: str
 
 
 class _Engine(Generic[T]):
-    """The state of a crawl: its plan, its pager and its counts."""
+    """The state of a crawl: its walk, its pager, and what was handed out."""
 
-    def __init__(self, source: Source[T], options: CrawlOptions) -> None:
+    def __init__(self, source: Source[T], options: CrawlOptions, resume: Checkpoint | None) -> None:
         runtime = source.runtime
         self._source = source
         self._runtime = runtime
-        self._limit = options.limit
-        limit = options.page_size if options.limit is None else max(options.limit, 1)
-        self._size = min(options.page_size, limit)
+        self._options = options
         self._call: Call | None = None  # put together at the first page, when a loop is running
         self.tally = Tally()
+        self.walk: Walk[T] = Walk(options, resume)
+        self._prefix = 0  # full pages handed out, in order, from page 1 on
         concurrency = min(options.concurrency, runtime.max_in_flight)
-        self.pager = Pager[int, Page[T]](
-            self._plan,
+        self.pager = Pager[Ask, Step[T]](
+            self.walk.plan,
             self._fetch,
             runtime.spawn,
             concurrency=concurrency,
             window=max(concurrency, options.window or 3 * options.concurrency),
+            ordered=options.ordered,
         )
-        self._asked = 0  # pages asked for so far
-        self._known = 1  # pages the list is known to have
+        self._held: list[Step[T]] = []  # the last page, read second, until those before are out
+        self._ready: deque[Step[T]] = deque()
+        self.bad: dict[int | bytes, BadItem] = {}
         self.items = 0
         self.pages = 0
-        self.total: int = 0
-        self.drifted = False
+        self.duplicates = 0
         self.began: float | None = None
         self.ended: float | None = None
 
-    def _plan(self) -> int | None:
-        """The number of the next page, from 1: the first alone, then as many as there are."""
-        if self._asked >= self._known:
-            return None
-        if self._limit is not None and self._asked * self._size >= self._limit:
-            return None
-        self._asked += 1
-        return self._asked
-
-    async def _fetch(self, num: int) -> Page[T]:
+    async def _fetch(self, ask: Ask) -> Step[T]:
         assert self._call is not None
-        data = await self._call(self._source.request(num, self._size))
-        page = self._source.read(data)
-        self._learn(page, num)
-        return page
-
-    def _learn(self, page: Page[T], num: int) -> None:
-        """Plan on from the echoed size, and from a total that may grow while we read."""
-        if num == 1:
-            self._size = page.size or self._size
-        elif page.total_elements != self.total:
-            self.drifted = True
-        self.total = page.total_elements
-        pages = -(-page.total_elements // self._size)
-        if not page.last and len(page) >= self._size:
-            pages = max(pages, num + 1)  # whatever the total says, this was not the end
-        # Never fewer: a total that fell once would otherwise end the walk before its end.
-        self._known = max(self._known, pages)
+        sent = self.walk.tick()
+        data = await self._call(self._source.request(ask.num, ask.size))
+        walk = self.walk
+        rows = self._source.read(data, keys=self._options.verify, created=walk.wants_created)
+        return walk.learn(ask, sent, rows)
 
     async def next(self) -> Page[T] | None:
-        """The next page, cut to the limit; None at the end."""
+        """The next page with items not handed out before, cut to the limit; None at the end."""
         if self.ended is not None:
             return None
         self._runtime.enter()
         if self._call is None:
             self._call, self.tally = self._runtime.call()
             self.began = self._runtime.clock()
-        page = await self.pager()
-        if page is None:
-            self.ended = self._runtime.clock()
-            return None
-        if self._limit is not None and len(page) > self._limit - self.items:
-            page = structs.replace(page, content=page.content[: self._limit - self.items])
-        self.items += len(page)
+        while not self._is_enough:
+            if not self._ready:
+                step = await self.pager()
+                if step is not None:
+                    self._sort_in(step)
+                elif not self._held:
+                    break
+                else:
+                    self._let_out()
+                continue
+            step = self._ready.popleft()
+            before = max(self._prefix, self.walk.skipped)
+            if step.ask == (before + 1, self.walk.size):
+                self._prefix = before + 1
+            if step.fresh or not self.pages:
+                return self._handed_out(step)
+        self._end()
+        return None
+
+    @property
+    def _is_enough(self) -> bool:
+        return self._options.limit is not None and self.items >= self._options.limit
+
+    def _sort_in(self, step: Step[T]) -> None:
+        self.bad |= {bad.raw if bad.id is None else bad.id: bad for bad in step.rows.bad}
+        if step.late:
+            self._let_out()
+        else:
+            self.duplicates += step.repeated
+        waiting = self._held if step.held and self._options.ordered else self._ready
+        waiting.append(step)
+
+    def _let_out(self) -> None:
+        self._ready.extend(self._held)
+        self._held.clear()
+
+    def _handed_out(self, step: Step[T]) -> Page[T]:
+        fresh = step.fresh
+        if self._options.limit is not None:
+            fresh = fresh[: self._options.limit - self.items]
+        page = step.rows.page
+        if fresh is not page.content:
+            page = structs.replace(page, content=fresh)
+        self.items += len(fresh)
         self.pages += 1
         return page
 
+    def _end(self) -> None:
+        self.ended = self._runtime.clock()
+        report = self.report(0)
+        if report.complete is False:
+            log.warning("a crawl is not complete: %s", report.reason)
+            if self._options.strict:
+                raise IncompleteCrawl(report)
+
     def report(self, waiting: int) -> CrawlReport:
         """Where the crawl stands, *waiting* items of the last page not being delivered yet."""
-        tally, began = self.tally, self.began
+        tally, walk, began = self.tally, self.walk, self.began
         elapsed = 0.0
         if began is not None:
             elapsed = (self._runtime.clock() if self.ended is None else self.ended) - began
+        complete, reason = self._verdict()
         return CrawlReport(
-            complete=None,
-            reason=self._reason(),
+            complete=complete,
+            reason=reason,
             items=self.items - waiting,
             pages=self.pages,
             requests=tally.requests,
             retries=tally.retries,
-            passes=0 if began is None else 1,
-            duplicates=0,
-            bad_items=0,
-            total_elements=self.total,
-            drifted=self.drifted,
+            passes=walk.passes,
+            duplicates=self.duplicates,
+            bad_items=len(self.bad),
+            total_elements=walk.total,
+            drifted=walk.moved,
             max_in_flight=tally.max_in_flight,
             elapsed=elapsed,
         )
 
-    def _reason(self) -> str:
+    def _verdict(self) -> tuple[bool | None, str]:
         if self.began is None:
-            return "not started"
-        if self.pager.closed and self.ended is None:
-            return "stopped early"
-        if self._limit is not None and self.items >= self._limit:
-            return f"stopped at the limit of {self._limit} items"
-        return "not finished" if self.ended is None else "not verified"
+            return None, "not started"
+        if self.ended is None:
+            return None, "stopped early" if self.pager.closed else "not finished"
+        if not self._options.verify:
+            return None, "not verified"
+        decision = self.walk.decision
+        if self.walk.resumed:
+            return None, "resumed: the pages before the checkpoint were not read again"
+        if decision is None or not self.walk.finished:
+            return None, f"stopped at the limit of {self._options.limit} items"
+        nameless = sum(bad.id is None for bad in self.bad.values())
+        if nameless:
+            return False, f"{nameless} rows have no id that can be read: see bad_items"
+        reason = decision.reason
+        if self.walk.started_over:
+            reason += " (started over: the list had changed since the checkpoint)"
+        return isinstance(decision, Complete), reason
+
+    def checkpoint(self, waiting: int) -> str:
+        """Where to go on later. A page not consumed to its end, and a list that moved, count as not
+        delivered: at least once, never a gap."""
+        walk = self.walk
+        pages = 0 if walk.moved else max(self._prefix - (waiting > 0), walk.skipped)
+        return written(
+            Checkpoint(
+                scope=self._source.scope,
+                size=walk.size,
+                pages=pages,
+                total=walk.first_total,
+                head=walk.head,
+                unique=walk.unique,
+            )
+        )
 
     async def aclose(self) -> None:
         await self.pager.aclose()
@@ -181,8 +250,12 @@ class Crawl(Generic[T]):
         source: Source[T],
         options: CrawlOptions,
         progress: Callable[[CrawlReport], object] | None = None,
+        resume: str | None = None,
     ) -> None:
-        self._engine: _Engine[T] = _Engine(source, options)
+        before = None if resume is None else read(resume, source.scope)
+        if before and (options.limit is not None or not options.verify):
+            raise ConfigError("resume goes with verify=True and without a limit")
+        self._engine: _Engine[T] = _Engine(source, options, before)
         self._runtime = source.runtime
         self._progress = progress
         self._items: Iterator[T] = iter(())
@@ -192,6 +265,19 @@ class Crawl(Generic[T]):
     def report(self) -> CrawlReport:
         """Where the crawl stands now."""
         return self._engine.report(operator.length_hint(self._items))
+
+    @property
+    def bad_items(self) -> list[BadItem]:
+        """The rows that could not be read, where the options say to keep them apart."""
+        return list(self._engine.bad.values())
+
+    def checkpoint(self) -> str:
+        """A text to go on from: ``listing.crawl(resume=...)``, for this list and these filters.
+
+        What was handed out after it comes again; nothing is left out. The crawl that resumes starts
+        over, and says so, if the list is not what it was.
+        """
+        return self._engine.checkpoint(operator.length_hint(self._items))
 
     def pages(self) -> Pages[T]:
         """The pages from here on, instead of the items."""

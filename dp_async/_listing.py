@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar, overload
 
+import msgspec
 from msgspec import Raw, Struct
 
+from ._checkpoint import scope_of
 from ._crawl import Crawl, Pages, Runtime, Source
-from ._endpoints import ListEndpoint, PageDecoder
+from ._endpoints import ListEndpoint
 from ._models import Page
+from ._pages import PageDecoder, RowReader
 from ._report import CrawlReport, IncompleteCrawl
 from ._settings import CrawlOptions, whole
 
@@ -53,7 +56,7 @@ class Listing(Generic[T]):
         self._endpoint = endpoint
         self._query = query
         self._item = item
-        self._decoder: PageDecoder[T] = endpoint.decoder(item)
+        self._decoder: PageDecoder[T] = PageDecoder(endpoint.name, item)
         self._options = options
         self._runtime = runtime
 
@@ -70,14 +73,33 @@ class Listing(Generic[T]):
         """The pages of one walk, in order. Close it if you leave it early: ``async with``."""
         return self.crawl().pages()
 
-    def crawl(self, *, progress: Callable[[CrawlReport], object] | None = None) -> Crawl[T]:
-        """One walk over the whole list; *progress* is called with its report after each page."""
+    def crawl(
+        self,
+        *,
+        resume: str | None = None,
+        progress: Callable[[CrawlReport], object] | None = None,
+    ) -> Crawl[T]:
+        """One walk over the whole list; *progress* is called with its report after each page.
+
+        *resume* is an earlier crawl's ``checkpoint()``. Raises ConfigError for one that is damaged,
+        or of another list.
+        """
+        endpoint = self._endpoint
         source = Source(
-            lambda num, size: self._endpoint.request(self._query, num, size),
-            self._decoder,
-            self._runtime,
+            request=lambda num, size: endpoint.request(self._query, num, size),
+            read=RowReader(
+                endpoint.name,
+                self._item,
+                endpoint.model,
+                endpoint.key,
+                keep=self._options.on_bad_item == "keep",
+            ),
+            runtime=self._runtime,
+            scope=scope_of(
+                [*self._runtime.scope, endpoint.name, msgspec.json.encode(self._query).decode()]
+            ),
         )
-        return Crawl(source, self._options, progress)
+        return Crawl(source, self._options, progress, resume)
 
     async def collect(self) -> list[T]:
         """Every item. Raises IncompleteCrawl when the crawl knows that it is not complete."""
@@ -97,7 +119,7 @@ class Listing(Generic[T]):
 
     async def probe(self) -> Probe:
         """The total and the head of the list, by one small request."""
-        page = await self._page(self._endpoint.decoder(self._endpoint.key), 1, 1)
+        page = await self._page(PageDecoder(self._endpoint.name, self._endpoint.key), 1, 1)
         if not page.content:
             return Probe(page.total_elements, None, None)
         head = page.content[0]

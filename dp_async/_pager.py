@@ -57,8 +57,11 @@ class Pager(Generic[J, P]):
         self._window = window
         self._ordered = ordered
         self._slots: deque[_Slot[J, P]] = deque()
+        self._wake: asyncio.Future[None] | None = None
+        self._again: deque[_Slot[J, P]] = deque()  # failed, to be done once more
         self._running: set[asyncio.Task[P]] = set()
         self._failed = False
+        self._bug: Exception | None = None
         self._waiting = False
         self.closed = False
 
@@ -80,21 +83,19 @@ class Pager(Generic[J, P]):
             self._waiting = False
 
     async def _next(self) -> P | None:
-        self._refuse_closed()
+        self._refuse_broken()
         self._fill()
         slot = self._ready()
         while slot is None:
             if not self._slots:
                 return None
-            await asyncio.wait(self._awaited(), return_when=asyncio.FIRST_COMPLETED)
-            self._refuse_closed()
+            # A future of our own, not the task: a caller's cancellation must not reach the task.
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+            self._refuse_broken()
             self._fill()
             slot = self._ready()
         return self._take(slot)
-
-    def _awaited(self) -> list[asyncio.Task[P]]:
-        tasks = [slot.task for slot in self._slots if slot.task is not None]
-        return tasks[:1] if self._ordered else tasks
 
     def _ready(self) -> _Slot[J, P] | None:
         """The slot to hand out, if it is done: the first, or any if order does not matter."""
@@ -113,6 +114,7 @@ class Pager(Generic[J, P]):
             raise ClientClosed("the crawl was cancelled from outside")
         if (error := task.exception()) is not None:
             slot.task = None
+            self._again.append(slot)
             self._failed = False
             raise error
         self._slots.remove(slot)
@@ -120,12 +122,13 @@ class Pager(Generic[J, P]):
         return task.result()
 
     def _fill(self) -> None:
-        """Start what fits: first what is to be redone, then what the plan has next."""
-        if self.closed or self._failed:
+        """Start what fits: what is to be redone, if the consumer is back; then what comes next."""
+        if self.closed:
             return
-        for slot in self._slots:
-            if slot.task is None and len(self._running) < self._concurrency:
-                self._start(slot)
+        while self._again and self._waiting and len(self._running) < self._concurrency:
+            self._start(self._again.popleft())
+        if self._failed:
+            return
         while len(self._running) < self._concurrency and len(self._slots) < self._window:
             if (job := self._plan()) is None:
                 break
@@ -143,16 +146,30 @@ class Pager(Generic[J, P]):
         # Asking for the exception also keeps asyncio from reporting it as never retrieved.
         if task.cancelled() or task.exception() is not None:
             self._failed = True  # no new jobs until the consumer has seen the error
-        else:
+        try:
             self._fill()
+        except Exception as error:  # a bug, and the consumer's to see: here nobody would
+            self._bug = error
+            self._rouse()
+        if self._wake is not None and self._ready() is not None:
+            self._rouse()
 
-    def _refuse_closed(self) -> None:
+    def _rouse(self) -> None:
+        """Let a consumer that waits look again."""
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+        self._wake = None
+
+    def _refuse_broken(self) -> None:
         if self.closed:
             raise ClientClosed("the crawl is closed")
+        if self._bug is not None:
+            raise self._bug
 
     def cancel(self) -> None:
         """Close, and cancel what is under way, without waiting for it."""
         self.closed = True
+        self._rouse()
         for task in self._running:
             task.cancel()
 

@@ -242,7 +242,15 @@ class CrawlOptions:
     - *page_size*: rows asked for per page; the server may answer with fewer.
     - *concurrency*: pages under way at once, also bounded by ``Settings.max_in_flight``.
     - *window*: pages held, fetched or under way, ahead of the consumer; 3 x concurrency if None.
+    - *ordered*: hand pages out in the list's order; else as they come in, which is a little faster.
     - *limit*: stop after exactly so many items; None for all.
+    - *verify*: yield no id twice, and prove that the crawl is complete; costs a page at least.
+    - *overlap*: rows a page shares with the one before, so that a list that moves holds together:
+      ``"auto"`` from when it is seen to move, a number from the start, 0 never.
+    - *settle*: seconds after the time it carries within which a row becomes visible.
+    - *max_passes*: the pass over the list, and rounds of mending what did not hold together.
+    - *strict*: raise IncompleteCrawl at the end of a crawl that is known not to be complete.
+    - *on_bad_item*: ``"raise"`` for a row that cannot be read, or ``"keep"`` it in ``bad_items``.
 
     Raises ConfigError, which names the option.
     """
@@ -250,12 +258,27 @@ class CrawlOptions:
     page_size: int = 100
     concurrency: int = 8
     window: int | None = None
+    ordered: bool = True
     limit: int | None = None
+    verify: bool = True
+    overlap: int | Literal["auto"] = "auto"
+    settle: float = 2.0
+    max_passes: int = 3
+    strict: bool = False
+    on_bad_item: Literal["raise", "keep"] = "raise"
 
     def __post_init__(self) -> None:
         whole("page_size", self.page_size, 1)
         whole("concurrency", self.concurrency, 1)
         if self.window is not None:
             whole("window", self.window, self.concurrency)
+        flag("ordered", self.ordered)
         if self.limit is not None:
             whole("limit", self.limit, 0)
+        flag("verify", self.verify)
+        if self.overlap != "auto":
+            whole('overlap, if not "auto",', self.overlap, 0, self.page_size // 2)
+        seconds("settle", self.settle, zero=True)
+        whole("max_passes", self.max_passes, 1)
+        flag("strict", self.strict)
+        one_of("on_bad_item", self.on_bad_item, ("raise", "keep"))

@@ -36,8 +36,8 @@ SETTINGS = Settings(base_url="https://unset", app_id="unset", app_secret="unset"
 
 EXIT_CODES = """\
 Exit codes: 0 done · 1 the API, the network or the output failed · 2 wrong usage or a missing \
-setting · 3 asked to be strict, and the crawl is not complete · 130 Ctrl-C · 141 the reader of the \
-output left (as in `| head`)"""
+setting · 3 with --strict: the crawl is known not to be complete · 130 Ctrl-C · 141 the reader of \
+the output left (as in `| head`)"""
 
 app = App(
     name="dp-async",
@@ -154,6 +154,24 @@ class ListFlags:
     limit: Annotated[int | None, _flag(CRAWL, "stop after so many rows")] = OPTIONS.limit
     page_size: PageSize = OPTIONS.page_size
     concurrency: Concurrency = OPTIONS.concurrency
+    overlap: Annotated[
+        int | Literal["auto"],
+        _flag(
+            CRAWL,
+            "rows a page shares with the one before, so that a list that moves holds together; "
+            "auto: once it is seen to move",
+        ),
+    ] = OPTIONS.overlap
+    no_verify: Annotated[
+        bool, _switch(CRAWL, "prove nothing and let rows repeat: saves a request or more")
+    ] = not OPTIONS.verify
+    strict: Annotated[
+        bool,
+        _switch(
+            CRAWL,
+            "exit with 3, and leave --output as it was, if the crawl is known not to be complete",
+        ),
+    ] = OPTIONS.strict
     format: Annotated[
         FormatName | None,
         _flag(
@@ -173,7 +191,12 @@ class ListFlags:
     def options(self) -> CrawlOptions:
         """How to crawl. Raises ConfigError."""
         return CrawlOptions(
-            page_size=self.page_size, concurrency=self.concurrency, limit=self.limit
+            page_size=self.page_size,
+            concurrency=self.concurrency,
+            limit=self.limit,
+            overlap=self.overlap,
+            verify=not self.no_verify,
+            strict=self.strict,
         )
 
     def target(self) -> Target:

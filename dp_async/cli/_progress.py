@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dp_async import CrawlReport
 
-VERDICTS = {True: "complete", False: "NOT complete", None: "not known to be complete"}
+VERDICTS = {True: "complete, proven", False: "NOT complete", None: "not known to be complete"}
 
 
 @contextmanager
@@ -39,13 +39,13 @@ def progress_bar(
 
 
 def verdict(report: CrawlReport) -> str:
-    """Whether the crawl is the whole list, and why."""
-    return f"{VERDICTS[report.complete]}: {report.reason}"
+    """Whether the crawl is the whole list; the report's reason says why."""
+    return VERDICTS[report.complete]
 
 
 def summary(report: CrawlReport) -> str:
     """The crawl in one line."""
     return (
         f"{report.items} items in {report.pages} pages, {report.requests} requests, "
-        f"{report.elapsed:.2f} s; {verdict(report)}"
+        f"{report.elapsed:.2f} s; {verdict(report)}: {report.reason}"
     )

@@ -31,7 +31,8 @@ async def demonstrate(simulator: Simulator, options: CrawlOptions) -> int:
         held = {"works": len(simulator.works), "messages": len(simulator.messages)}
     reports = {"works": works, "messages": messages}
     rows = [HEADING, *(_row(name, report) for name, report in reports.items())]
-    await standard_output().write(_aligned(rows).encode())
+    reasons = [f"{name}: {report.reason}\n" for name, report in reports.items()]
+    await standard_output().write("".join([_aligned(rows), *reasons]).encode())
     code = Exit.OK
     for name, report in reports.items():
         if report.items < held[name]:

@@ -20,9 +20,11 @@ import pytest
 
 from dp_async import DpError
 from dp_async.cli import _output, _run, main
-from dp_async.testing import Body, Simulator
+from dp_async.testing import Body, LyingTotals, Simulator
 
 SECRET = "simulated-secret"
+#: Every page says that more follows, the last one too: that it is the last cannot be proven.
+NO_END = LyingTotals(500)
 
 
 @dataclass(frozen=True)
@@ -133,9 +135,54 @@ async def test_limit_zero_asks_for_nothing(cli: Cli, simulator: Simulator) -> No
     assert simulator.requests == []
 
 
-async def test_the_summary_is_asked_for(cli: Cli) -> None:
-    ended = await cli("works --verbose")
-    assert ended.err.startswith("dp-async: 230 items in 3 pages, 3 requests, ")
+# Whether it is all
+
+
+VERDICTS = [
+    ("", 4, "complete, proven: as many rows were read as the list held at one moment"),
+    ("--overlap 0", 4, "complete, proven: as many rows were read as the list held at one moment"),
+    ("--overlap 9", 4, "complete, proven: linked pages lead from one end of the list to the other"),
+    ("--no-verify", 3, "not known to be complete: not verified"),
+    ("--no-verify --strict", 3, "not known to be complete: not verified"),
+    ("--limit 231 --strict", 4, "complete, proven: as many rows were read as the list held"),
+    ("--limit 201 --strict", 3, "not known to be complete: stopped at the limit of 201 items"),
+]
+
+
+@pytest.mark.parametrize(("words", "requests", "verdict"), VERDICTS)
+async def test_the_summary_says_whether_it_is_all(
+    cli: Cli, words: str, requests: int, verdict: str
+) -> None:
+    ended = await cli(f"works --verbose {words}")
+    assert (ended.code, ended.err.count("\n")) == (0, 1)
+    assert f" in 3 pages, {requests} requests, " in ended.err
+    assert f" s; {verdict}" in ended.err
+
+
+@pytest.mark.parametrize("words", ["works", "works --overlap auto", "works --strict", "messages"])
+async def test_without_doubt_nothing_is_said(cli: Cli, words: str) -> None:
+    ended = await cli(words)
+    assert (ended.code, ended.err) == (0, "")
+
+
+async def test_what_is_not_complete_is_said_unasked(cli: Cli, simulator: Simulator) -> None:
+    simulator.fail(NO_END, times=None)
+    ended = await cli("works")
+    assert sorted(map(str, ids(ended.out))) == sorted(map(str, simulator.works.ids()))
+    assert (ended.code, ended.err.count("\n")) == (0, 1)
+    assert " s; NOT complete: " in ended.err
+
+
+async def test_asked_to_be_strict_it_is_a_failure_of_its_own(
+    cli: Cli, simulator: Simulator, tmp_path: Path
+) -> None:
+    file = tmp_path / "works.ndjson"
+    file.write_text("before")
+    simulator.fail(NO_END, times=None)
+    ended = await cli(f"works --strict --output {file}")
+    assert (ended.code, ended.out, ended.err.count("\n")) == (3, "", 1)
+    assert ended.err.startswith("dp-async: the crawl is not complete: ")
+    assert (file.read_text(), files(tmp_path)) == ("before", ["works.ndjson"])
 
 
 # Files
@@ -252,6 +299,8 @@ async def test_a_missing_setting_is_named(
     "words",
     [
         "works --page-size 0",
+        "works --overlap 51",
+        "messages --page-size 9 --overlap 5",
         "works --rate 0",
         "works --base-url http://example.com",
         "works --auth-template {app_id}",
@@ -267,7 +316,14 @@ async def test_a_refused_setting_is_one_line(cli: Cli, words: str) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    ["--bogus", "works --app-secret=hunter2", "works --limit x", "demo --works -1", "works 5"],
+    [
+        "--bogus",
+        "works --app-secret=hunter2",
+        "works --limit x",
+        "works --overlap x",
+        "demo --works -1",
+        "works 5",
+    ],
 )
 async def test_wrong_usage(cli: Cli, words: str) -> None:
     ended = await cli(words)
@@ -336,10 +392,15 @@ async def test_an_error_is_its_text(
 async def test_the_demo(cli: Cli) -> None:
     ended = await cli("demo --works 250 --messages 30 --latency 1 --page-size 50")
     assert (ended.code, ended.err) == (0, "")
-    heading, works, messages = (line.split() for line in ended.out.splitlines())
+    heading, works, messages, *reasons = (line.split() for line in ended.out.splitlines())
     assert heading[:4] == ["list", "items", "pages", "requests"]
     assert works[:3] == ["works", "250", "5"]
     assert messages[:3] == ["messages", "30", "1"]
+    assert [heading[-1], works[-2:], messages[-2:]] == ["verdict", *[["complete,", "proven"]] * 2]
+    assert [" ".join(reason) for reason in reasons] == [
+        "works: as many rows were read as the list held at one moment",
+        "messages: the whole list came in one answer",
+    ]
 
 
 async def test_the_demo_fails_when_rows_are_missing(

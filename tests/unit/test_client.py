@@ -250,4 +250,4 @@ async def test_stats_count_what_was_sent() -> None:
     async with client(server) as api:
         await api.works(options=CrawlOptions(page_size=10)).collect()
         stats = api.stats
-    assert (stats.requests, stats.retries, stats.throttles, stats.in_flight) == (3, 0, 0, 0)
+    assert (stats.requests, stats.retries, stats.throttles, stats.in_flight) == (4, 0, 0, 0)

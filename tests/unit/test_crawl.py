@@ -8,7 +8,15 @@ from dataclasses import replace
 
 import pytest
 
-from dp_async import ClientClosed, CrawlOptions, CrawlReport, Response, ServerError, Work
+from dp_async import (
+    ClientClosed,
+    CrawlOptions,
+    CrawlReport,
+    IncompleteCrawl,
+    Response,
+    ServerError,
+    Work,
+)
 from tests.scripted import SETTINGS, Server, answer, client, row, until
 
 
@@ -40,7 +48,8 @@ async def test_the_first_page_is_fetched_alone_and_its_size_plans_the_rest() -> 
         first.set()
         await waiting
         assert len([work async for work in crawl]) == 25
-    assert server.asked == [(1, 100), (2, 10), (3, 10), (4, 10)]
+    # The last page comes second, and page 1 once more at the end: nothing changed meanwhile.
+    assert server.asked == [(1, 100), (4, 10), (2, 10), (3, 10), (1, 10)]
 
 
 async def test_the_plan_grows_with_a_later_total() -> None:
@@ -78,9 +87,14 @@ async def test_the_limit_is_exact_and_asks_for_no_page_it_cannot_need(limit: int
         works = [work async for work in crawl]
         report = crawl.report
     assert ids(works) == [100_000 - index for index in range(min(limit, 25))]
-    assert len(server.asked) == min(3, -(-limit // 10))
     assert report.items == len(works)
-    assert report.complete is None
+    if limit <= 25:
+        assert len(server.asked) == -(-limit // 10)
+        assert report.complete is None
+        assert report.reason == f"stopped at the limit of {limit} items"
+    else:  # the whole list came, and was proven to be
+        assert len(server.asked) == 4
+        assert report.complete
 
 
 async def test_pages_are_cut_to_the_limit_too() -> None:
@@ -154,8 +168,9 @@ async def test_the_report_is_right_at_every_moment() -> None:
         async for _ in crawl:
             pass
         report = crawl.report
-        assert told(report) == ("not verified", 25, 3, 1)
-        assert (report.requests, report.retries, report.total_elements) == (3, 0, 25)
+        assert told(report) == ("as many rows were read as the list held at one moment", 25, 3, 1)
+        assert report.complete
+        assert (report.requests, report.retries, report.total_elements) == (4, 0, 25)
         assert not report.drifted
         assert [step.items for step in seen] == [10, 20, 25]
         await crawl.aclose()
@@ -194,7 +209,7 @@ async def test_two_crawls_of_one_listing_are_apart() -> None:
             assert work == await anext(second)
             seen += 1
     assert seen == 25
-    assert len(server.asked) == 6
+    assert len(server.asked) == 8
 
 
 async def test_dropping_a_crawl_cancels_what_is_under_way_and_says_so() -> None:
@@ -233,3 +248,94 @@ async def test_dropping_a_crawl_whose_loop_is_closed_is_no_error() -> None:
         with pytest.warns(ResourceWarning, match="dropped"):
             del crawl
             gc.collect()
+
+
+async def test_rows_that_cannot_be_read_are_kept_apart() -> None:
+    server = Server(25)
+    server.rows[3]["name"] = 5  # its id can be read
+    server.rows[14]["digitalPersonWorksId"] = None
+    options = CrawlOptions(page_size=10, on_bad_item="keep")
+    async with client(server) as api, api.works(options=options).crawl() as crawl:
+        works = [work async for work in crawl]
+        report, bad = crawl.report, crawl.bad_items
+    assert len(works) == 23
+    assert sorted((item.page_num, item.path, item.id) for item in bad) == [
+        (1, "$.data.content[3]", 99_997),
+        (2, "$.data.content[4]", None),
+    ]
+    assert report.bad_items == 2
+    assert report.complete is False
+    assert report.reason == "1 rows have no id that can be read: see bad_items"
+
+
+async def test_rows_that_cannot_be_read_but_have_an_id_leave_the_crawl_complete() -> None:
+    server = Server(25)
+    server.rows[3]["name"] = 5
+    options = CrawlOptions(page_size=10, on_bad_item="keep")
+    async with client(server) as api, api.works(options=options).crawl() as crawl:
+        assert len([work async for work in crawl]) == 24
+        assert crawl.report.complete
+        assert [item.id for item in crawl.bad_items] == [99_997]
+
+
+async def test_a_strict_crawl_that_is_not_complete_raises_once_at_its_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = Server(25)
+    server.rows[3]["digitalPersonWorksId"] = "x"
+    options = CrawlOptions(page_size=10, on_bad_item="keep", strict=True)
+    works: list[Work] = []
+    async with client(server) as api, api.works(options=options).crawl() as crawl:
+        with pytest.raises(IncompleteCrawl, match="no id") as caught:
+            while True:
+                works.append(await anext(crawl))
+        assert caught.value.report == crawl.report
+        assert len(works) == 24
+        with pytest.raises(StopAsyncIteration):
+            await anext(crawl)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "a crawl is not complete" in caplog.text
+
+
+async def test_without_verification_nothing_is_claimed_and_nothing_asked_for_twice() -> None:
+    server = Server(25)
+    options = CrawlOptions(page_size=10, verify=False)
+    async with client(server) as api, api.works(options=options).crawl() as crawl:
+        assert len([work async for work in crawl]) == 25
+        assert (crawl.report.complete, crawl.report.reason) == (None, "not verified")
+    assert server.asked == [(1, 10), (2, 10), (3, 10)]
+
+
+@pytest.mark.parametrize("verify", [True, False])
+async def test_as_they_come_in_one_slow_page_holds_nobody_up(verify: bool) -> None:
+    server = Server(45)
+    slow = server.hold(2)
+    options = CrawlOptions(page_size=10, ordered=False, verify=verify)
+    async with client(server) as api, api.works(options=options).crawl() as crawl:
+        works = [await anext(crawl) for _ in range(35)]
+        slow.set()
+        works += [work async for work in crawl]
+    assert sorted(ids(works)) == [100_000 - index for index in reversed(range(45))]
+
+
+async def test_a_limit_that_the_list_has_not_is_a_crawl_of_the_whole_list() -> None:
+    server = Server(25)
+    options = CrawlOptions(page_size=10, limit=26)
+    async with client(server) as api, api.works(options=options).crawl() as crawl:
+        assert len([work async for work in crawl]) == 25
+        assert crawl.report.complete
+
+
+async def test_a_limit_reached_because_the_list_grew_gives_what_it_holds() -> None:
+    server = Server(25)
+
+    def grow(num: int) -> None:
+        if num == 2 and len(server.rows) == 25:
+            server.rows += [row(index) for index in range(25, 45)]
+
+    server.before = grow
+    options = CrawlOptions(page_size=10, limit=26)
+    async with client(server) as api, api.works(options=options).crawl() as crawl:
+        assert len([work async for work in crawl]) == 26
+        assert crawl.report.complete is None
+        assert crawl.report.reason == "stopped at the limit of 26 items"

@@ -136,6 +136,36 @@ async def test_no_new_job_starts_until_the_consumer_has_seen_the_error() -> None
     assert len(await drain(pager)) == 50
 
 
+async def test_another_failure_before_the_consumer_is_back_holds_nothing_up() -> None:
+    work = Work(6)
+    work.failures = {1: [RuntimeError("one")], 2: [RuntimeError("two")]}
+    gate = work.gates[2] = asyncio.Event()
+    pager = work.pager(concurrency=2)
+    with pytest.raises(RuntimeError, match="one"):
+        await pager()
+    gate.set()
+    await until(lambda: work.under_way == 0)
+    assert await pager() == 2
+    with pytest.raises(RuntimeError, match="two"):
+        await pager()
+    assert await drain(pager) == [4, 6, 8, 10, 12]
+
+
+@pytest.mark.parametrize("at", [1, 3])
+async def test_a_bug_in_the_plan_reaches_the_consumer(at: int) -> None:
+    work = Work(6)
+
+    def broken() -> int | None:
+        if work.planned == at:
+            raise ZeroDivisionError
+        return work.plan()
+
+    pager = Pager(broken, work.fetch, spawn, concurrency=1, window=6)
+    with pytest.raises(ZeroDivisionError):
+        await drain(pager)
+    await pager.aclose()
+
+
 async def test_a_timeout_round_a_call_loses_nothing() -> None:
     work = Work(4)
     gate = work.gates[1] = asyncio.Event()

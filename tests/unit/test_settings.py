@@ -314,23 +314,51 @@ def test_everything_is_set_by_name(kind: Any) -> None:
 
 
 def test_the_defaults_of_a_crawl() -> None:
-    assert CrawlOptions() == CrawlOptions(page_size=100, concurrency=8, window=None, limit=None)
+    assert CrawlOptions() == CrawlOptions(
+        page_size=100,
+        concurrency=8,
+        window=None,
+        ordered=True,
+        limit=None,
+        verify=True,
+        overlap="auto",
+        settle=2.0,
+        max_passes=3,
+        strict=False,
+        on_bad_item="raise",
+    )
 
 
 def test_a_policy_may_wait_for_no_time_at_all() -> None:
     assert RetryPolicy(attempts=1, base=0, cap=0).cap == 0
 
 
+NOT_EVEN_NOTHING = [bad for bad in COUNTS if bad is False or bad != 0]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *[(name, bad) for name in ("page_size", "concurrency", "window") for bad in COUNTS],
-        *[("limit", bad) for bad in COUNTS if bad is False or bad != 0],
+        *[(name, bad) for name in ("page_size", "concurrency", "max_passes") for bad in COUNTS],
+        *[("window", bad) for bad in [*COUNTS, 7]],
+        *[(name, bad) for name in ("limit", "overlap") for bad in NOT_EVEN_NOTHING],
+        *[("overlap", bad) for bad in [51, "yes", "", "4", None, b"auto"]],
+        *[("settle", bad) for bad in [*NUMBERS, None] if bad != 0],
+        *[(name, bad) for name in ("ordered", "verify", "strict") for bad in [0, 1, "x", None]],
+        *[("on_bad_item", bad) for bad in ["drop", "", "KEEP", None, True, ["keep"]]],
     ],
 )
 def test_a_refused_option_is_named(name: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=f"{name} must be"):
+    with pytest.raises(ConfigError, match=f"^{name}.* must be .*, not "):
         CrawlOptions(**{name: value})
+
+
+def test_pages_share_at_most_half_their_rows() -> None:
+    assert CrawlOptions(overlap=50).overlap == 50
+    assert CrawlOptions(page_size=1, overlap=0).overlap == 0
+    refusal = r'^overlap, if not "auto", must be a whole number from 0 to 3, not 4$'
+    with pytest.raises(ConfigError, match=refusal):
+        CrawlOptions(page_size=7, overlap=4)
 
 
 def test_a_window_holds_at_least_what_is_under_way() -> None:
@@ -341,10 +369,11 @@ def test_a_window_holds_at_least_what_is_under_way() -> None:
 
 def test_one_is_enough_of_anything() -> None:
     assert settings(max_in_flight=1, max_response_bytes=1).max_in_flight == 1
-    assert CrawlOptions(page_size=1, concurrency=1, window=1, limit=1).window == 1
+    assert CrawlOptions(page_size=1, concurrency=1, window=1, limit=1, max_passes=1).window == 1
     assert RetryPolicy(attempts=1).attempts == 1
     assert settings(base_url="https://host:1").base_url == "https://host:1"
 
 
-def test_a_limit_may_be_nothing_at_all() -> None:
+def test_a_limit_and_a_wait_may_be_nothing_at_all() -> None:
     assert CrawlOptions(limit=0).limit == 0
+    assert CrawlOptions(settle=0).settle == 0

@@ -1,0 +1,238 @@
+"""Whole crawls of a list that changes meanwhile, against the truth: ``walkmodel`` plays them.
+
+``python -m tests.property.test_walk FIRST LAST`` goes further than the suite does, seed by seed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from random import Random
+from typing import Literal
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dp_async import CrawlOptions
+from tests.property.listmodel import Moment, Row, Server
+from tests.property.walkmodel import (
+    FLAWS,
+    KINDS,
+    Case,
+    Deed,
+    Flaw,
+    Outcome,
+    draw_case,
+    play,
+)
+
+TRIALS = int(os.environ.get("WALK_TRIALS", "1500"))
+
+SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example)
+
+# Drawing cases that shrink
+
+
+@st.composite
+def lists(draw: st.DrawFn) -> Moment:
+    """Up to 40 rows, newest first; ids up, down or any way; 3 more that a filter keeps out."""
+    gaps = draw(st.lists(st.integers(0, 4), max_size=40))
+    length = len(gaps)
+    ids = list(range(1, length + 4))
+    turn = draw(st.integers(0, 3))
+    if turn:
+        ids = ids[::-1] if turn == 1 else Random(turn).sample(ids, len(ids))
+    times = [sum(gaps[place:]) for place in range(length)]
+    older = draw(st.integers(0, 3))
+    rows = tuple(
+        Row(number, time, time - older * (number % 2), -time)
+        for number, time in zip(ids, times, strict=False)
+    )
+    return Moment.start(rows, tuple(Row(number, -1, -1) for number in ids[length:]))
+
+
+@st.composite
+def servers(draw: st.DrawFn) -> Server:
+    order: Literal["update", "create", "id"] = draw(st.sampled_from(("update", "create", "id")))
+    ties: Literal["id", "hidden", "random"] = draw(st.sampled_from(("id", "hidden", "random")))
+    return Server(
+        settle=draw(st.integers(0, 2)),
+        order=order,
+        descending=not draw(st.booleans()),
+        ties=ties,
+        clamp=draw(st.sampled_from((None, None, None, 2))),
+        late=draw(st.sampled_from((0, 3, 400))),
+    )
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    server, start = draw(servers()), draw(lists())
+    size = draw(st.integers(2, 6))
+    flaws: Mapping[int, Flaw] = draw(
+        st.dictionaries(st.integers(1, 43), st.sampled_from(FLAWS), max_size=2)
+    )
+    deeds = st.builds(
+        Deed, st.sampled_from(("go",) * 6 + KINDS), st.integers(0, 40), st.integers(0, 7)
+    )
+    return Case(
+        server=server,
+        start=start,
+        options=CrawlOptions(
+            page_size=size,
+            settle=server.settle,
+            max_passes=draw(st.integers(1, 3)),
+            overlap=draw(st.sampled_from(("auto", 0, 1, size // 2))),
+            limit=draw(st.one_of(st.none(), st.none(), st.integers(1, 45))),
+        ),
+        concurrency=draw(st.integers(1, 6)),
+        eager=not draw(st.booleans()),
+        largest=draw(st.sampled_from((None, size, 2 * size, size - 1))),
+        flaws=flaws,
+        script=tuple(draw(st.lists(deeds, max_size=100))),
+    )
+
+
+# What must hold
+
+
+def certificate(case: Case, outcome: Outcome) -> str | None:
+    """The rule that says the crawl is complete, where the rule's assumptions hold."""
+    if outcome.rule == "link" and case.server.order == "id":
+        return None  # a few rows may look sorted by time: the link rule assumes that they are
+    return outcome.rule
+
+
+def judge(case: Case) -> Outcome:
+    """Plays *case* and checks all that holds for any list, however it is written to."""
+    outcome = play(case)
+    if outcome.error is not None and case.server.clamp is None:
+        # Only if twice a whole page came in between: the same rows under three page numbers.
+        assert "same rows" in str(outcome.error)
+        assert outcome.moment.writes >= 6
+    assert not outcome.repeated
+    if certificate(case, outcome):
+        assert not outcome.lost - set(case.flaws)
+    assert not outcome.wanted_too_much
+    return outcome
+
+
+def test_what_is_called_complete_is_complete() -> None:
+    rules: Counter[tuple[str | None, bool]] = Counter()
+
+    @settings(max_examples=500, deadline=None, suppress_health_check=SLOW)
+    @given(cases())
+    def trial(case: Case) -> None:
+        outcome = judge(case)
+        rules[certificate(case, outcome), outcome.moment.writes > 0] += 1
+
+    trial()
+    assert rules["count", True] >= 5
+    assert rules["single page", True] >= 5
+
+
+def test_what_is_called_complete_is_complete_in_longer_crawls() -> None:
+    rules = tally(range(TRIALS))
+    assert rules["error", True] <= TRIALS // 500
+    assert rules["link", True] >= TRIALS // 60
+    assert rules["count", True] >= TRIALS // 20
+    assert rules["single page", True] >= TRIALS // 40
+
+
+def tally(seeds: Iterable[int]) -> Counter[tuple[str | None, bool]]:
+    """Certificates by rule, those of lists that were written to apart."""
+    rules: Counter[tuple[str | None, bool]] = Counter()
+    for seed in seeds:
+        case = draw_case(Random(seed))
+        try:
+            outcome = judge(case)
+        except AssertionError as error:
+            error.add_note(f"seed {seed}: {case}")
+            raise
+        rule = certificate(case, outcome) if outcome.error is None else "error"
+        rules[rule, outcome.moment.writes > 0] += 1
+    return rules
+
+
+# Lists at rest
+
+
+def at_rest(length: int, size: int, concurrency: int, server: Server) -> Case:
+    """*length* rows; the few of one second are far from the newest end."""
+    times = [1000 - 5 * (place - place % 2 * (8 < place < length)) for place in range(length)]
+    rows = tuple(Row(number + 1, time, time) for number, time in enumerate(times))
+    options = CrawlOptions(page_size=size, settle=server.settle)
+    return Case(server, Moment.start(rows), options, concurrency=concurrency)
+
+
+SERVERS = {
+    "by update time": Server(settle=2),
+    "by create time": Server(settle=2, order="create"),
+    "ascending": Server(settle=2, descending=False),
+    "hidden seconds": Server(settle=2, ties="hidden"),
+}
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 10])
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_list_at_rest_costs_its_pages_and_one(name: str, concurrency: int) -> None:
+    for size in range(2, 7):
+        for length in range(41):
+            case = at_rest(length, size, concurrency, SERVERS[name])
+            outcome = judge(case)
+            last_is_full = length > 0 and length % size == 0
+            single = length < size
+            assert outcome.rule == ("single page" if single else "count"), (size, length)
+            assert sorted(outcome.delivered) == list(range(1, length + 1))
+            if last_is_full and not case.server.descending:
+                continue  # an empty last page shows no time: what came before it is read again
+            assert outcome.passes == 1, (size, length)
+            assert len(outcome.asks) == (1 if single else case.pages + 1 + last_is_full)
+
+
+def test_a_list_at_rest_in_no_order_gets_complete() -> None:
+    """Whatever page 1 looks like, no two rows being of one second."""
+    for size in range(3, 7):
+        for length in range(41):
+            case = at_rest(length, size, 3, Server(settle=2, order="id"))
+            times = Random(length).sample(range(0, 5 * length, 5), length)
+            rows = (Row(number + 1, time, time) for number, time in enumerate(times))
+            outcome = judge(replace(case, start=Moment.start(tuple(rows))))
+            assert outcome.rule is not None, (size, length)
+            assert not outcome.lost
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 10])
+def test_the_limit_asks_for_no_page_it_cannot_need(concurrency: int) -> None:
+    for length in (0, 1, 5, 6, 7, 23, 24):
+        for limit in range(1, length + 1):
+            case = at_rest(length, 6, concurrency, Server(settle=2))
+            case = replace(case, options=replace(case.options, limit=limit))
+            outcome = judge(case)
+            assert len(outcome.asks) == -(-limit // case.size), (length, limit)
+            assert len(outcome.delivered) >= limit
+
+
+def test_once_nothing_changes_the_crawl_gets_complete() -> None:
+    """The first pass meets writes, the others do not; rows of one second keep their order."""
+    rules: Counter[str | None] = Counter()
+    for seed in range(TRIALS // 3):
+        case = draw_case(Random(seed))
+        if case.server.ties == "random" or case.server.clamp is not None:
+            continue
+        options = replace(case.options, limit=None, max_passes=5)
+        outcome = judge(replace(case, options=options, flaws={}, calm_after=1))
+        assert outcome.rule is not None or outcome.error is not None, seed
+        rules[outcome.rule] += 1
+    assert rules["link"] >= TRIALS // 300
+    assert rules["count"] >= TRIALS // 20
+    assert rules["single page"] >= TRIALS // 60
+
+
+if __name__ == "__main__":
+    first, last = map(int, sys.argv[1:])
+    sys.stdout.write(f"{dict(tally(range(first, last)))}\n")

@@ -1,0 +1,541 @@
+"""A walk asked page by page over a scripted list: what it asks for, when it ends, what it refuses.
+
+The list stands still but for what a test does to it before an answer.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from dp_async import CrawlOptions, PaginationError
+from dp_async._certificate import Complete, Decision, Missing, Unprovable
+from dp_async._checkpoint import Checkpoint
+from dp_async._models import Page
+from dp_async._pages import Rows
+from dp_async._plan import Ask
+from dp_async._walk import Step, Walk
+
+Row = tuple[int, int]
+"""Id and time."""
+
+
+def rows(number: int, *, first: int = 100_000, apart: int = 10) -> list[Row]:
+    """*number* rows, newest first, *apart* seconds apart; ids ascend."""
+    return [(place + 1, first - apart * place) for place in range(number)]
+
+
+def at(*times: int) -> list[Row]:
+    return [(place + 1, time) for place, time in enumerate(times)]
+
+
+def page(shown: Sequence[Row], num: int, size: int, total: int, *, timed: bool = True) -> Rows[int]:
+    """An answer: *shown* as page *num*."""
+    pages = -(-total // size)
+    ids = [number for number, _ in shown]
+    times = array("q", [time for _, time in shown] if timed else [])
+    keyed = array("q", ids if timed else [])
+    content = Page(
+        content=ids,
+        number=num - 1,
+        size=size,
+        total_elements=total,
+        total_pages=pages,
+        number_of_elements=len(shown),
+        first=num == 1,
+        last=num >= pages,
+        empty=not shown,
+    )
+    return Rows(content, len(shown), ids, keyed, times, times)
+
+
+class List:
+    """A list that answers; *before* is called with the count of answers so far and may write.
+
+    *echoed* is its largest page; *total* what it claims to hold, if that is a lie; *changes* are
+    made to every answer's numbers.
+    """
+
+    def __init__(
+        self,
+        content: Iterable[Row],
+        *,
+        echoed: int = 10_000,
+        total: int | None = None,
+        timed: bool = True,
+        before: Callable[[List, int], object] = lambda served, number: None,
+        **changes: Any,
+    ) -> None:
+        self.rows = list(content)
+        self.echoed = echoed
+        self.total = total
+        self.timed = timed
+        self.before = before
+        self.changes = changes
+        self.answers = 0
+
+    def __call__(self, ask: Ask) -> Rows[int]:
+        self.before(self, self.answers)
+        self.answers += 1
+        size = min(ask.size, self.echoed)
+        total = len(self.rows) if self.total is None else self.total
+        shown = self.rows[(ask.num - 1) * size : ask.num * size]
+        told = page(shown, ask.num, size, total, timed=self.timed)
+        return replace(told, page=structs.replace(told.page, **self.changes))
+
+    # What may happen to it
+
+    def insert(self, number: int = 1) -> None:
+        """New rows at the head, each a second after the newest."""
+        for _ in range(number):
+            highest = max((key for key, _ in self.rows), default=0)
+            newest = self.rows[0][1] if self.rows else 0
+            self.rows.insert(0, (highest + 1, newest + 1))
+
+    def touch(self, place: int) -> None:
+        """The row at *place* is updated, and so moves to the head."""
+        key, _ = self.rows.pop(place)
+        self.rows.insert(0, (key, self.rows[0][1] + 1))
+
+    def drop(self, start: int, end: int | None = None) -> None:
+        del self.rows[start : start + 1 if end is None else end]
+
+
+def options(size: int = 5, **changes: Any) -> CrawlOptions:
+    return CrawlOptions(page_size=size, **changes)
+
+
+class Crawl:
+    """One walk, from its first ask to its end, one page at a time."""
+
+    def __init__(self, walk: Walk[int], served: Callable[[Ask], Rows[int]]) -> None:
+        self.walk = walk
+        self.asks: list[Ask] = []
+        self.steps: list[Step[int]] = []
+        while (ask := walk.plan()) is not None:
+            assert len(self.asks) < 5000
+            self.asks.append(ask)
+            sent = walk.tick()
+            self.steps.append(walk.learn(ask, sent, served(ask)))
+
+    @property
+    def items(self) -> list[int]:
+        return [number for step in self.steps for number in step.fresh]
+
+    @property
+    def decision(self) -> Decision | None:
+        return self.walk.decision
+
+    @property
+    def rule(self) -> str | None:
+        return self.decision.rule if isinstance(self.decision, Complete) else None
+
+
+def crawl(served: Callable[[Ask], Rows[int]], size: int = 5, **changes: Any) -> Crawl:
+    return Crawl(Walk(options(size, **changes)), served)
+
+
+# Lists at rest
+
+
+@pytest.mark.parametrize(
+    ("length", "asks"),
+    [
+        (0, [(1, 5)]),
+        (4, [(1, 5)]),
+        (5, [(1, 5), (2, 5), (1, 5)]),
+        (7, [(1, 5), (2, 5), (1, 5)]),
+        (10, [(1, 5), (3, 5), (2, 5), (1, 5)]),
+        (14, [(1, 5), (3, 5), (2, 5), (1, 5)]),
+    ],
+)
+def test_both_ends_then_the_middle_then_page_1_again(
+    length: int, asks: list[tuple[int, int]]
+) -> None:
+    done = crawl(List(rows(length)))
+    assert done.asks == asks
+    assert done.rule == ("count" if length >= 5 else "single page")
+    assert sorted(done.items) == list(range(1, length + 1))
+    assert done.walk.passes == 1
+    assert not done.walk.moved
+
+
+def test_the_last_page_is_held_and_the_closing_one_is_late() -> None:
+    done = crawl(List(rows(12)))
+    assert [(step.ask.num, step.held, step.late) for step in done.steps] == [
+        (1, False, False),
+        (3, True, False),
+        (2, False, False),
+        (1, False, True),
+    ]
+    assert done.steps[-1].repeated == 5
+
+
+def test_nothing_is_planned_before_the_first_answer() -> None:
+    walk: Walk[int] = Walk(options())
+    assert walk.plan() == (1, 5)
+    assert walk.plan() is None
+
+
+def test_pages_are_planned_ahead_of_their_answers() -> None:
+    walk: Walk[int] = Walk(options())
+    served = List(rows(22))
+
+    def take(ask: Ask | None) -> None:
+        assert ask is not None
+        walk.learn(ask, walk.tick(), served(ask))
+
+    take(walk.plan())
+    last = walk.plan()
+    assert last == (5, 5)
+    assert walk.plan() is None  # the middle waits for the last page
+    take(last)
+    middle = [walk.plan(), walk.plan(), walk.plan()]
+    assert middle == [(2, 5), (3, 5), (4, 5)]
+    assert walk.plan() is None  # page 1 again waits for all of it
+    for ask in reversed(middle):
+        take(ask)
+    take(walk.plan())
+    assert walk.plan() is None
+    assert isinstance(walk.decision, Complete)
+
+
+def test_the_echoed_size_plans_the_rest() -> None:
+    done = crawl(List(rows(12), echoed=5), 100)
+    assert done.asks == [(1, 100), (3, 5), (2, 5), (1, 5)]
+    assert done.rule == "count"
+
+
+def test_a_size_that_is_not_echoed_is_taken_as_asked() -> None:
+    done = crawl(List(rows(12), size=0))
+    assert done.asks == [(1, 5), (3, 5), (2, 5), (1, 5)]
+    assert done.rule == "count"
+
+
+def test_an_ascending_list() -> None:
+    done = crawl(List(reversed(rows(12))))
+    assert done.rule == "count"
+    assert len(done.asks) == 4
+
+
+def test_a_list_in_no_order() -> None:
+    done = crawl(List(at(50, 90, 10, 70, 30, 20, 40, 35, 80, 15, 45, 60)), settle=0.0)
+    assert done.rule == "count"
+    assert len(done.items) == 12
+
+
+def test_rows_without_times_prove_nothing() -> None:
+    done = crawl(List(rows(30), timed=False))
+    assert isinstance(done.decision, Unprovable)
+    assert len(done.items) == 30
+    assert done.walk.passes == 3
+
+
+def test_rows_without_times_end_with_an_overlap_too() -> None:
+    done = crawl(List(rows(30), timed=False), overlap=1)
+    assert isinstance(done.decision, Unprovable)
+    assert len(done.items) == 30
+    assert len(done.asks) < 90
+
+
+def test_more_rows_of_one_second_than_a_page_holds_are_read_twice() -> None:
+    done = crawl(List(at(*[100] * 30)))
+    assert done.rule == "count"
+    assert done.walk.passes == 2
+    assert len(done.asks) <= 2 * 8
+
+
+# Not verified, limited
+
+
+def test_without_verification_each_page_is_read_once() -> None:
+    done = crawl(List(rows(12)), verify=False)
+    assert done.asks == [(1, 5), (2, 5), (3, 5)]
+    assert done.decision is None
+    done = crawl(List(at(9, 9, 9)[:1] * 12), verify=False)  # even one id all over
+    assert len(done.items) == 12
+
+
+def test_without_verification_the_plan_grows_with_the_total() -> None:
+    def grow(served: List, number: int) -> None:
+        if number == 2:
+            served.rows += [(99 + place, 1) for place in range(6)]
+
+    done = crawl(List(rows(12), before=grow), verify=False)
+    assert len(done.asks) == 4
+    assert done.walk.moved
+
+
+@pytest.mark.parametrize("limit", [0, 1, 4, 5, 6, 12, 17, 18])
+def test_no_page_is_asked_for_that_the_limit_does_not_need(limit: int) -> None:
+    done = crawl(List(rows(18)), limit=limit)
+    size = min(5, max(limit, 1))
+    assert done.asks == [(num + 1, size) for num in range(-(-limit // size))]
+    assert done.items[:limit] == list(range(1, limit + 1))
+    assert done.decision is None or limit == 0
+
+
+def test_a_limit_that_repeated_rows_leave_short_asks_for_one_more() -> None:
+    def shift(served: List, number: int) -> None:
+        if number == 1:
+            served.insert(2)
+
+    done = crawl(List(rows(18), before=shift), limit=10)
+    assert done.asks == [(1, 5), (2, 5), (3, 5)]
+    assert len(done.items) == 13
+
+
+def test_a_limit_beyond_the_list_is_a_whole_crawl() -> None:
+    assert crawl(List(rows(12)), limit=13).rule == "count"
+    assert crawl(List(rows(3)), limit=13).rule == "single page"
+
+
+# Lists that move
+
+
+def test_a_list_that_empties_meanwhile() -> None:
+    def empty(served: List, number: int) -> None:
+        if number == 2:
+            served.rows.clear()
+
+    done = crawl(List(rows(22), before=empty))
+    assert done.rule == "single page"
+    assert len(done.asks) < 12
+
+
+def test_a_list_that_shrinks_below_a_page() -> None:
+    def shrink(served: List, number: int) -> None:
+        if number == 2:
+            served.drop(3, 99)
+
+    done = crawl(List(rows(22), before=shrink))
+    assert done.rule == "single page"
+    assert set(done.items) >= {1, 2, 3}
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 5])
+@pytest.mark.parametrize("overlap", ["auto", 0, 2])
+def test_a_list_that_grows_by_pages(number: int, overlap: object) -> None:
+    def grow(served: List, answers: int) -> None:
+        if answers == number:
+            served.insert(12)
+
+    done = crawl(List(rows(42), before=grow), overlap=overlap)
+    assert done.rule is not None
+    assert len(done.items) == len(set(done.items))
+    assert set(done.items) >= set(range(1, 43))
+    assert done.walk.moved
+
+
+def test_a_list_that_has_rested_for_long_and_then_grows_is_not_searched_beyond_its_end() -> None:
+    def grow(served: List, answers: int) -> None:
+        if answers == 3:
+            newest = served.rows[0][1] + 86_400
+            served.rows[:0] = [(1000 + place, newest - place) for place in range(25)]
+
+    done = crawl(List(rows(42), echoed=10, before=grow), size=10, max_passes=5)
+    assert done.rule is not None
+    assert max(ask.start for ask in done.asks) <= 70
+    assert len(done.asks) < 60
+
+
+@pytest.mark.parametrize("overlap", ["auto", 0, 1, 2])
+@pytest.mark.parametrize("place", [0, 7, 23, 40])
+def test_a_row_that_moves_up_while_the_list_is_read(place: int, overlap: object) -> None:
+    def touch(served: List, answers: int) -> None:
+        if answers in (3, 5):
+            served.touch(place)
+
+    done = crawl(List(rows(41), before=touch), overlap=overlap)
+    assert done.rule is not None
+    assert set(done.items) == set(range(1, 42))
+
+
+def test_an_ascending_list_that_moves() -> None:
+    def grow(served: List, answers: int) -> None:
+        if answers in (2, 4):
+            served.rows.append((len(served.rows) + 1, served.rows[-1][1] + 5))
+
+    for overlap in ("auto", 2):
+        done = crawl(List(reversed(rows(33)), before=grow), overlap=overlap, max_passes=5)
+        assert done.rule is not None
+        assert set(done.items) >= set(range(1, 34))
+
+
+def test_a_list_that_moves_on_by_pages_from_answer_to_answer_is_not_called_complete() -> None:
+    def stir(served: List, answers: int) -> None:
+        served.insert(12)
+        served.drop(-12, len(served.rows))
+
+    done = crawl(List(rows(33), before=stir))
+    assert isinstance(done.decision, Missing)
+    assert done.walk.passes == 3
+    assert len(done.asks) < 150
+
+
+def test_a_pass_alone_mends_nothing() -> None:
+    def grow(served: List, answers: int) -> None:
+        if answers == 3:
+            served.insert(7)
+
+    done = crawl(List(rows(33), before=grow), max_passes=1, overlap=0)
+    assert done.walk.passes == 1
+    assert done.rule is None
+
+
+@pytest.mark.parametrize("largest", [5, 7, 12, 20, 1000])
+def test_a_wider_page_1_may_be_answered_smaller(largest: int) -> None:
+    def grow(served: List, answers: int) -> None:
+        if answers in (2, 4, 6):
+            served.insert(1)
+
+    done = crawl(List(rows(42), echoed=largest, before=grow))
+    assert done.rule is not None
+    assert set(done.items) >= set(range(1, 43))
+    widest = max(ask.size for ask in done.asks if ask.num == 1)
+    assert widest == 20
+    assert all(ask.size <= largest for ask in done.asks if ask.num > 1)
+
+
+@pytest.mark.parametrize("total", [0, 5, 12, 1000])
+def test_totals_that_lie_are_not_believed_against_the_rows(total: int) -> None:
+    done = crawl(List(rows(22), total=total, total_pages=1))
+    if done.rule is not None:
+        assert len(done.items) == 22
+    assert len(done.asks) < 1000
+
+
+def test_a_first_page_without_times_and_a_list_that_moves() -> None:
+    """Nothing tells how young the list was as the crawl began."""
+    content = rows(42)
+
+    def served(ask: Ask) -> Rows[int]:
+        if ask.num == 3:
+            content.insert(0, (len(content) + 1, content[0][1] + 1))
+        shown = content[ask.start : ask.end]
+        return page(shown, ask.num, ask.size, len(content), timed=ask != (1, 5))
+
+    done = crawl(served, overlap=0)
+    assert set(done.items) >= set(range(1, 43))
+    assert len(done.asks) < 100
+
+
+# Going on where another crawl stopped
+
+
+def stopped(content: Sequence[Row], **changes: Any) -> Checkpoint:
+    """After 3 pages of 5 rows."""
+    told: dict[str, Any] = {
+        "scope": "",
+        "size": 5,
+        "pages": 3,
+        "total": len(content),
+        "head": content[0],
+        "unique": 15,
+    }
+    return Checkpoint(**(told | changes))
+
+
+def test_the_rest_of_a_list_that_is_as_it_was() -> None:
+    content = rows(32)
+    done = Crawl(Walk(options(), stopped(content)), List(content))
+    assert done.asks == [(1, 5), (7, 5), (4, 5), (5, 5), (6, 5), (1, 5)]
+    assert done.walk.resumed
+    assert not done.walk.started_over
+    assert set(done.items) >= set(range(16, 33))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"total": 31}, {"head": (7, 1)}, {"size": 4}, {"pages": 0}, {"head": None}]
+)
+def test_all_of_a_list_that_is_not_as_it_was(changes: dict[str, Any]) -> None:
+    content = rows(32)
+    done = Crawl(Walk(options(), stopped(content, **changes)), List(content))
+    assert done.walk.started_over
+    assert not done.walk.resumed
+    assert done.rule == "count"
+    assert sorted(done.items) == list(range(1, 33))
+
+
+@pytest.mark.parametrize("answers", [1, 2, 4, 5])
+def test_all_of_a_list_that_moves_while_the_rest_is_read(answers: int) -> None:
+    def touch(served: List, number: int) -> None:
+        if number == answers:
+            served.touch(4)
+
+    content = rows(32)
+    before = stopped(content)
+    done = Crawl(Walk(options(max_passes=5), before), List(content, before=touch))
+    assert done.walk.started_over
+    assert not done.walk.resumed
+    assert done.rule is not None
+    assert sorted(done.items) == list(range(1, 33))
+
+
+def test_the_head_of_a_list() -> None:
+    assert Walk[int](options()).head is None
+    assert crawl(List([])).walk.head is None
+    assert crawl(List(rows(3, first=77))).walk.head == (1, 77)
+
+
+# Guards
+
+
+def refused(ask: Ask, rows: Rows[int], match: str, **changes: Any) -> None:
+    walk: Walk[int] = Walk(options(5, **changes))
+    served = List([(place, 999 - place) for place in range(100, 130)])
+    while (planned := walk.plan()) != ask:
+        assert planned is not None
+        walk.learn(planned, walk.tick(), served(planned))
+    with pytest.raises(PaginationError, match=match):
+        walk.learn(ask, walk.tick(), rows)
+
+
+def test_another_page_than_asked_for() -> None:
+    refused(Ask(1, 5), page(rows(5), 2, 5, 30), "answered with page 2")
+    refused(Ask(2, 5), page(rows(5), 1, 5, 30), "answered with page 1")
+
+
+def test_another_size_than_asked_for() -> None:
+    refused(Ask(1, 5), page(rows(5), 1, 7, 30), "size of 7")
+    refused(Ask(2, 5), page(rows(4), 2, 4, 30), "its place in the list is not known")
+
+
+def test_more_rows_than_asked_for() -> None:
+    refused(Ask(1, 5), page(rows(6), 1, 5, 30), "more rows than")
+    refused(Ask(2, 5), page(rows(6), 2, 5, 30), "more rows than")
+    refused(Ask(1, 5), page(rows(5), 1, 4, 30), "more rows than")
+
+
+def test_a_refused_answer_may_be_asked_for_again() -> None:
+    walk: Walk[int] = Walk(options())
+    ask = walk.plan()
+    assert ask is not None
+    with pytest.raises(PaginationError):
+        walk.learn(ask, walk.tick(), page(rows(5), 2, 5, 30))
+    walk.learn(ask, walk.tick(), page(rows(5), 1, 5, 30))
+    assert walk.plan() is not None
+
+
+def test_the_same_rows_whatever_page_is_asked_for() -> None:
+    def same(ask: Ask) -> Rows[int]:
+        return page(rows(ask.size), ask.num, ask.size, 500)
+
+    for verify in (True, False):
+        with pytest.raises(PaginationError, match="the same rows"):
+            crawl(same, verify=verify)
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_list_that_grows_without_end(verify: bool) -> None:
+    def grow(served: List, answers: int) -> None:
+        last = served.rows[-1]
+        served.rows += [(last[0] + place, last[1]) for place in range(1, 8)]
+
+    with pytest.raises(PaginationError, match="grows"):
+        crawl(List(rows(22), before=grow), verify=verify)
