@@ -94,7 +94,7 @@ class _Engine(Generic[T]):
             window=max(concurrency, options.window or 3 * options.concurrency),
             ordered=options.ordered,
         )
-        self._held: list[Step[T]] = []  # the last page, read second, until those before are out
+        self._held: list[Step[T]] = []  # read out of order: until what comes before is out
         self._ready: deque[Step[T]] = deque()
         self.bad: dict[int | bytes, BadItem] = {}
         self.items = 0
@@ -148,8 +148,10 @@ class _Engine(Generic[T]):
             self._let_out()
         else:
             self.duplicates += step.repeated
-        waiting = self._held if step.held and self._options.ordered else self._ready
-        waiting.append(step)
+        if not (step.held and self._options.ordered):
+            self._ready.append(step)
+        elif step.fresh:
+            self._held.append(step)
 
     def _let_out(self) -> None:
         self._ready.extend(self._held)

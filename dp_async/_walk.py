@@ -3,9 +3,9 @@
 ``plan`` names the next page, ``learn`` takes an answer in; the order of both is the caller's. No
 I/O, no clock, no tasks. What counts as proven is the certificate's to say, not decided here.
 
-A quiet list costs its pages and one more: page 1, the last page, all between, page 1 again. As
-soon as the list is seen to move, the walk starts over with pages that overlap, and mends at the
-end what did not hold together.
+A quiet list costs its pages and one more: page 1, the last page, all between, page 1 again. From
+the moment the list is seen to move, pages overlap, and those read before are held together by pages
+across their seams. What still does not hold together at the end is mended in rounds.
 """
 
 from __future__ import annotations
@@ -93,6 +93,7 @@ class Walk(Generic[T]):
         self._places: dict[Ask, int] = {}
         self._linked: dict[Ask, Read] = {}
         self._repairs: list[Ask] = []
+        self._aside: set[Ask] = set()  # what these bring is out of order, and held until the end
         self._repaired: set[int] = set()  # places of links whose seam was read once more
         self._slip = 0.0  # rows by which neighbours shift against each other, as a moving mean
         self._wide = 0  # the largest page the server gives, as far as it was asked
@@ -145,7 +146,8 @@ class Walk(Generic[T]):
             self._wide = page.size or ask.size
         if self._options.verify:
             self._keep(ask, sent, rows)
-        return Step(rows, fresh, repeated, ask, self._holding, self._late)
+        held = self._holding or ask in self._aside
+        return Step(rows, fresh, repeated, ask, held, self._late)
 
     @property
     def _is_plain(self) -> bool:
@@ -351,9 +353,12 @@ class Walk(Generic[T]):
             ]
             self._links, self._places, self._linked, self._repaired = [], {}, {}, set()
         if self._repairs:
-            return self._repairs.pop()
+            repair = self._repairs.pop()
+            self._aside.add(repair)
+            return repair
         if not overlap:
-            return self._next_page() if self._edge < min(self._until, self._floor) else None
+            end = self._until if self._until < inf else self._floor
+            return self._next_page() if self._edge < end else None
         if self._edge > self.total:
             return None
         ask = following(self._edge, self.size, min(overlap, self.size // 2))

@@ -295,6 +295,23 @@ def test_a_limit_beyond_the_list_is_a_whole_crawl() -> None:
     assert crawl(List(rows(3)), limit=13).rule == "single page"
 
 
+@pytest.mark.parametrize("answers", [2, 3, 8])
+@pytest.mark.parametrize("at_the_head", [True, False])
+def test_a_limit_that_the_list_grows_over_ends_the_crawl(answers: int, at_the_head: bool) -> None:
+    def grow(served: List, number: int) -> None:
+        if number != answers:
+            return
+        if at_the_head:
+            served.insert(12)
+        else:
+            served.rows += [(1000 + place, 5) for place in range(12)]
+
+    done = crawl(List(rows(42), before=grow), limit=45)
+    assert len(done.items) >= 45 or done.rule is not None
+    fresh = [len(step.fresh) for step in done.steps]
+    assert sum(fresh[:-1]) < 45 or done.rule is not None  # nothing was asked for after that
+
+
 # Lists that move
 
 
