@@ -31,6 +31,8 @@ LEAST_OVERLAP = 4
 ENDS = 3  # pages tried for the end of the list, before the rest is read
 STEPS = 6  # of bridges, in one round of mending
 DESCENT = 8  # pages below the newest end, in one step
+HOLLOW = 40  # empty pages whose own total says that they hold rows, before that is an error
+RECENT = 40  # reads in which the place of a row is looked up
 CLOSINGS = 16  # reads of the newest end, in one round of mending
 WIDER = 4  # the newest end is read with pages up to so many times the size, if the server lets us
 
@@ -80,6 +82,7 @@ class Walk(Generic[T]):
         self._same: dict[tuple[int, int, int], list[int]] = {}
         self._asked = 0
         self._under_way = 0
+        self._hollow = 0
         self._stages = self._run()
         self._stage: Stage = _nothing
         self._holding = False
@@ -223,6 +226,11 @@ class Walk(Generic[T]):
                 raise PaginationError(
                     f"the server answers with the same rows under the page numbers {nums}"
                 )
+        self._hollow += not rows.count and page.total_elements > page.number * ask.size
+        if self._hollow > HOLLOW:
+            raise PaginationError(
+                f"{self._hollow} pages came empty that, by their own totals, hold rows"
+            )
         if self.passes and self._asked > 1000 + 8 * self._options.max_passes * (
             pages(self.first_total, self.size)
         ):
@@ -259,9 +267,10 @@ class Walk(Generic[T]):
                 return
             self.passes += 1
             if mend and isinstance(self.decision, Missing):
-                self._stirred = False
+                before, self._stirred = self._reads[-1], False
                 yield from self._round()
-                mend = self._stirred
+                is_last_chance = self.passes + 1 == self._options.max_passes
+                mend = self._stirred and not (is_last_chance and self._rested_since(before))
             else:  # at rest, or in no order: two passes that agree say more than seams
                 self._moving = self._overlapping = False
                 yield _once(Ask(1, self.size))
@@ -269,6 +278,11 @@ class Walk(Generic[T]):
                 yield from self._pass()
                 mend = self._moving or self._overlapping
         self.finished = True
+
+    def _rested_since(self, head: Read) -> bool:
+        """Whether page 1 is what it was: enough to bet a whole pass on it, not to prove anything."""
+        now = self._reads[-1]
+        return (head.ids, head.updated) == (now.ids, now.updated)
 
     def _rest(self, before: Checkpoint) -> Iterator[Stage]:
         """The pages that an earlier crawl did not deliver, if the list is still what it was."""
@@ -337,8 +351,7 @@ class Walk(Generic[T]):
             yield _once(self._newest_end())
             return
         yield _once(Ask(1, self.size))
-        again = self._reads[-1]
-        if (first.ids, first.updated) != (again.ids, again.updated):
+        if not self._rested_since(first):
             self._see_move()
 
     def _between(self) -> Ask | None:
@@ -487,12 +500,19 @@ class Walk(Generic[T]):
         """A page across *seam*, where its rows should be by now."""
         key = (seam.above.sent, seam.below.sent)
         upper = seam.above if not self._is_ascending else seam.below
-        place = upper.offset + upper.count + self._shift(upper)
+        place = self._place_after(upper)
         tries = self._missed.get(key, 0)
         self._missed[key] = tries + 1
         # Around, below, above, further below …: half a page each time.
         step = (tries + 1) // 2 * (1 if tries % 2 else -1) * (self.size // 2)
         return around(min(place + step, self.total), self.size)
+
+    def _place_after(self, upper: Read) -> int:
+        """Where the rows below those of *upper* are by now: seen, if lately, else estimated."""
+        for read in self._reads[: -RECENT - 1 : -1]:
+            if read is not upper and upper.ids and upper.ids[-1] in read.ids:
+                return read.offset + list(read.ids).index(upper.ids[-1]) + 1
+        return upper.offset + upper.count + self._shift(upper)
 
     def _shift(self, read: Read) -> int:
         """By how many rows what *read* showed has moved down since, about."""

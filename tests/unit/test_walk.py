@@ -419,12 +419,12 @@ def test_a_wider_page_1_may_be_answered_smaller(largest: int) -> None:
     assert all(ask.size <= largest for ask in done.asks if ask.num > 1)
 
 
-@pytest.mark.parametrize("total", [0, 5, 12, 1000])
+@pytest.mark.parametrize("total", [0, 5, 12, 40])
 def test_totals_that_lie_are_not_believed_against_the_rows(total: int) -> None:
     done = crawl(List(rows(22), total=total, total_pages=1))
     if done.rule is not None:
         assert len(done.items) == 22
-    assert len(done.asks) < 1000
+    assert len(done.asks) < 200
 
 
 def test_a_first_page_without_times_and_a_list_that_moves() -> None:

@@ -286,12 +286,28 @@ def test_the_same_page_for_ever_is_an_error(verify: bool) -> None:
     in_virtual_time(work)
 
 
-@pytest.mark.parametrize("total", [0, 10, 20, 100, 236, 238, 1000])
+@pytest.mark.parametrize("total", [0, 10, 20, 100, 236, 238, 300])
 def test_totals_that_lie_make_no_false_certificate(total: int) -> None:
     async def work(simulator: Simulator, client: Client) -> None:
         simulator.fail(LyingTotals(total), times=None)
         outcome = await crawl(simulator, client.works(options=OPTIONS))
         outcome.check(OPTIONS)
+
+    in_virtual_time(work)
+
+
+@pytest.mark.parametrize("total", [10_000, 10**9])
+@pytest.mark.parametrize("verify", [True, False])
+def test_totals_that_promise_what_is_not_there_end_in_an_error(total: int, verify: bool) -> None:
+    async def work(simulator: Simulator, client: Client) -> None:
+        simulator.fail(LyingTotals(total), times=None)
+        options = replace(OPTIONS, verify=verify)
+        async with client.works(options=options).crawl() as crawling:
+            with pytest.raises(PaginationError, match="came empty"):
+                async for _ in crawling:
+                    pass
+            assert crawling.report.requests < 100
+            assert crawling.report.complete is None
 
     in_virtual_time(work)
 
