@@ -6,6 +6,7 @@ success text varies and is never tested; HTTP may say 200 where the envelope say
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC
@@ -29,6 +30,7 @@ from ._json import decode
 
 GOOD = 200
 _NULL = Raw(b"null")
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")  # HTTP has whole ones, some gateways do not
 
 _HINTS = {
     301: "Redirects are not followed, they would carry the signed headers along: "
@@ -173,7 +175,7 @@ def retry_after(response: Response, clock: Callable[[], float] = time.time) -> f
     matter, else against *clock*.
     """
     value = response.headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit():
+    if _SECONDS.fullmatch(value):
         return min(float(value), 1e9)
     then = _date(value)
     if then is None:

@@ -24,6 +24,9 @@ CHINA = timezone(timedelta(hours=8))
 class OpenEnum(StrEnum):
     """A set of texts the server may extend: an unknown one is a member that keeps its text."""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.value!r})"  # the text may hold anything
+
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
         if not isinstance(value, str):

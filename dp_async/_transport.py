@@ -35,6 +35,10 @@ class HttpTransport:
     def __init__(self, settings: Settings, session: aiohttp.ClientSession | None = None) -> None:
         if session is not None:
             instance("session", session, aiohttp.ClientSession)
+            if session.auth is not None:
+                raise ConfigError(
+                    "session must not have an auth: requests are signed in the same header"
+                )
         self._settings = settings
         self._session = session
         self._owned = session is None

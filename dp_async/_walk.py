@@ -280,7 +280,7 @@ class Walk(Generic[T]):
         self.finished = True
 
     def _rested_since(self, head: Read) -> bool:
-        """Whether page 1 is what it was: enough to bet a whole pass on it, not to prove anything."""
+        """Whether page 1 is what it was: enough to bet a pass on it, not to prove anything."""
         now = self._reads[-1]
         return (head.ids, head.updated) == (now.ids, now.updated)
 

@@ -289,7 +289,7 @@ WAITS: list[tuple[dict[str, str], float | None]] = [
     ({"retry-after": "soon"}, None),
     ({"retry-after": "-5"}, None),
     ({"retry-after": "+5"}, None),
-    ({"retry-after": "1.5"}, None),
+    ({"retry-after": "1.5"}, 1.5),
     ({"retry-after": "1e3"}, None),
     ({"retry-after": "nan"}, None),
     ({"retry-after": "٣"}, None),

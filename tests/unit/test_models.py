@@ -243,3 +243,8 @@ def test_unknown_texts_are_not_registered() -> None:
 def test_only_texts_are_members(enum: type[OpenEnum], value: Any) -> None:
     with pytest.raises(ValueError, match="not a valid"):
         enum(value)
+
+
+def test_an_unknown_text_cannot_break_a_log_line() -> None:
+    assert repr(WorkStatus("a\nb")) == "WorkStatus('a\\nb')"
+    assert repr(WorkStatus.SUCCESS) == "WorkStatus('SUCCESS')"
