@@ -253,7 +253,7 @@ async def test_stats_count_what_was_sent() -> None:
     assert (stats.requests, stats.retries, stats.throttles, stats.in_flight) == (4, 0, 0, 0)
 
 
-@pytest.mark.filterwarnings("ignore:BasicAuth is deprecated")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 async def test_a_session_that_signs_in_the_same_header_is_refused() -> None:
     async with aiohttp.ClientSession(auth=aiohttp.BasicAuth("user", "word")) as session:
         with pytest.raises(ConfigError, match="session must not have an auth") as caught:
