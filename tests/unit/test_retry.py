@@ -186,7 +186,7 @@ async def test_above_the_cap_the_error_says_when_to_come_back() -> None:
     assert rig.waits == []
 
 
-finite = st.floats(0, 1e308) | st.integers(0, 10**308)
+finite = st.floats(0, 1e12)  # seconds: where sums are exact enough to compare
 
 
 @settings(deadline=None)
