@@ -9,7 +9,6 @@ import asyncio
 import os
 import time
 from collections.abc import Coroutine
-from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
 
 import anyio
@@ -250,12 +249,7 @@ class Client:
         self._view.enter()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
     def __repr__(self) -> str:

@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
 from msgspec import structs
@@ -261,6 +260,7 @@ class Crawl(Generic[T]):
         self._runtime = source.runtime
         self._progress = progress
         self._items: Iterator[T] = iter(())
+        self._kept: Page[T] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -301,9 +301,11 @@ class Crawl(Generic[T]):
         """The next page, None at the end. Items of a page not consumed yet are passed over."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-        page = await self._engine.next()
+        page = await self._engine.next() if self._kept is None else self._kept
         if self._progress is not None and page is not None:
+            self._kept = page  # in case the callback raises: the page is not lost by that
             self._progress(self._engine.report(0))
+            self._kept = None
         return page
 
     async def aclose(self) -> None:
@@ -313,12 +315,7 @@ class Crawl(Generic[T]):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
     def __del__(self) -> None:
@@ -359,10 +356,5 @@ class Pages(Generic[T]):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.aclose()

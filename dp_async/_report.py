@@ -68,6 +68,9 @@ class CrawlReport:
       *reason* says why, in words.
     - *items*, *pages*: delivered to the consumer. *requests*: HTTP requests sent, of which
       *retries* repeated one that failed.
+    - *passes*: the pass over the list, and each round of mending after it.
+    - *duplicates*: rows that came again within a pass, those of overlaps included, and were not
+      delivered again. *bad_items*: rows that could not be read and were kept apart.
     - *total_elements*: the last total the server gave; *drifted*: it was seen to change.
     - *max_in_flight*: the most requests of this crawl under way at once.
     - *elapsed*: seconds from the first request to the end, or until now.

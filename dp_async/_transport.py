@@ -6,7 +6,6 @@ error of aiohttp leaves this file: some of them show the request's headers in th
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Self
 
 import aiohttp
@@ -102,12 +101,7 @@ class HttpTransport:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
 

@@ -339,3 +339,23 @@ async def test_a_limit_reached_because_the_list_grew_gives_what_it_holds() -> No
         assert len([work async for work in crawl]) == 26
         assert crawl.report.complete is None
         assert crawl.report.reason == "stopped at the limit of 26 items"
+
+
+async def test_a_progress_callback_that_raises_loses_no_page() -> None:
+    calls = 0
+
+    def moody(report: CrawlReport) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise ZeroDivisionError
+
+    works: list[Work] = []
+    async with client(Server(25)) as api:
+        async with api.works(options=CrawlOptions(page_size=10)).crawl(progress=moody) as crawl:
+            with pytest.raises(ZeroDivisionError):
+                while True:
+                    works.append(await anext(crawl))
+            assert len(works) == 10
+            works += [work async for work in crawl]
+    assert ids(works) == [100_000 - index for index in range(25)]
