@@ -79,24 +79,26 @@ def signed(send: Send, sign: Sign, headers: Mapping[str, str], clock: Callable[[
     """*send*, with *headers* and a fresh signature on every request."""
 
     async def sending(request: Request, /) -> Response:
-        named = _with(request, headers)
+        complete = {**request.headers, **headers}
+        named = _with(request, complete)
         signature = sign(named, clock())
         for name, value in signature.items():
             text(f"sign(): {name!r}", value)
             if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
                 raise ConfigError(f"sign(): {name!r} is not a header that can be sent")
-        return await send(_with(named, signature))
+        return await send(_with(request, {**complete, **signature}))
 
     return sending
 
 
 def _with(request: Request, headers: Mapping[str, str]) -> Request:
+    """*request* with these headers instead of its own."""
     # Written out: dataclasses.replace() takes twice the time, twice for every request.
     return Request(
         request.endpoint,
         request.method,
         request.target,
-        {**request.headers, **headers},
+        headers,
         request.body,
         request.idempotent,
     )

@@ -45,7 +45,7 @@ _HINTS = {
 }
 
 
-class _Envelope(Struct, rename="camel"):
+class _Envelope(Struct, rename="camel", gc=False):
     code: int | str | None = None
     data: Raw = _NULL
     request_id: object = None

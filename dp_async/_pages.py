@@ -37,7 +37,7 @@ _ID: msgspec.json.Decoder[int] = msgspec.json.Decoder(
 )
 
 
-class _Numbers(Struct, rename="camel"):
+class _Numbers(Struct, rename="camel", gc=False):
     """A page's numbers; later versions of the server's framework nest them under ``page``."""
 
     number: Count | None = None
@@ -46,7 +46,7 @@ class _Numbers(Struct, rename="camel"):
     total_pages: Count | None = None
 
 
-class _WirePage(_Numbers, Generic[T], rename="camel", kw_only=True):
+class _WirePage(_Numbers, Generic[T], rename="camel", gc=False, kw_only=True):
     """A page as sent, in either shape."""
 
     content: list[T]
