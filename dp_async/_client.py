@@ -38,11 +38,14 @@ R = TypeVar("R", bound=Struct)
 class _Core:
     """What a client and all its views share: the exchange, the permits, the tasks, the counts."""
 
-    def __init__(self, settings: Settings, send: Send | HttpTransport, sign: Sign) -> None:
+    def __init__(
+        self, settings: Settings, send: Send, sign: Sign, owned: HttpTransport | None
+    ) -> None:
         self.settings = settings
         self.tally = Tally()
         self.tasks: set[asyncio.Task[object]] = set()
         self._send = send
+        self._owned = owned
         self._sign = sign
         self._permits: anyio.Semaphore | None = None
         self._pace: Pace | None = None
@@ -90,8 +93,8 @@ class _Core:
         for task in self.tasks:
             task.cancel()
         await ended(list(self.tasks))
-        if isinstance(self._send, HttpTransport):
-            await self._send.aclose()
+        if self._owned is not None:
+            await self._owned.aclose()
 
 
 class _View:
@@ -153,9 +156,9 @@ class Client:
             template=settings.auth_template,
             unit=settings.timestamp_unit,
         )
-        self._view = _View(
-            _Core(settings, send or HttpTransport(settings, session), signer), settings
-        )
+        own = HttpTransport(settings, session)  # opens nothing until it is used
+        core = _Core(settings, send or own, signer, None if send else own)
+        self._view = _View(core, settings)
         self._owner = True
 
     @classmethod

@@ -257,7 +257,6 @@ class Crawl(Generic[T]):
         if before and (options.limit is not None or not options.verify):
             raise ConfigError("resume goes with verify=True and without a limit")
         self._engine: _Engine[T] = _Engine(source, options, before)
-        self._runtime = source.runtime
         self._progress = progress
         self._items: Iterator[T] = iter(())
         self._kept: Page[T] | None = None
@@ -266,7 +265,12 @@ class Crawl(Generic[T]):
     @property
     def report(self) -> CrawlReport:
         """Where the crawl stands now."""
-        return self._engine.report(operator.length_hint(self._items))
+        return self._engine.report(self._waiting)
+
+    @property
+    def _waiting(self) -> int:
+        """Items of the last page that the consumer does not have yet."""
+        return operator.length_hint(self._items) + len(self._kept or ())
 
     @property
     def bad_items(self) -> list[BadItem]:
@@ -279,7 +283,7 @@ class Crawl(Generic[T]):
         What was handed out after it comes again; nothing is left out. The crawl that resumes starts
         over, and says so, if the list is not what it was.
         """
-        return self._engine.checkpoint(operator.length_hint(self._items))
+        return self._engine.checkpoint(self._waiting)
 
     def pages(self) -> Pages[T]:
         """The pages from here on, instead of the items."""

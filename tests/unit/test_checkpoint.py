@@ -201,3 +201,23 @@ def test_a_checkpoint_holds_no_secret_and_no_filter() -> None:
     assert json.loads(inside)[1:] == [100, 0, 0, None, 0]
     for hidden in (b"sesame", b"13800001234", b"private", b"app"):
         assert hidden not in inside
+
+
+async def test_a_checkpoint_taken_in_the_progress_callback_counts_only_what_was_handed_out() -> (
+    None
+):
+    tokens: list[str] = []
+    seen: list[int] = []
+    async with client(Server(55)) as api:
+        crawl = api.works(options=OPTIONS).crawl(
+            progress=lambda _: tokens.append(crawl.checkpoint())
+        )
+        async with crawl:
+            async for work in crawl:
+                seen.append(work.digital_person_works_id)
+                if len(tokens) == 4:  # the fourth page was announced; of it, one row is out
+                    break
+        before = seen[:-1]
+        async with api.works(options=OPTIONS).crawl(resume=tokens[-1]) as again:
+            after = [work.digital_person_works_id async for work in again]
+    assert {*before, *after} == {100_000 - index for index in range(55)}

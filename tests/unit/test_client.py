@@ -19,9 +19,11 @@ from dp_async import (
     ConfigError,
     CrawlOptions,
     DpError,
+    HttpTransport,
     Request,
     Settings,
     SortOrder,
+    TransportError,
     WorkStatus,
 )
 from tests.scripted import SETTINGS, Server, client
@@ -259,3 +261,13 @@ async def test_a_session_that_signs_in_the_same_header_is_refused() -> None:
         with pytest.raises(ConfigError, match="session must not have an auth") as caught:
             Client(SETTINGS, session=session)
     assert "word" not in str(caught.value)
+
+
+async def test_an_exchange_passed_in_stays_its_owners() -> None:
+    async with HttpTransport(SETTINGS) as transport:
+        async with Client(SETTINGS, send=transport) as api:
+            with pytest.raises(TransportError, match="no connection"):
+                await api.work_list()
+        async with Client(SETTINGS, send=transport) as another:
+            with pytest.raises(TransportError, match="no connection"):
+                await another.work_list()
