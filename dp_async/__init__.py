@@ -28,7 +28,7 @@ from ._http import VERSION, Request, Response, Send, Sign
 from ._listing import Listing, Probe
 from ._models import Align, Message, Page, ReadStatus, SortOrder, Work, WorkStatus
 from ._pages import BadItem
-from ._report import ClientStats, CrawlReport, IncompleteCrawl
+from ._report import Attempt, ClientStats, CrawlReport, IncompleteCrawl
 from ._settings import CrawlOptions, RetryPolicy, Settings
 from ._transport import HttpTransport
 
@@ -37,6 +37,7 @@ __version__ = VERSION
 __all__ = [
     "Align",
     "ApiError",
+    "Attempt",
     "AttemptTimeout",
     "AuthError",
     "BadItem",

@@ -8,23 +8,25 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
 
-import anyio
 from msgspec import Struct
 
-from ._auth import Md5Signer, identity, signed
+from ._adaptive import Adaptive
+from ._auth import Clock, Md5Signer, Signing, hidden, identity, signed
 from ._endpoints import MESSAGES, WORKS, ListEndpoint
 from ._envelope import checked
 from ._errors import ClientClosed, ConfigError
-from ._http import Call, Request, Response, Send, Sign
-from ._limits import Pace, limited
+from ._gate import Gate
+from ._http import Call, Send, Sign
+from ._limits import adapted, limited, timed
 from ._listing import Listing
 from ._models import Message, Page, ReadStatus, SortOrder, Work, WorkStatus
+from ._observe import Observers
 from ._pager import ended
-from ._report import ClientStats, Tally
-from ._retry import retrying
+from ._report import Attempt, ClientStats, Tally
+from ._retry import Budget, retrying
 from ._settings import CrawlOptions, Settings, instance
 from ._transport import HttpTransport
 
@@ -35,8 +37,14 @@ T = TypeVar("T")
 R = TypeVar("R", bound=Struct)
 
 
+_ELSEWHERE = (
+    "a client belongs to the event loop it was first used in: "
+    "make another Client for another loop, thread or process"
+)
+
+
 class _Core:
-    """What a client and all its views share: the exchange, the permits, the tasks, the counts."""
+    """What a client and all its views share: the exchange, the gate, the tasks, the counts."""
 
     def __init__(
         self, settings: Settings, send: Send, sign: Sign, owned: HttpTransport | None
@@ -44,57 +52,93 @@ class _Core:
         self.settings = settings
         self.tally = Tally()
         self.tasks: set[asyncio.Task[object]] = set()
+        self.observers = Observers()
+        self.adaptive = Adaptive(settings.max_in_flight)
         self._send = send
         self._owned = owned
         self._sign = sign
-        self._permits: anyio.Semaphore | None = None
-        self._pace: Pace | None = None
-        self._home: tuple[asyncio.AbstractEventLoop, int] | None = None
+        self._clock = Clock()
+        self._budget = Budget()
+        self._gates: tuple[Gate, Gate] | None = None  # for all calls; for those that adapt, before
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = 0
+        self._sleeping: set[asyncio.Future[None]] = set()
         self._closed = False
 
     def enter(self) -> None:
         """Refuse to work when closed, or outside the loop and the process of the first use."""
         if self._closed:
             raise ClientClosed("the client is closed")
-        here = (asyncio.get_running_loop(), os.getpid())
-        if self._home is None:
-            self._home = here
-            self._permits = anyio.Semaphore(self.settings.max_in_flight, fast_acquire=True)
-            if self.settings.rate is not None:
-                self._pace = Pace(self.settings.rate, clock=here[0].time)
-        elif self._home != here:
-            raise ConfigError(
-                "a client belongs to the event loop it was first used in: "
-                "make another Client for another loop, thread or process"
-            )
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop, self._process = loop, os.getpid()
+        elif self._loop is not loop:
+            raise ConfigError(_ELSEWHERE)
 
-    def call(self, settings: Settings, tally: Tally) -> Call:
-        """The way of a request, inside out: signed last, so that each attempt's time is fresh."""
+    def call(self, settings: Settings, tally: Tally, adaptive: bool) -> Call:
+        """The way of a request, inside out: signed after all waiting, so that its time is fresh."""
         self.enter()
-        assert self._permits is not None
-        send = signed(self._exchange, self._sign, identity(settings), time.time)
-        send = limited(send, self._permits, settings.timeout, tally, self._pace)
-        return retrying(checked(send), settings.retry, tally, clock=time.monotonic)
+        if self._process != os.getpid():  # asked here, and not for each page: it is a system call
+            raise ConfigError(_ELSEWHERE)
+        gate, narrow = self._doors()
+        call = checked(timed(self._send, settings.timeout), self.observers, hidden(settings))
+        call = signed(call, Signing(self._sign, identity(settings)), self._clock)
+        if adaptive:
+            call = adapted(limited(call, gate, tally, self.adaptive), narrow, self.adaptive)
+        else:
+            call = limited(call, gate, tally)
+        return retrying(
+            call, settings.retry, tally, self._budget, clock=time.monotonic, sleep=self._sleep
+        )
 
-    async def _exchange(self, request: Request, /) -> Response:
-        self.enter()  # the client may have been closed while this one waited
-        return await self._send(request)
+    def _doors(self) -> tuple[Gate, Gate]:
+        if self._gates is None:  # a loop is running only now
+            settings, retry = self.settings, self.settings.retry
+            self._gates = (
+                Gate(settings.max_in_flight, rate=settings.rate, base=retry.base, cap=retry.cap),
+                Gate(settings.max_in_flight),
+            )
+            self._gates[1].room = self.adaptive.limit
+        return self._gates
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, but no longer than until the client is closed."""
+        self.enter()
+        assert self._loop is not None
+        over: asyncio.Future[None] = self._loop.create_future()
+        timer = self._loop.call_later(seconds, _wake, over)
+        self._sleeping.add(over)
+        try:
+            await over
+        finally:
+            timer.cancel()
+            self._sleeping.discard(over)
 
     def spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
-        task = asyncio.get_running_loop().create_task(work)
+        assert self._loop is not None
+        task = self._loop.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
 
     async def aclose(self) -> None:
-        if self._home is not None and not self._closed:
+        if self._loop is not None and not self._closed:
             self.enter()
         self._closed = True
         for task in self.tasks:
             task.cancel()
+        for gate in self._gates or ():
+            gate.close()
+        for over in self._sleeping:
+            _wake(over)
         await ended(list(self.tasks))
         if self._owned is not None:
             await self._owned.aclose()
+
+
+def _wake(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)
 
 
 class _View:
@@ -116,9 +160,15 @@ class _View:
     def enter(self) -> None:
         self.core.enter()
 
-    def call(self) -> tuple[Call, Tally]:
-        tally = Tally(self.core.tally)
-        return self.core.call(self.settings, tally), tally
+    @property
+    def adaptive_limit(self) -> int:
+        return self.core.adaptive.limit
+
+    def tally(self) -> Tally:
+        return Tally(self.core.tally)
+
+    def call(self, tally: Tally, *, adaptive: bool = False) -> Call:
+        return self.core.call(self.settings, tally, adaptive)
 
     def spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
         return self.core.spawn(work)
@@ -171,8 +221,9 @@ class Client:
 
         A cheap view: connections, limits and tasks are shared, and closing it closes nothing.
         """
+        settings = self._view.settings.with_account(account)
         view = object.__new__(type(self))
-        view._view = _View(self._view.core, self._view.settings.with_account(account))
+        view._view = _View(self._view.core, settings)
         view._owner = False
         return view
 
@@ -186,6 +237,17 @@ class Client:
             throttles=tally.throttles,
             in_flight=tally.in_flight,
         )
+
+    def observe(self, told: Callable[[Attempt], object]) -> None:
+        """Have *told* called with each request's ``Attempt`` once it was answered or has failed.
+
+        Those of all views, as long as the client lives. It is called inside the event loop and must
+        not wait; an exception it raises is logged and dropped. Raises ConfigError for what cannot
+        be called.
+        """
+        if not callable(told):
+            raise ConfigError(f"observe() needs a callable, not {type(told).__name__}")
+        self._view.core.observers.add(told)
 
     async def work_list(
         self,

@@ -34,6 +34,11 @@ T = TypeVar("T")
 
 log = logging.getLogger("dp_async")
 
+#: Pages under way at once, for ``concurrency="auto"``, as long as nothing else is known.
+AT_ONCE = 8
+#: A list of so many pages is over before anything could be learned from it.
+FEW_PAGES = 16
+
 
 class Runtime(Protocol):
     """What a crawl needs of the client it runs on."""
@@ -49,8 +54,17 @@ class Runtime(Protocol):
     def enter(self) -> None:
         """Refuse, by an error, to work on: closed, or in another loop, thread or process."""
 
-    def call(self) -> tuple[Call, Tally]:
-        """A way to call that counts into a tally of its own."""
+    @property
+    def adaptive_limit(self) -> int:
+        """The requests to have in flight, as learned so far."""
+        ...
+
+    def tally(self) -> Tally:
+        """Counts of one's own, which are the client's too."""
+        ...
+
+    def call(self, tally: Tally, *, adaptive: bool = False) -> Call:
+        """A way to call that counts into *tally*; *adaptive*: and that learns how many at once."""
         ...
 
     def spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
@@ -84,13 +98,16 @@ class _Engine(Generic[T]):
         self.tally = Tally()
         self.walk: Walk[T] = Walk(options, resume)
         self._prefix = 0  # full pages handed out, in order, from page 1 on
-        concurrency = min(options.concurrency, runtime.max_in_flight)
+        self._adapts = options.concurrency == "auto"
+        self._adaptive = False  # whether it does by now
+        wanted = AT_ONCE if options.concurrency == "auto" else options.concurrency
+        concurrency = min(wanted, runtime.max_in_flight)
         self.pager = Pager[Ask, Step[T]](
             self.walk.plan,
             self._fetch,
             runtime.spawn,
             concurrency=concurrency,
-            window=max(concurrency, options.window or 3 * options.concurrency),
+            window=options.window or 3 * wanted,
             ordered=options.ordered,
         )
         self._held: list[Step[T]] = []  # read out of order: until what comes before is out
@@ -104,11 +121,24 @@ class _Engine(Generic[T]):
 
     async def _fetch(self, ask: Ask) -> Step[T]:
         assert self._call is not None
-        sent = self.walk.tick()
-        data = await self._call(self._source.request(ask.num, ask.size))
         walk = self.walk
+        sent = walk.tick()
+        data = await self._call(self._source.request(ask.num, ask.size))
         rows = self._source.read(data, keys=self._options.verify, created=walk.wants_created)
-        return walk.learn(ask, sent, rows)
+        step = walk.learn(ask, sent, rows)
+        if self._adapts:
+            self._adapt()
+        return step
+
+    def _adapt(self) -> None:
+        """Have as many pages under way as the client has learned, once there are many to come."""
+        walk, runtime = self.walk, self._runtime
+        if walk.total > FEW_PAGES * walk.size:
+            if not self._adaptive:
+                self._call = runtime.call(self.tally, adaptive=True)
+                self._adaptive = True
+            self.pager.concurrency = runtime.adaptive_limit
+            self.pager.window = self._options.window or 3 * self.pager.concurrency
 
     async def next(self) -> Page[T] | None:
         """The next page with items not handed out before, cut to the limit; None at the end."""
@@ -116,7 +146,8 @@ class _Engine(Generic[T]):
             return None
         self._runtime.enter()
         if self._call is None:
-            self._call, self.tally = self._runtime.call()
+            self.tally = self._runtime.tally()
+            self._call = self._runtime.call(self.tally)
             self.began = self._runtime.clock()
         while not self._is_enough:
             if not self._ready:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 import msgspec
 from msgspec import Raw, Struct
 
+from ._blot import Secrets, blotted, unsigned
 from ._errors import (
     ApiError,
     AuthError,
@@ -27,8 +29,11 @@ from ._errors import (
 )
 from ._http import Call, Request, Response, Send
 from ._json import decode
+from ._observe import Observers
+from ._report import Attempt
 
 GOOD = 200
+NONE = Secrets()
 _NULL = Raw(b"null")
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")  # HTTP has whole ones, some gateways do not
 
@@ -45,36 +50,88 @@ _HINTS = {
 }
 
 
-class _Envelope(Struct, rename="camel", gc=False):
+class Envelope(Struct, rename="camel", gc=False):
+    """What is read of an answer; its other fields are server internals."""
+
     code: int | str | None = None
     data: Raw = _NULL
     request_id: object = None
     result_msg: object = None
 
 
-_decoder = msgspec.json.Decoder(_Envelope)
+_decoder = msgspec.json.Decoder(Envelope)
 
 
-def checked(send: Send, clock: Callable[[], float] = time.time) -> Call:
-    """*send*, giving only the data of good answers; any other answer is raised as its error."""
+def checked(
+    send: Send,
+    observers: Observers,
+    secrets: Secrets = NONE,
+    clock: Callable[[], float] = time.time,
+) -> Call:
+    """*send*, giving only the data of good answers; any other answer is raised as its error.
+
+    The *observers* are told of each. *secrets* stand in no error, even if the server wrote them.
+    """
 
     async def call(request: Request, /) -> Raw:
-        return check(request, await send(request), clock)
+        if not observers.listening:
+            return opened(request, await send(request), secrets, clock).data
+        response: Response | None = None
+        began = time.perf_counter()
+        try:
+            response = await send(request)
+            envelope = opened(request, response, secrets, clock)
+        except BaseException as error:
+            observers.tell(_attempt(request, response, time.perf_counter() - began, error))
+            raise
+        seconds = time.perf_counter() - began
+        request_id = blotted(_text(envelope.request_id), request, secrets)
+        observers.tell(_attempt(request, response, seconds, None, _cut(request_id, 64)))
+        return envelope.data
 
     return call
 
 
-def check(request: Request, response: Response, clock: Callable[[], float] = time.time) -> Raw:
-    """The ``data`` of a good answer, undecoded. Raises ApiError, TransportError or DecodeError."""
+def _attempt(
+    request: Request,
+    response: Response | None,
+    seconds: float,
+    error: BaseException | None,
+    request_id: str = "",
+) -> Attempt:
+    refused = error if isinstance(error, ApiError) else None
+    code = GOOD if error is None else None
+    return Attempt(
+        endpoint=request.endpoint,
+        number=request.attempt,
+        seconds=seconds,
+        status=None if response is None else response.status,
+        code=code if refused is None else refused.code,
+        request_id=request_id if refused is None else refused.request_id,
+        error="" if error is None else type(error).__name__,
+    )
+
+
+def opened(
+    request: Request,
+    response: Response,
+    secrets: Secrets = NONE,
+    clock: Callable[[], float] = time.time,
+) -> Envelope:
+    """The envelope of a good answer, its ``data`` undecoded.
+
+    Raises ApiError, TransportError or DecodeError for any other.
+    """
     try:
         envelope = decode(_decoder, response.body, request.endpoint)
     except DecodeError as error:
-        failure = _foreign(request, response, error, clock)
+        failure = _Failed(request, response, secrets, clock).foreign(error)
     else:
         code = _number(envelope.code)
         if code == GOOD and not _is_null(envelope.data):
-            return envelope.data
-        failure = _refusal(request, response, code, envelope, clock)
+            return envelope
+        failure = _Failed(request, response, secrets, clock).refusal(code, envelope)
+        del envelope  # its words are not for those who log the variables of a traceback
     raise failure
 
 
@@ -90,72 +147,70 @@ def _number(code: int | str | None) -> int | None:
     return code
 
 
-def _foreign(
-    request: Request, response: Response, error: DecodeError, clock: Callable[[], float]
-) -> CallError:
-    """The error for a body that is not the API's envelope: a gateway's page, or nothing."""
-    if not 200 <= response.status < 300:
-        return _error(request, response, None, _Envelope(), clock)
-    if not response.body.strip():
-        return TransportError(
-            f"{request.endpoint}: the answer was empty", endpoint=request.endpoint
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """An answer that holds no good data, and the error it stands for."""
+
+    request: Request
+    response: Response
+    secrets: Secrets
+    clock: Callable[[], float]
+
+    def foreign(self, error: DecodeError) -> CallError:
+        """The error for a body that is not the API's envelope: a gateway's page, or nothing."""
+        name, response = self.request.endpoint, self.response
+        if not 200 <= response.status < 300:
+            return self._error(None, Envelope())
+        if not response.body.strip():
+            return TransportError(f"{name}: the answer was empty", endpoint=name)
+        if response.body.lstrip()[:1] == b"<":
+            return TransportError(
+                f"{name}: a page of HTML came instead of the API's JSON, from a gateway "
+                "or a login page; check base_url",
+                endpoint=name,
+            )
+        return error
+
+    def refusal(self, code: int | None, envelope: Envelope) -> CallError:
+        """The error for an envelope that holds no good data."""
+        name = self.request.endpoint
+        if code is None and 200 <= self.response.status < 300:
+            problem = "the answer has no" if envelope.code is None else "a text, not a number, is"
+            return DecodeError(f"{name}: {problem} `$.code`", endpoint=name)
+        if code == GOOD:
+            text = f"{name}: code 200, but `$.data` is null or missing"
+            return DecodeError(text, endpoint=name)
+        return self._error(code, envelope)
+
+    def _error(self, code: int | None, envelope: Envelope) -> ApiError:
+        """The ApiError by what the answer says: the envelope's code if it has one, else HTTP's."""
+        response = self.response
+        said = response.status if code is None else code
+        if not 300 <= said < 600 and response.status >= 300:
+            said = response.status  # a code of the vendor's own numbering: HTTP tells the kind
+        message = _cut(unsigned(self._blotted(envelope.result_msg)), 200)
+        request_id = _cut(self._blotted(envelope.request_id), 64)
+        text = f"{self.request.endpoint}: the server answered {said if code is None else code}"
+        if code is not None and code != response.status:
+            text += f" (HTTP {response.status})"
+        if message:
+            text += f" {message!r}"
+        if request_id:
+            text += f", request id {request_id}"
+        hint = _HINTS.get(301 if 300 <= said < 400 else said)
+        return _kind(said)(
+            f"{text}. {hint}" if hint else text,
+            endpoint=self.request.endpoint,
+            status=response.status,
+            code=code,
+            message=message,
+            request_id=request_id,
+            retry_after=retry_after(response, self.clock),
+            date=_date(response.headers.get("date", "")),
         )
-    if response.body.lstrip()[:1] == b"<":
-        return TransportError(
-            f"{request.endpoint}: a page of HTML came instead of the API's JSON, from a gateway "
-            "or a login page; check base_url",
-            endpoint=request.endpoint,
-        )
-    return error
 
-
-def _refusal(
-    request: Request,
-    response: Response,
-    code: int | None,
-    envelope: _Envelope,
-    clock: Callable[[], float],
-) -> CallError:
-    """The error for an envelope that holds no good data."""
-    if code is None and 200 <= response.status < 300:
-        problem = "the answer has no" if envelope.code is None else "a text, not a number, is"
-        text = f"{request.endpoint}: {problem} `$.code`"
-        return DecodeError(text, endpoint=request.endpoint)
-    if code == GOOD:
-        text = f"{request.endpoint}: code 200, but `$.data` is null or missing"
-        return DecodeError(text, endpoint=request.endpoint)
-    return _error(request, response, code, envelope, clock)
-
-
-def _error(
-    request: Request,
-    response: Response,
-    code: int | None,
-    envelope: _Envelope,
-    clock: Callable[[], float],
-) -> ApiError:
-    """The ApiError by what the answer says: the envelope's code if it has one, else HTTP's."""
-    said = response.status if code is None else code
-    if not 300 <= said < 600 and response.status >= 300:
-        said = response.status  # a code of the vendor's own numbering: HTTP tells the kind
-    message, request_id = _plain(envelope.result_msg, 200), _plain(envelope.request_id, 64)
-    text = f"{request.endpoint}: the server answered {said if code is None else code}"
-    if code is not None and code != response.status:
-        text += f" (HTTP {response.status})"
-    if message:
-        text += f" {message!r}"
-    if request_id:
-        text += f", request id {request_id}"
-    hint = _HINTS.get(301 if 300 <= said < 400 else said)
-    return _kind(said)(
-        f"{text}. {hint}" if hint else text,
-        endpoint=request.endpoint,
-        status=response.status,
-        code=code,
-        message=message,
-        request_id=request_id,
-        retry_after=retry_after(response, clock),
-    )
+    def _blotted(self, value: object) -> str:
+        return blotted(_text(value), self.request, self.secrets)
 
 
 def _kind(said: int) -> type[ApiError]:
@@ -193,11 +248,11 @@ def _date(value: str) -> float | None:
     return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp()
 
 
-def _plain(value: object, most: int) -> str:
-    """*value* as text fit for a terminal: printable, and cut to *most* characters.
-
-    Of arrays and objects nothing is shown: what they hold is not known.
-    """
-    text = str(value) if isinstance(value, str | int | float) else ""
-    text = "".join(char if char.isprintable() else " " for char in text[: most + 1])
+def _cut(text: str, most: int) -> str:
+    """*text*, cut to *most* characters."""
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _text(value: object) -> str:
+    """*value* as text. Of arrays and objects nothing is shown: what they hold is not known."""
+    return str(value) if isinstance(value, str | int | float) else ""

@@ -37,13 +37,17 @@ class ClientClosed(DpError):
 
 
 class CallError(DpError):
-    """One call failed: which *endpoint*, after how many *attempts*, over how many seconds."""
+    """One call failed: which *endpoint*, after how many *attempts*, over how many seconds.
+
+    *cured*: what made it fail is mended by now, so that it may be repeated once, at once.
+    """
 
     def __init__(self, text: str, *, endpoint: str = "") -> None:
         super().__init__(text)
         self.endpoint = endpoint
         self.attempts = 1
         self.elapsed = 0.0
+        self.cured = False
 
     def __str__(self) -> str:
         text: str = self.args[0]
@@ -64,7 +68,8 @@ class ApiError(CallError):
     """An answer that says no.
 
     *status* is HTTP's; *code*, *message* and *request_id* are the envelope's (None, "" and "" where
-    the answer had none). *retry_after* is in seconds, None where the server did not say.
+    the answer had none). *retry_after* is in seconds, *date* is the server's clock in seconds since
+    the epoch; None where the server did not say.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class ApiError(CallError):
         message: str = "",
         request_id: str = "",
         retry_after: float | None = None,
+        date: float | None = None,
     ) -> None:
         super().__init__(text, endpoint=endpoint)
         self.status = status
@@ -84,6 +90,7 @@ class ApiError(CallError):
         self.message = message
         self.request_id = request_id
         self.retry_after = retry_after
+        self.date = date
 
 
 class AuthError(ApiError):

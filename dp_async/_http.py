@@ -19,7 +19,8 @@ class Request:
     """One HTTP request, ready to send.
 
     *target* is path and query, percent-encoded once and sent as it is; *body* is JSON or empty.
-    *idempotent* is the endpoint's word, not the verb's: may it be sent again?
+    *idempotent* is the endpoint's word, not the verb's: may it be sent again? *attempt* counts from
+    1 how often it is.
     """
 
     endpoint: str
@@ -28,6 +29,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     body: bytes = field(default=b"", repr=False)
     idempotent: bool = True
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,5 +31,6 @@ def decode(
         problem = f"text that is not UTF-8 - at `{root}`"
     except RecursionError:
         problem = f"nested too deeply - at `{root}`"
+    del data  # it is not for those who log the variables of a traceback
     # Raised out here, so that msgspec's error does not stay in reach as __context__.
     raise DecodeError(f"{endpoint}: the answer cannot be read: {problem}", endpoint=endpoint)

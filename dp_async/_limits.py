@@ -1,74 +1,32 @@
-"""How much at once and how fast: permits, an even pace, and the deadline of one attempt.
+"""What bounds one attempt: the client's gate before it, its deadline, and what it teaches both.
 
-A permit is held for one exchange only, never while anyone else runs code in between.
+A place inside the gate is held for one exchange only, never while anyone else runs code in between.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
-import anyio
+from msgspec import Raw
 
-from ._errors import AttemptTimeout
-from ._http import Request, Response, Send
+from ._adaptive import Adaptive
+from ._errors import ApiError, AttemptTimeout, CallError, RateLimited
+from ._gate import Gate
+from ._http import Call, Request, Response, Send
 from ._report import Tally
 
 
-class Pace:
-    """Turns at an even *rate* a second: at most rate + 1 in any second, first come first served.
-
-    Who is cancelled while waiting takes no turn. A waiter woken late may catch up by one turn's
-    length, so that a loop's coarse timers do not slow the rate.
-    """
-
-    def __init__(
-        self,
-        rate: float,
-        *,
-        clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-    ) -> None:
-        self._interval = 1 / rate
-        self._clock = clock
-        self._sleep = sleep
-        self._next = 0.0
-        self._queue = asyncio.Lock()
-
-    async def turn(self) -> None:
-        """Return when it is the caller's turn."""
-        async with self._queue:
-            while (wait := self._next - self._clock()) > 0:
-                await self._sleep(wait)
-            self._next = max(self._next, self._clock() - self._interval) + self._interval
-
-
-def limited(
-    send: Send,
-    permits: anyio.Semaphore,
-    timeout: float,
-    tally: Tally,
-    pace: Pace | None = None,
-) -> Send:
-    """*send*, under a permit and at a pace; from when it has both, it may take *timeout* seconds.
-
-    Raises AttemptTimeout after that.
-    """
+def timed(send: Send, timeout: float) -> Send:
+    """*send*, within *timeout* seconds. Raises AttemptTimeout after that."""
 
     async def sending(request: Request, /) -> Response:
-        async with permits:
-            if pace is not None:
-                await pace.turn()
-            deadline = asyncio.timeout(timeout)
-            tally.began()
-            try:
-                async with deadline:
-                    return await send(request)
-            except TimeoutError:
-                if not deadline.expired():
-                    raise
-            finally:
-                tally.ended()
+        deadline = asyncio.timeout(timeout)
+        try:
+            async with deadline:
+                return await send(request)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
         raise AttemptTimeout(
             f"{request.endpoint}: no whole answer within {timeout:g} s; "
             "the setting timeout is for one attempt",
@@ -76,3 +34,52 @@ def limited(
         )
 
     return sending
+
+
+def limited(call: Call, gate: Gate, tally: Tally, adaptive: Adaptive | None = None) -> Call:
+    """*call*, through the *gate*, which is told how it went; so is *adaptive*."""
+
+    async def calling(request: Request, /) -> Raw:
+        era = await gate.enter(request.endpoint, first=request.attempt > 1)
+        began = gate.clock()
+        sent = 0 if adaptive is None else adaptive.sent()
+        seconds: float | None = None
+        tally.began()
+        try:
+            data = await call(request)
+            seconds = gate.clock() - began
+            gate.passed(era, good=True)
+            return data
+        except ApiError as error:
+            told = isinstance(error, RateLimited)
+            if told:
+                tally.throttled()
+            if not told and error.retry_after is None:
+                gate.passed(era, good=False)
+            elif gate.refused(era, error.retry_after) and adaptive is not None:
+                adaptive.refused()
+            raise
+        except CallError:
+            gate.passed(era, good=False)
+            raise
+        finally:
+            tally.ended()
+            if adaptive is not None:
+                adaptive.answered(sent, seconds)
+            gate.leave()
+
+    return calling
+
+
+def adapted(call: Call, gate: Gate, adaptive: Adaptive) -> Call:
+    """*call*, through a *gate* that has room for as many as *adaptive* says."""
+
+    async def calling(request: Request, /) -> Raw:
+        await gate.enter(request.endpoint, first=request.attempt > 1)
+        try:
+            return await call(request)
+        finally:
+            gate.room = adaptive.limit
+            gate.leave()
+
+    return calling

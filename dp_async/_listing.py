@@ -16,7 +16,7 @@ from ._endpoints import ListEndpoint
 from ._models import Page
 from ._pages import PageDecoder, RowReader
 from ._report import CrawlReport, IncompleteCrawl
-from ._settings import CrawlOptions, whole
+from ._settings import MAX_PAGE_SIZE, CrawlOptions, whole
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -126,9 +126,9 @@ class Listing(Generic[T]):
         return Probe(page.total_elements, head.id, head.update_time or head.create_time)
 
     async def _page(self, decoder: PageDecoder[V], page_num: int, page_size: int) -> Page[V]:
-        whole("page_num", page_num, 1)
-        whole("page_size", page_size, 1)
-        call, _ = self._runtime.call()
+        whole("page_num", page_num, 1, 2**31 - 1)
+        whole("page_size", page_size, 1, MAX_PAGE_SIZE)
+        call = self._runtime.call(self._runtime.tally())
         return decoder(await call(self._endpoint.request(self._query, page_num, page_size)))
 
     @overload

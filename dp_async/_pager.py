@@ -34,7 +34,7 @@ class Pager(Generic[J, P]):
 
     *plan* is asked again whenever there is room; its None means: nothing now, perhaps after the
     next result. The end is reached when it has nothing and nothing is held. At most *concurrency*
-    jobs are under way and at most *window* are held, done or not.
+    jobs are under way and at most *window* are held, done or not; both may be changed any time.
 
     A job's error is raised once, in its place; the next call does that job again. A caller's
     timeout or cancellation loses nothing. Raises ClientClosed when closed while waiting.
@@ -53,10 +53,11 @@ class Pager(Generic[J, P]):
         self._plan = plan
         self._fetch = fetch
         self._spawn = spawn
-        self._concurrency = concurrency
-        self._window = window
+        self.concurrency = concurrency
+        self.window = window
         self._ordered = ordered
         self._slots: deque[_Slot[J, P]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Future[None] | None = None
         self._again: deque[_Slot[J, P]] = deque()  # failed, to be done once more
         self._running: set[asyncio.Task[P]] = set()
@@ -90,7 +91,9 @@ class Pager(Generic[J, P]):
             if not self._slots:
                 return None
             # A future of our own, not the task: a caller's cancellation must not reach the task.
-            self._wake = asyncio.get_running_loop().create_future()
+            if self._loop is None:
+                self._loop = asyncio.get_running_loop()
+            self._wake = self._loop.create_future()
             await self._wake
             self._refuse_broken()
             self._fill()
@@ -115,6 +118,7 @@ class Pager(Generic[J, P]):
         if (error := task.exception()) is not None:
             slot.task = None
             self._again.append(slot)
+            self._running.discard(task)  # its callback may be still to come: it is dealt with
             self._failed = False
             raise error
         self._slots.remove(slot)
@@ -125,11 +129,11 @@ class Pager(Generic[J, P]):
         """Start what fits: what is to be redone, if the consumer is back; then what comes next."""
         if self.closed:
             return
-        while self._again and self._waiting and len(self._running) < self._concurrency:
+        while self._again and self._waiting and len(self._running) < self.concurrency:
             self._start(self._again.popleft())
         if self._failed:
             return
-        while len(self._running) < self._concurrency and len(self._slots) < self._window:
+        while len(self._running) < self.concurrency and len(self._slots) < self.window:
             if (job := self._plan()) is None:
                 break
             slot = _Slot[J, P](job)
@@ -142,6 +146,8 @@ class Pager(Generic[J, P]):
         slot.task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[P]) -> None:
+        if task not in self._running:
+            return
         self._running.discard(task)
         # Asking for the exception also keeps asyncio from reporting it as never retrieved.
         if task.cancelled() or task.exception() is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ._errors import CallError, DpError, RateLimited
+from ._errors import DpError
 
 
 class Tally:
@@ -34,11 +34,11 @@ class Tally:
         if self.parent is not None:
             self.parent.ended()
 
-    def failed(self, error: CallError) -> None:
-        """A call came back with *error*."""
-        self.throttles += isinstance(error, RateLimited)
+    def throttled(self) -> None:
+        """A request was answered 429."""
+        self.throttles += 1
         if self.parent is not None:
-            self.parent.failed(error)
+            self.parent.throttled()
 
     def retried(self) -> None:
         """A call is about to be repeated."""
@@ -58,6 +58,24 @@ class ClientStats:
     retries: int
     throttles: int
     in_flight: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One request and what came of it, for whoever observes a client.
+
+    *number* counts the attempts of one call from 1; *seconds* from sending until the whole answer.
+    *status* is HTTP's and *code* that of an envelope that was good or said no, None where there was
+    none; *error* is the name of the error's class, "" for a good answer.
+    """
+
+    endpoint: str
+    number: int
+    seconds: float
+    status: int | None = None
+    code: int | None = None
+    request_id: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

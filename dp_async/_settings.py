@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import wraps
 from string import Formatter
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from ._errors import ConfigError
 
+T = TypeVar("T")
+
 TEMPLATE_FIELDS = ("app_id", "app_secret", "timestamp", "account")
 DEFAULT_TEMPLATE = "{app_id}{app_secret}{timestamp}"
 MIB = 1024 * 1024
+HOUR, DAY = 3_600.0, 86_400.0
+MAX_PAGE_SIZE = 100_000
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -32,19 +36,25 @@ def whole(name: str, value: object, low: int, high: int | None = None) -> None:
     good = isinstance(value, int) and not isinstance(value, bool) and value >= low
     if not good or (high is not None and isinstance(value, int) and value > high):
         span = f"of at least {low}" if high is None else f"from {low} to {high}"
-        raise ConfigError(f"{name} must be a whole number {span}, not {value!r}")
+        raise ConfigError(f"{name} must be a whole number {span}, not {_shown(value)}")
 
 
-def seconds(name: str, value: object, *, zero: bool = False) -> None:
-    """Refuse *value* unless it is a finite number above 0 (or 0, if *zero*)."""
-    good = (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and (0 < value <= sys.float_info.max or (zero and value == 0))
-    )
+def number(name: str, value: object, low: float, high: float) -> None:
+    """Refuse *value* unless it is a number from *low* to *high*; infinities and NaN are neither."""
+    good = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
     if not good:
-        least = "of at least 0" if zero else "above 0"
-        raise ConfigError(f"{name} must be a number {least}, not {value!r}")
+        raise ConfigError(
+            f"{name} must be a number from {low:g} to {high:,.0f}, not {_shown(value)}"
+        )
+
+
+def _shown(value: object) -> str:
+    """*value* for an error: in one line, and cut if it is long."""
+    try:
+        text = "".join(char if char.isprintable() else " " for char in repr(value))
+    except Exception:  # more digits or deeper nested than Python writes, or a repr of its own
+        return f"this {type(value).__name__}, which cannot be shown"
+    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def instance(name: str, value: object, kind: type[object]) -> None:
@@ -56,13 +66,14 @@ def instance(name: str, value: object, kind: type[object]) -> None:
 def flag(name: str, value: object) -> None:
     """Refuse *value* unless it is True or False."""
     if not isinstance(value, bool):
-        raise ConfigError(f"{name} must be True or False, not {value!r}")
+        raise ConfigError(f"{name} must be True or False, not {_shown(value)}")
 
 
 def one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Refuse *value* unless it is one of *choices*."""
     if not isinstance(value, str) or value not in choices:
-        raise ConfigError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+        known = ", ".join(map(repr, choices))
+        raise ConfigError(f"{name} must be one of {known}, not {_shown(value)}")
 
 
 def text(name: str, value: object) -> None:
@@ -113,8 +124,11 @@ def check_template(value: object) -> None:
     known = ", ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS)
     try:
         fields = [part for part in Formatter().parse(str(value)) if part[1] is not None]
+        problem = ""
     except ValueError as error:
-        raise ConfigError(f"auth_template is not a format string ({error}); use {known}") from None
+        fields, problem = [], str(error)
+    if problem:  # raised out here, so that the other error does not stay in reach as __context__
+        raise ConfigError(f"auth_template is not a format string ({problem}); use {known}")
     for _, name, spec, conversion in fields:
         if name not in TEMPLATE_FIELDS or spec or conversion:
             raise ConfigError(f"auth_template may hold only the plain fields {known}")
@@ -136,11 +150,32 @@ class RetryPolicy:
     cap: float = 20.0
 
     def __post_init__(self) -> None:
-        whole("RetryPolicy.attempts", self.attempts, 1)
-        seconds("RetryPolicy.base", self.base, zero=True)
-        seconds("RetryPolicy.cap", self.cap, zero=True)
+        whole("RetryPolicy.attempts", self.attempts, 1, 1_000)
+        number("RetryPolicy.base", self.base, 0, HOUR)
+        number("RetryPolicy.cap", self.cap, 0, DAY)
 
 
+def discreet(made: type[T]) -> type[T]:
+    """A class whose refusal of what it is given keeps none of that in reach: who logs the variables
+    in the frames of an error would find the secret in those of ``__init__``."""
+    plain = made.__init__
+
+    @wraps(plain)
+    def init(self: T, *args: object, **given: object) -> None:
+        try:
+            plain(self, *args, **given)
+        except Exception as error:
+            failure = error.with_traceback(None)
+        else:
+            return
+        del self, args, given
+        raise failure
+
+    setattr(made, "__init__", init)  # noqa: B010  # type checkers keep the plain one
+    return made
+
+
+@discreet
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Settings:
     """Where the API is, who asks, and how hard. Frozen; pickles with its secret in it.
@@ -183,12 +218,12 @@ class Settings:
             header("account", self.account)
         check_template(self.auth_template)
         one_of("timestamp_unit", self.timestamp_unit, ("ms", "s"))
-        seconds("timeout", self.timeout)
-        whole("max_in_flight", self.max_in_flight, 1)
+        number("timeout", self.timeout, 0.001, DAY)
+        whole("max_in_flight", self.max_in_flight, 1, 10_000)
         if self.rate is not None:
-            seconds("rate", self.rate)
+            number("rate", self.rate, 0.001, 100_000)
         instance("retry", self.retry, RetryPolicy)
-        whole("max_response_bytes", self.max_response_bytes, 1)
+        whole("max_response_bytes", self.max_response_bytes, 1, 2**40)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -202,15 +237,22 @@ class Settings:
             for name, variable in ENVIRONMENT.items()
             if environ.get(variable, "") != ""
         }
+        del environ  # from here on an error may be raised, and its frames show their variables
         for name in ("base_url", "app_id", "app_secret"):
             if name not in given:
+                given.clear()
                 raise ConfigError(
                     f"{name} is missing: set the environment variable {ENVIRONMENT[name]}"
                 )
-        return cls(**given)  # type: ignore[arg-type]  # texts are checked in __post_init__
+        try:
+            return cls(**given)  # type: ignore[arg-type]  # texts are checked in __post_init__
+        finally:
+            given.clear()
 
     def with_account(self, account: str | None) -> Self:
         """The same settings, asking for another sub-account."""
+        if account is not None:
+            header("account", account)  # here, and not where the secret is copied, too
         return replace(self, account=account)
 
     def __repr__(self) -> str:
@@ -240,7 +282,8 @@ class CrawlOptions:
     """How one list is crawled.
 
     - *page_size*: rows asked for per page; the server may answer with fewer.
-    - *concurrency*: pages under way at once, also bounded by ``Settings.max_in_flight``.
+    - *concurrency*: pages under way at once, also bounded by ``Settings.max_in_flight``;
+      ``"auto"``: as many as make the server answer faster, learned by the client as it goes.
     - *window*: pages held, fetched or under way, ahead of the consumer; 3 x concurrency if None.
     - *ordered*: hand pages out in the list's order; else as they come in, which is a little faster.
     - *limit*: stop after exactly so many items; None for all.
@@ -256,7 +299,7 @@ class CrawlOptions:
     """
 
     page_size: int = 100
-    concurrency: int = 8
+    concurrency: int | Literal["auto"] = 8
     window: int | None = None
     ordered: bool = True
     limit: int | None = None
@@ -268,17 +311,20 @@ class CrawlOptions:
     on_bad_item: Literal["raise", "keep"] = "raise"
 
     def __post_init__(self) -> None:
-        whole("page_size", self.page_size, 1)
-        whole("concurrency", self.concurrency, 1)
+        whole("page_size", self.page_size, 1, MAX_PAGE_SIZE)
+        least = 1
+        if self.concurrency != "auto":
+            whole('concurrency, if not "auto",', self.concurrency, 1, 10_000)
+            least = self.concurrency
         if self.window is not None:
-            whole("window", self.window, self.concurrency)
+            whole("window", self.window, least, 100_000)
         flag("ordered", self.ordered)
         if self.limit is not None:
-            whole("limit", self.limit, 0)
+            whole("limit", self.limit, 0, 2**53)
         flag("verify", self.verify)
         if self.overlap != "auto":
             whole('overlap, if not "auto",', self.overlap, 0, self.page_size // 2)
-        seconds("settle", self.settle, zero=True)
-        whole("max_passes", self.max_passes, 1)
+        number("settle", self.settle, 0, DAY)
+        whole("max_passes", self.max_passes, 1, 1_000)
         flag("strict", self.strict)
         one_of("on_bad_item", self.on_bad_item, ("raise", "keep"))

@@ -6,6 +6,7 @@ error of aiohttp leaves this file: some of them show the request's headers in th
 
 from __future__ import annotations
 
+import asyncio
 from typing import Self
 
 import aiohttp
@@ -15,7 +16,6 @@ from ._errors import (
     AttemptTimeout,
     ClientClosed,
     ConfigError,
-    DpError,
     ResponseTooLarge,
     TransportError,
 )
@@ -29,6 +29,8 @@ class HttpTransport:
     ``Client(settings, send=recording(transport))`` does not own *transport*: leave it after the
     client, ``async with HttpTransport(settings) as transport``. A *session* passed in stays its
     owner's. Raises TransportError for no answer, ResponseTooLarge for too long a one.
+
+    Sends a request once: aiohttp's own repetition of a GET is off, except in a session passed in.
     """
 
     def __init__(self, settings: Settings, session: aiohttp.ClientSession | None = None) -> None:
@@ -42,15 +44,40 @@ class HttpTransport:
         self._session = session
         self._owned = session is None
         self._closed = False
+        self._idle = 0  # connections that have served and wait in the pool, by our count
 
     async def __call__(self, request: Request, /) -> Response:
+        used = self._idle > 0
+        self._idle -= used
         try:
-            return await self._exchange(request)
+            answer = await self._exchange(request)
+            if answer is not None:
+                self._idle += answer.headers.get("connection", "").lower() != "close"
+                return answer
+            failure: BaseException = ResponseTooLarge(
+                f"{request.endpoint}: the answer is longer than max_response_bytes="
+                f"{self._settings.max_response_bytes}, counted after decompression",
+                endpoint=request.endpoint,
+            )
+        except aiohttp.InvalidURL:
+            failure = ConfigError("base_url is not an address that can be asked")
+        except _Lost as lost:
+            failure = broken = _translated(lost.error, request.endpoint)
+            # Perhaps closed by the server while it was idle, and then all it needs is a new one.
+            broken.cured = used
         except (aiohttp.ClientError, OSError) as error:
-            failure = _translated(error, request)
+            failure = _translated(error, request.endpoint)
+        except asyncio.CancelledError as error:
+            # Perhaps the caller's own timeout, whose error is logged: not with aiohttp's frames, in
+            # whose variables the headers stand.
+            failure = error.with_traceback(None)
+        if self._closed and isinstance(failure, TransportError):
+            failure = ClientClosed("the client is closed")
         raise failure  # outside the except: aiohttp's error would stay in reach as __context__
 
-    async def _exchange(self, request: Request) -> Response:
+    async def _exchange(self, request: Request) -> Response | None:
+        """The answer, None for one that is too long: to raise it from here would show this frame's
+        variables, the address with the filters among them."""
         async with self._open().request(
             request.method,
             URL(self._settings.base_url + request.target, encoded=True),
@@ -62,7 +89,7 @@ class HttpTransport:
         ) as answer:
             chunks: list[bytes] = []
             length = 0
-            async for chunk in answer.content.iter_any():
+            while chunk := await answer.content.readany():
                 length += len(chunk)
                 if length > self._settings.max_response_bytes:
                     answer.close()
@@ -71,11 +98,7 @@ class HttpTransport:
             else:
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 return Response(status=answer.status, headers=headers, body=b"".join(chunks))
-        raise ResponseTooLarge(
-            f"{request.endpoint}: the answer is longer than max_response_bytes="
-            f"{self._settings.max_response_bytes}, counted after decompression",
-            endpoint=request.endpoint,
-        )
+        return None
 
     def _open(self) -> aiohttp.ClientSession:
         """The session; our own is built at the first request, when a loop is running.
@@ -89,6 +112,7 @@ class HttpTransport:
                 # Permits bound the requests, not the pool; idle connections go after 15 s.
                 connector=aiohttp.TCPConnector(limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),
+                middlewares=(_once,),
             )
         return self._session
 
@@ -105,18 +129,37 @@ class HttpTransport:
         await self.aclose()
 
 
-#: The deadline of an attempt is set outside, for any transport alike.
+#: The deadline of an attempt is set outside, for any transport alike: aiohttp's own can swallow a
+#: cancellation that comes in the same turn of the loop.
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
 
 
-def _translated(error: aiohttp.ClientError | OSError, request: Request) -> DpError:
+class _Lost(Exception):
+    """The connection was lost before an answer, by *error*."""
+
+    def __init__(self, error: aiohttp.ClientError) -> None:
+        super().__init__()
+        self.error = error
+
+
+async def _once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keeps aiohttp from sending a GET again by itself, which knows no limit, no rate and no count:
+    it does so after these two errors, and to send again is the client's to decide."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _Lost(error) from None
+
+
+def _translated(error: aiohttp.ClientError | OSError, name: str) -> TransportError:
     """Our error for one of aiohttp's: what happened, in words that show nothing of the request."""
-    name = request.endpoint
     match error:
-        case aiohttp.InvalidURL():
-            return ConfigError("base_url is not an address that can be asked")
         case TimeoutError():
-            return AttemptTimeout(f"{name}: the session's own timeout ran out", endpoint=name)
+            return AttemptTimeout(f"{name}: the connection timed out", endpoint=name)
         case aiohttp.ClientConnectorCertificateError():
             what = (
                 f"the certificate of {error.host} was not accepted; a session can bring its own CA"

@@ -21,12 +21,16 @@ RANKS = {
     "_json": 1,
     "_report": 1,
     "_settings": 1,
+    "_adaptive": 1,
     "_auth": 2,
+    "_blot": 1.5,
+    "_gate": 1,
     "_certificate": 2,
     "_endpoints": 2,
     "_envelope": 2,
     "_checkpoint": 2,
     "_limits": 2,
+    "_observe": 1.5,
     "_pages": 2,
     "_plan": 2,
     "_retry": 2,
@@ -47,12 +51,14 @@ THIRD_PARTY = {
     "_pages": {"msgspec"},
     "_envelope": {"msgspec"},
     "_retry": {"msgspec"},
-    "_limits": {"anyio"},
+    "_auth": {"msgspec"},
+    "_blot": {"msgspec"},
+    "_limits": {"msgspec"},
     "_pager": {"anyio"},
     "_transport": {"aiohttp", "yarl"},
     "_crawl": {"msgspec"},
     "_listing": {"msgspec"},
-    "_client": {"aiohttp", "anyio", "msgspec"},  # aiohttp for the type of a session alone
+    "_client": {"aiohttp", "msgspec"},  # aiohttp for the type of a session alone
 }
 
 
@@ -102,6 +108,17 @@ def test_consumers_use_public_names_only(folder: str) -> None:
                 assert not name.startswith("dp_async._"), f"{path} reaches into {name}"
             if isinstance(node, ast.ImportFrom):
                 assert node.level < 2 or node.module in (None, "testing"), path
+
+
+def test_the_telemetry_uses_public_names_only_and_alone_knows_opentelemetry() -> None:
+    tree = ast.parse((PACKAGE / "otel.py").read_text())
+    own = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
+    assert {(node.level, node.module) for node in own} == {(1, None)}
+    assert {alias.name for node in own for alias in node.names} <= set(dp_async.__all__)
+    assert imports(PACKAGE / "otel.py")[1] == {"opentelemetry"}
+    assert ast.get_docstring(tree)
+    users = {path for path in PACKAGE.rglob("*.py") if "opentelemetry" in imports(path)[1]}
+    assert users == {PACKAGE / "otel.py"}
 
 
 @pytest.mark.parametrize("name", CORE)

@@ -65,7 +65,9 @@ def _switch(group: Group, text: str) -> Parameter:
 PageSize: TypeAlias = Annotated[
     int, _flag(CRAWL, "rows asked for per page; the server may answer with fewer")
 ]
-Concurrency: TypeAlias = Annotated[int, _flag(CRAWL, "pages under way at once")]
+Concurrency: TypeAlias = Annotated[
+    int | Literal["auto"], _flag(CRAWL, "pages under way at once; auto: as the server can take")
+]
 Debug: TypeAlias = Annotated[bool, _switch(OUTPUT, "show the traceback of an error")]
 Works: TypeAlias = Annotated[int, Parameter(help="works to make up", validator=Number(gte=0))]
 Messages: TypeAlias = Annotated[int, Parameter(help="messages to make up", validator=Number(gte=0))]

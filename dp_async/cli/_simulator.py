@@ -43,7 +43,8 @@ async def demonstrate(simulator: Simulator, options: CrawlOptions) -> int:
 
 def _roomy(settings: Settings, options: CrawlOptions) -> Settings:
     """*settings* that do not hold the asked concurrency back."""
-    return replace(settings, max_in_flight=max(settings.max_in_flight, options.concurrency))
+    asked = 0 if options.concurrency == "auto" else options.concurrency
+    return replace(settings, max_in_flight=max(settings.max_in_flight, asked))
 
 
 async def _crawled(title: str, listing: Listing[T]) -> CrawlReport:

@@ -63,7 +63,9 @@ class PageFault(Fault):
 class Reset(WireFault):
     """The connection is reset, with no answer. In process: TransportError.
 
-    aiohttp's client sends a GET that met this once more by itself, so ``times=1`` may go unnoticed.
+    A ``Client`` repeats a request lost on a connection that has served before, once and at once:
+    with ``times=1`` it counts a retry and raises nothing, even by a policy of one attempt. An
+    aiohttp session of one's own sends any lost GET once more by itself.
     """
 
 
@@ -302,13 +304,14 @@ def _with_row(
 
 @dataclass(slots=True)
 class _Line:
-    """One line of the script: *fault*, how often yet, and for which requests."""
+    """One line of the script: *fault*, how often yet, for which requests, *after* how many."""
 
     fault: Fault
     left: int | None
     endpoint: str | None
     page: int | None
     probability: float | None
+    after: int
 
     def meant_for(self, endpoint: str | None, page: int | None) -> bool:
         return self.endpoint in (None, endpoint) and self.page in (None, page)
@@ -329,9 +332,12 @@ class Script:
         endpoint: str | None,
         page: int | None,
         probability: float | None,
+        after: int = 0,
     ) -> None:
-        """One more line at the end; see ``Simulator.fail``."""
-        self._lines.append(_Line(fault, times, endpoint, page, probability))
+        """One more line at the end; see ``Simulator.fail``. Raises ValueError."""
+        if type(after) is not int or after < 0:
+            raise ValueError(f"after must be a whole number of at least 0, not {after!r}")
+        self._lines.append(_Line(fault, times, endpoint, page, probability, after))
 
     def clear(self) -> None:
         """Forgets every line."""
@@ -341,6 +347,9 @@ class Script:
         """The fault for this request, or None; it counts as used."""
         for line in self._lines:
             if not line.meant_for(endpoint, page):
+                continue
+            if line.after:
+                line.after -= 1
                 continue
             if line.probability is not None and self._random.random() >= line.probability:
                 continue

@@ -205,13 +205,22 @@ class Simulator:
         endpoint: str | None = None,
         page: int | None = None,
         probability: float | None = None,
+        after: int = 0,
     ) -> None:
         """Spoils the next *times* answers (None: all) with *fault*, in the order of these calls.
 
         Only to *endpoint* (``"workList"``, ``"msgList"``), only for *page* (the ``pageNum`` asked),
-        only with this *probability*, where given. One request meets one fault: the first that fits.
+        only with this *probability*, where given, and not to the first *after* requests that fit.
+        One request meets one fault: the first that fits. Raises ValueError.
         """
-        self._script.add(fault, times=times, endpoint=endpoint, page=page, probability=probability)
+        self._script.add(
+            fault,
+            times=times,
+            endpoint=endpoint,
+            page=page,
+            probability=probability,
+            after=after,
+        )
 
     def heal(self) -> None:
         """Forgets all faults."""

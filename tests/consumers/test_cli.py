@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import msgspec
 import pytest
 
-from dp_async import DpError
+from dp_async import CrawlOptions, DpError
 from dp_async.cli import _output, _run, main
 from dp_async.testing import Body, LyingTotals, Simulator
 
@@ -111,6 +111,25 @@ async def test_filters_and_paging_reach_the_server(cli: Cli, simulator: Simulato
     assert {seen.page_size for seen in simulator.requests} == {2}
     assert simulator.requests[0].filters["name"] == "测"
     assert simulator.requests[0].filters["status"] == "DRAFT"
+
+
+@pytest.mark.parametrize("words", ["works", "messages", "works --page-size 10 --max-in-flight 3"])
+async def test_how_many_at_once_may_be_left_to_it(
+    cli: Cli, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    made: list[CrawlOptions] = []
+
+    def make(**given: Any) -> CrawlOptions:
+        made.append(CrawlOptions(**given))
+        return made[0]
+
+    monkeypatch.setattr("dp_async.cli._app.CrawlOptions", make)
+    ended = await cli(f"{words} --concurrency auto --strict")
+    assert made[0].concurrency == "auto"
+    rows = simulator.messages if words == "messages" else simulator.works
+    assert (ended.code, ended.err) == (0, "")
+    assert ids(ended.out) == list(rows.ids())
+    assert simulator.max_in_flight <= (3 if "3" in words else 16)
 
 
 async def test_csv_by_name_of_the_file(cli: Cli, simulator: Simulator, tmp_path: Path) -> None:
@@ -304,6 +323,7 @@ async def test_a_missing_setting_is_named(
         "works --rate 0",
         "works --base-url http://example.com",
         "works --auth-template {app_id}",
+        "works --concurrency 0",
         "demo --concurrency 0",
     ],
 )
@@ -321,6 +341,8 @@ async def test_a_refused_setting_is_one_line(cli: Cli, words: str) -> None:
         "works --app-secret=hunter2",
         "works --limit x",
         "works --overlap x",
+        "works --concurrency x",
+        "demo --concurrency automatic",
         "demo --works -1",
         "works 5",
     ],
@@ -330,6 +352,26 @@ async def test_wrong_usage(cli: Cli, words: str) -> None:
     assert (ended.code, ended.out) == (2, "")
     assert "hunter2" not in ended.err
     assert "Traceback" not in ended.err
+
+
+PRIVATE = [
+    "works --account '+8619912345678\r\nx-evil: 1'",
+    "works --account +8619912345678张",
+    "works --base-url https://user:+8619912345678@host",
+    "works --base-url https://host/?+8619912345678",
+    "works --auth-template +8619912345678{app_secret}",
+    "works --auth-template +8619912345678{",
+]
+
+
+@pytest.mark.parametrize("debug", ["", " --debug"])
+@pytest.mark.parametrize("words", PRIVATE)
+async def test_a_refused_setting_is_not_repeated(cli: Cli, words: str, debug: str) -> None:
+    ended = await cli(words + debug)
+    assert (ended.code, ended.out) == (2, "")
+    assert "19912345" not in ended.err
+    assert "evil" not in ended.err
+    assert "Traceback" in ended.err if debug else ended.err.count("\n") == 1
 
 
 # Errors
@@ -401,6 +443,14 @@ async def test_the_demo(cli: Cli) -> None:
         "works: as many rows were read as the list held at one moment",
         "messages: the whole list came in one answer",
     ]
+
+
+async def test_the_demo_may_find_out_how_many_at_once(cli: Cli) -> None:
+    ended = await cli("demo --works 250 --messages 30 --latency 1 --page-size 5 --concurrency auto")
+    assert (ended.code, ended.err) == (0, "")
+    _, works, messages, *_ = (line.split() for line in ended.out.splitlines())
+    assert works[:3] == ["works", "250", "50"]
+    assert messages[:3] == ["messages", "30", "6"]
 
 
 async def test_the_demo_fails_when_rows_are_missing(

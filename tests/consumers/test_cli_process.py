@@ -10,13 +10,15 @@ import sys
 import termios
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
+from hashlib import md5
 from pathlib import Path
 from typing import TypeAlias
+from urllib.parse import quote
 
 import pytest
 
 from dp_async.cli import main
-from dp_async.testing import Hang, Simulator
+from dp_async.testing import Fault, Hang, Malformed, Redirect, Reset, Simulator, WrongCode
 
 #: As the installed script does it; a shell in the background would have us ignore Ctrl-C.
 SCRIPT = """
@@ -162,6 +164,57 @@ async def test_a_server_that_is_down(start: Start, simulator: Simulator) -> None
     assert (process.returncode, out) == (1, b"")
     assert err.startswith(b"dp-async: work_list: no connection to 127.0.0.1:1 ")
     assert err.count(b"\n") == 1
+
+
+# What it shows of its caller
+
+ACCOUNT = "+8619912345678"
+FILTER = "张三丰-filter"
+TEMPLATE = "pepper{app_id}{app_secret}{timestamp}"
+
+WORKS = ("works", "--name")
+MESSAGES = ("messages", "--read-status")
+
+#: The command, what the server does, and what is set.
+TROUBLES: dict[str, tuple[tuple[str, str], Fault | None, dict[str, str]]] = {
+    "a wrong secret": (WORKS, None, {"DP_APP_SECRET": "open/Sesame+42"}),
+    "an echo": (MESSAGES, WrongCode(412, f"simulated-secret {ACCOUNT}\r\n{FILTER} pepper"), {}),
+    "an echo of the query": (WORKS, WrongCode(412, quote(f"{FILTER}&simulated-secret")), {}),
+    "half an answer": (MESSAGES, Malformed(), {}),
+    "a reset": (WORKS, Reset(), {}),
+    "a redirect": (MESSAGES, Redirect(), {}),
+    "no such host": (WORKS, None, {"DP_BASE_URL": "https://nonexistent.invalid"}),
+}
+
+
+@pytest.mark.parametrize("name", TROUBLES)
+async def test_trouble_shows_nothing_private(name: str, start: Start) -> None:
+    command, fault, env = TROUBLES[name]
+    async with Simulator(auth_template=TEMPLATE) as simulator:
+        if fault is not None:
+            simulator.fail(fault, times=None)
+        given = {
+            "DP_BASE_URL": simulator.url,
+            "DP_ACCOUNT": ACCOUNT,
+            "DP_AUTH_TEMPLATE": TEMPLATE,
+            "PYTHONDEVMODE": "1",  # warnings, and all that asyncio has to say
+            **env,
+        }
+        process = await start(*command, FILTER, "--debug", "--verbose", **given)
+        out, err = await process.communicate()
+    secret = given.get("DP_APP_SECRET", "simulated-secret")
+    private = [secret, "pepper", ACCOUNT[:-4], ACCOUNT[-7:], FILTER, *Simulator.internals]
+    for seen in simulator.requests:
+        fields = {"app_id": "simulated-app", "timestamp": seen.headers["timestamp"]}
+        signed = TEMPLATE.format(app_secret=secret, **fields)
+        private += [signed, md5(signed.encode(), usedforsecurity=False).hexdigest()]
+    shown = (out + err).decode().casefold()
+    for text in private:
+        for form in (text, quote(text, safe=""), repr(text.encode())[2:-1]):
+            assert form.casefold() not in shown
+    assert (process.returncode, out) == (1, b"")
+    assert b"Traceback" in err
+    assert bool(simulator.requests) == (name != "no such host")
 
 
 # In this process, on a terminal

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import assert_type
 
@@ -10,6 +10,7 @@ import msgspec
 
 from dp_async import (
     ApiError,
+    Attempt,
     Client,
     Crawl,
     CrawlOptions,
@@ -74,6 +75,38 @@ async def errors(client: Client) -> None:
     except ApiError as error:
         assert_type(error.code, int | None)
         assert_type(error.retry_after, float | None)
+        assert_type(error.date, float | None)
+        assert_type(error.cured, bool)
+
+
+def options() -> None:
+    CrawlOptions(concurrency=4, overlap=2)
+    CrawlOptions(concurrency="auto", overlap="auto")
+    CrawlOptions(concurrency="fast")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def told(attempt: Attempt) -> None:
+    assert_type(attempt.endpoint, str)
+    assert_type(attempt.number, int)
+    assert_type(attempt.seconds, float)
+    assert_type(attempt.status, int | None)
+    assert_type(attempt.code, int | None)
+    assert_type(attempt.request_id, str)
+    assert_type(attempt.error, str)
+
+
+def no_observer(report: CrawlReport) -> None: ...
+
+
+def observing(client: Client) -> None:
+    attempts: list[Attempt] = []
+    client.observe(told)
+    client.observe(attempts.append)
+    client.observe(lambda attempt: attempt.seconds)
+    observe: Callable[[Callable[[Attempt], object]], None] = client.observe
+    observe(told)
+    client.observe(no_observer)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.observe(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 class Recorder:

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import multiprocessing
 import os
 import pickle
 import threading
-from collections.abc import Mapping
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
+import dp_async
 from dp_async import (
+    ApiError,
+    Attempt,
+    AuthError,
     Client,
     ClientClosed,
     ConfigError,
@@ -21,12 +32,15 @@ from dp_async import (
     DpError,
     HttpTransport,
     Request,
+    Response,
+    RetryPolicy,
     Settings,
     SortOrder,
     TransportError,
     WorkStatus,
 )
-from tests.scripted import SETTINGS, Server, client
+from tests.scripted import SETTINGS, Server, client, until
+from tests.virtual import run
 
 
 async def test_the_endpoint_coroutines_send_what_they_are_given() -> None:
@@ -102,6 +116,30 @@ async def test_closing_while_a_call_waits_ends_the_call() -> None:
     await first  # it was under way, on an exchange that is not the client's
     with pytest.raises(ClientClosed):
         await second
+
+
+async def test_who_is_let_in_while_the_client_closes_does_not_go() -> None:
+    server = Server(1)
+    told: list[Attempt] = []
+    gate = server.hold(1)
+    api = client(server, replace(SETTINGS, max_in_flight=1))
+    api.observe(told.append)
+
+    async def ask_and_close() -> None:
+        await api.work_list()
+        await api.aclose()  # in the turn in which the place of the first went to the second
+
+    first = asyncio.ensure_future(ask_and_close())
+    second = asyncio.ensure_future(api.msg_list())
+    await until(lambda: server.in_flight == 1)
+    gate.set()
+    await first
+    with pytest.raises(ClientClosed):
+        await second
+    assert [(each.endpoint, each.error) for each in told] == [("work_list", "")]
+    assert len(server.requests) == 1
+    stats = api.stats
+    assert (stats.requests, stats.retries, stats.in_flight) == (1, 0, 0)
 
 
 async def test_it_may_be_entered_in_one_task_and_left_in_another() -> None:
@@ -253,6 +291,230 @@ async def test_stats_count_what_was_sent() -> None:
         await api.works(options=CrawlOptions(page_size=10)).collect()
         stats = api.stats
     assert (stats.requests, stats.retries, stats.throttles, stats.in_flight) == (4, 0, 0, 0)
+
+
+PATIENT = replace(SETTINGS, retry=RetryPolicy(attempts=3, base=0))
+
+
+async def test_stats_count_repeats_and_refusals() -> None:
+    server = Server(1)
+    server.script[1] = [TransportError("gone"), Response(status=429)]
+    async with client(server, PATIENT) as api:
+        await api.work_list()
+        stats = api.stats
+    assert (stats.requests, stats.retries, stats.throttles, stats.in_flight) == (3, 2, 1, 0)
+    assert [request.attempt for request in server.requests] == [1, 2, 3]
+
+
+async def test_all_views_have_one_budget_of_repeats() -> None:
+    server = Server(1)
+    server.script[1] = [TransportError("gone") for _ in range(1_000)]
+    async with client(server, PATIENT) as api:
+        for view in [api, api.for_account("13900005678")] * 50:
+            with pytest.raises(TransportError):
+                await view.work_list()
+    assert len(server.requests) == 200
+
+
+def test_closing_ends_the_wait_before_another_attempt() -> None:
+    async def closed_while_it_waits() -> float:
+        server = Server(1)
+        server.script[1] = [TransportError("gone"), TransportError("gone")]
+        retry = RetryPolicy(attempts=2, base=3_600, cap=86_400)
+        api = client(server, replace(SETTINGS, retry=retry))
+        call = asyncio.ensure_future(api.work_list())
+        await until(lambda: api.stats.retries == 1)
+        await api.aclose()
+        with pytest.raises(ClientClosed):
+            await call
+        assert len(server.requests) == 1
+        return asyncio.get_running_loop().time()
+
+    assert run(closed_while_it_waits()) == 0
+
+
+async def test_an_observer_is_told_of_every_request_of_every_view() -> None:
+    server = Server(25)
+    server.script[1] = [TransportError("gone"), Response(status=502)]
+    told: list[Attempt] = []
+    async with client(server, PATIENT) as api:
+        api.for_account("13900005678").observe(told.append)
+        await api.work_list()
+        await api.for_account(None).msg_list()
+        assert [(each.endpoint, each.number, each.status, each.error) for each in told] == [
+            ("work_list", 1, None, "TransportError"),
+            ("work_list", 2, 502, "ServerError"),
+            ("work_list", 3, 200, ""),
+            ("msg_list", 1, 200, ""),
+        ]
+        assert told[-1].request_id == "abc"
+        assert all(each.seconds >= 0 for each in told)
+        await api.works(options=CrawlOptions(page_size=10)).collect()
+        assert len(told) == len(server.requests) == api.stats.requests
+
+
+@pytest.mark.parametrize("told", [None, "print", [], 7])
+async def test_an_observer_that_cannot_be_called_is_refused(told: Any) -> None:
+    async with client(Server(1)) as api:
+        with pytest.raises(ConfigError, match=rf"^observe\(\) .*, not {type(told).__name__}$"):
+            api.observe(told)
+        await api.work_list()  # and nobody is told
+
+
+async def test_an_observer_that_raises_breaks_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(attempt: Attempt) -> None:
+        raise KeyError("its own mistake")
+
+    server = Server(25)
+    server.script[1] = [TransportError("gone")]
+    async with client(server, PATIENT) as api:
+        api.observe(broken)
+        assert len(await api.works(options=CrawlOptions(page_size=10)).collect()) == 25
+        requests = api.stats.requests
+    assert len(caplog.records) == requests == len(server.requests)
+
+
+async def test_a_call_that_is_cancelled_is_told_and_not_repeated() -> None:
+    server = Server(1)
+    server.hold(1)
+    told: list[Attempt] = []
+    async with client(server, PATIENT) as api:
+        api.observe(told.append)
+        call = asyncio.ensure_future(api.work_list())
+        await until(lambda: server.in_flight == 1)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert (api.stats.requests, api.stats.in_flight) == (1, 0)
+    assert [each.error for each in told] == ["CancelledError"]
+
+
+async def test_no_error_repeats_what_the_client_knows_and_asks() -> None:
+    hidden = ["sesame", "salt-of-ours", "13800001234", "数字人"]
+    said = {"code": 500, "resultMsg": " ".join(hidden), "requestId": "-".join(hidden)}
+    server = Server(1)
+    server.script[1] = [Response(status=200, body=json.dumps(said).encode())] * 2
+    template = "salt-of-ours{app_secret}{timestamp}"
+    settings = replace(SETTINGS, account=hidden[2], auth_template=template)
+    async with client(server, settings) as api:
+        for call in (api.work_list(name=hidden[3]), api.msg_list(read_status=hidden[3])):
+            with pytest.raises(ApiError) as caught:
+                await call
+            assert caught.value.message == "*** *** …1234 ***"
+            assert caught.value.request_id == "***-***-…1234-***"
+            assert not [word for word in hidden if word in f"{caught.value} {vars(caught.value)}"]
+
+
+PACKAGE = Path(dp_async.__file__).parent
+
+
+def variables(error: BaseException) -> dict[str, str]:
+    """What a logger that writes variables writes of each function of ours on the way of *error*."""
+    found: dict[str, str] = {}
+    for frame in traceback.TracebackException.from_exception(error, capture_locals=True).stack:
+        path = Path(frame.filename)
+        if path.is_relative_to(PACKAGE):
+            name = f"{path.stem}.{frame.name}"
+            found[name] = f"{found.get(name)} {frame.locals}"
+    return found
+
+
+def silent(request: Request) -> Response:
+    return Response(status=401)
+
+
+def repeating(request: Request) -> Response:
+    """Repeats who asked, and what it knows."""
+    words = ["sesame", "salt-of-ours", request.headers["account"], request.headers["authorization"]]
+    said = {"code": 401, "resultMsg": " ".join(words), "requestId": "-".join(words)}
+    return Response(status=401, body=json.dumps(said).encode())
+
+
+WAYS: dict[str, Callable[[Client], Awaitable[object]]] = {
+    "a call": lambda api: api.work_list(),
+    "a crawl": lambda api: api.messages().collect(),
+    "a crawl that adapts": lambda api: api.works(
+        options=CrawlOptions(concurrency="auto")
+    ).collect(),
+}
+
+
+@pytest.mark.parametrize("observed", [True, False])
+@pytest.mark.parametrize(
+    "refusing",
+    [silent, repeating],
+)
+@pytest.mark.parametrize("way", WAYS)
+async def test_no_variable_on_the_way_of_a_refusal_shows_who_asks(
+    way: str, refusing: Callable[[Request], Response], observed: bool
+) -> None:
+    sent: list[Request] = []
+
+    async def send(request: Request, /) -> Response:
+        sent.append(request)
+        return refusing(request)
+
+    template = "salt-of-ours{app_secret}{timestamp}"
+    settings = replace(SETTINGS, account="13800001234", auth_template=template)
+    async with Client(settings, send=send) as api:
+        if observed:
+            api.observe(lambda attempt: None)
+        with pytest.raises(AuthError) as caught:
+            await WAYS[way](api)
+    shown = variables(caught.value)
+    for name in ("_auth.calling", "_envelope.call", "_envelope.opened"):
+        assert "Request(endpoint=" in shown[name]
+    # The app's id is no secret, and the C of req_from is in any word.
+    said = [text for name, text in sent[0].headers.items() if name not in ("app_id", "req_from")]
+    assert {settings.account, sent[0].headers["authorization"]} <= set(said)
+    hidden = ["sesame", "salt-of-ours", "authorization", *said]
+    assert not [(name, word) for name, text in shown.items() for word in hidden if word in text]
+
+
+class Elsewhen(Server):
+    """A server whose clock is *ahead* of ours, and that refuses what was not signed by it."""
+
+    def __init__(self, ahead: float, *, accepts: bool = True) -> None:
+        super().__init__(1)
+        self.ahead = ahead
+        self.accepts = accepts
+        self.refused = 0
+
+    async def __call__(self, request: Request, /) -> Response:
+        now = time.time() + self.ahead
+        if self.accepts and abs(int(request.headers["timestamp"]) / 1000 - now) < 600:
+            return await super().__call__(request)
+        await asyncio.sleep(0)
+        self.refused += 1
+        date = format_datetime(datetime.fromtimestamp(now, UTC), usegmt=True)
+        return Response(status=401, headers={"date": date})
+
+
+@pytest.mark.parametrize("ahead", [3_600.0, -3_600.0])
+async def test_a_wrong_clock_costs_one_request_each_and_no_attempt(
+    ahead: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = Elsewhen(ahead)
+    async with client(server) as api:  # whose policy is one attempt
+        await asyncio.gather(*[api.work_list() for _ in range(5)])
+        assert (server.refused, len(server.requests)) == (5, 5)
+        await api.for_account("13900005678").msg_list()
+        assert (server.refused, api.stats.requests, api.stats.retries) == (5, 11, 5)
+    assert {request.attempt for request in server.requests} == {1, 2}
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "this machine's clock" in record.getMessage()
+
+
+@pytest.mark.parametrize(("ahead", "requests"), [(0.0, 1), (3_600.0, 2)])
+async def test_a_signature_that_is_wrong_at_any_time_is_not_sent_on_and_on(
+    ahead: float, requests: int
+) -> None:
+    server = Elsewhen(ahead, accepts=False)
+    async with client(server, PATIENT) as api:
+        with pytest.raises(AuthError) as caught:
+            await api.work_list()
+    assert (server.refused, caught.value.attempts) == (requests, requests)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

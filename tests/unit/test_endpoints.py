@@ -58,7 +58,7 @@ def test_a_get_has_no_body() -> None:
     request = WORKS.request(WORKS.query(), 3, 50)
     assert (request.endpoint, request.method, request.idempotent) == ("work_list", "GET", True)
     assert request.target == f"{WORKS_PATH}?pageNum=3&pageSize=50"
-    assert (request.headers, request.body) == ({}, b"")
+    assert (request.headers, request.body, request.attempt) == ({}, b"", 1)
 
 
 BODIES: list[tuple[object, bytes]] = [

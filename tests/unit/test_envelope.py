@@ -27,7 +27,8 @@ from dp_async import (
     ServerError,
     TransportError,
 )
-from dp_async._envelope import check, checked, retry_after
+from dp_async._envelope import checked, opened, retry_after
+from dp_async._observe import Observers
 from tests.unit.given import REQUEST, SECRET, Script, vector
 
 HTML = b"\n <!DOCTYPE html><title>Bad Gateway</title>"
@@ -50,7 +51,7 @@ def failure(body: bytes, status: int = 200, **headers: str) -> CallError:
     """The error that *body* stands for, after looking for what none may show."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     with pytest.raises(CallError) as caught:
-        check(REQUEST, Response(status=status, headers=named, body=body), lambda: NOW)
+        opened(REQUEST, Response(status=status, headers=named, body=body), clock=lambda: NOW)
     error = caught.value
     assert SECRET not in f"{error} {error!r} {error.args} {vars(error)}"
     assert SECRET not in "".join(traceback.format_exception(error))
@@ -59,6 +60,7 @@ def failure(body: bytes, status: int = 200, **headers: str) -> CallError:
     assert str(error).isprintable()
     assert str(error).startswith("work_list: ")
     assert error.endpoint == "work_list"
+    assert not error.cured
     return error
 
 
@@ -75,14 +77,15 @@ GOOD = [
 
 @pytest.mark.parametrize(("status", "body", "data"), GOOD)
 def test_a_good_answer_gives_its_data(status: int, body: bytes, data: bytes) -> None:
-    assert bytes(check(REQUEST, Response(status=status, body=body))) == data
+    assert bytes(opened(REQUEST, Response(status=status, body=body)).data) == data
 
 
 @pytest.mark.parametrize("name", ["workList", "msgList"])
 def test_the_documented_answers_are_good(name: str) -> None:
     body = vector(name)
-    data = check(REQUEST, Response(status=200, body=body))
-    assert json.loads(bytes(data)) == json.loads(body)["data"]
+    envelope = opened(REQUEST, Response(status=200, body=body))
+    assert json.loads(bytes(envelope.data)) == json.loads(body)["data"]
+    assert envelope.request_id == json.loads(body)["requestId"]
 
 
 Kinds = type[CallError]
@@ -325,13 +328,35 @@ def test_any_error_carries_the_wait_the_server_asks_for(status: int, body: bytes
     assert error.retry_after == 30.0
 
 
+@pytest.mark.usefixtures("in_china")
+@pytest.mark.parametrize(
+    ("headers", "date"),
+    [
+        ({"date": DATE}, NOW),
+        ({"date": LATER}, NOW + 30),
+        ({"date": "Tuesday, 14-Nov-23 22:13:50 GMT"}, NOW + 30),
+        ({"date": "Tue Nov 14 22:13:50 2023"}, NOW + 30),
+        ({"date": ""}, None),
+        ({"date": "garbage"}, None),
+        ({}, None),
+    ],
+)
+@pytest.mark.parametrize(("status", "body"), [(401, b""), (200, envelope(code=401)), (502, HTML)])
+def test_any_error_carries_the_server_s_clock(
+    status: int, body: bytes, headers: dict[str, str], date: float | None
+) -> None:
+    error = failure(body, status, **headers)
+    assert isinstance(error, ApiError)
+    assert error.date == date
+
+
 async def test_a_checked_send_gives_data_only() -> None:
     send = Script(
         Response(status=200, body=b'{"code":200,"data":[1]}'),
         Response(status=429, headers={"retry-after": LATER}),
         TransportError("gone"),
     )
-    call = checked(send, lambda: NOW)
+    call = checked(send, Observers(), clock=lambda: NOW)
     assert bytes(await call(REQUEST)) == b"[1]"
     with pytest.raises(RateLimited) as caught:
         await call(REQUEST)
@@ -342,7 +367,7 @@ async def test_a_checked_send_gives_data_only() -> None:
 
 def outcome(response: Response) -> Raw | DpError:
     try:
-        return check(REQUEST, response, lambda: NOW)
+        return opened(REQUEST, response, clock=lambda: NOW).data
     except DpError as error:
         return error
 

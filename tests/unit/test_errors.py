@@ -63,6 +63,7 @@ def test_a_call_error_says_its_text_and_nothing_else(kind: type[CallError]) -> N
     assert str(error) == "work_list: no"
     assert error.args == ("work_list: no",)
     assert (error.endpoint, error.attempts, error.elapsed) == ("work_list", 1, 0.0)
+    assert not error.cured
 
 
 @pytest.mark.parametrize("kind", CALL_ERRORS)
@@ -79,24 +80,32 @@ def test_a_call_error_survives_the_way_to_another_process(
     kind: type[CallError], copied: Callable[[CallError], CallError]
 ) -> None:
     error = kind("no", endpoint="work_list")
-    error.attempts, error.elapsed = 3, 1.5
+    error.attempts, error.elapsed, error.cured = 3, 1.5, True
+    error.add_note("not repeated")
     again = copied(error)
     assert type(again) is kind
     assert again.args == error.args
     assert vars(again) == vars(error)
+    assert (again.cured, again.__notes__) == (True, ["not repeated"])
     assert str(again) == str(error)
 
 
 def test_an_api_error_keeps_what_the_server_said() -> None:
     error = RateLimited(
-        "slow", status=429, code=4290, message="too fast", request_id="abc", retry_after=7.0
+        "slow",
+        status=429,
+        code=4290,
+        message="too fast",
+        request_id="abc",
+        retry_after=7.0,
+        date=8.0,
     )
     again: RateLimited = pickle.loads(pickle.dumps(error))
     assert (again.status, again.code, again.message) == (429, 4290, "too fast")
-    assert (again.request_id, again.retry_after) == ("abc", 7.0)
+    assert (again.request_id, again.retry_after, again.date) == ("abc", 7.0, 8.0)
 
 
 def test_an_api_error_without_an_envelope_says_so_by_empty_values() -> None:
     error = ApiError("no")
     assert (error.status, error.code, error.message) == (0, None, "")
-    assert (error.request_id, error.retry_after) == ("", None)
+    assert (error.request_id, error.retry_after, error.date) == ("", None, None)

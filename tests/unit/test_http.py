@@ -49,8 +49,10 @@ def test_no_headers_are_shared_between_values() -> None:
     assert one.headers is not two.headers
 
 
-def test_a_request_may_be_repeated_unless_it_says_otherwise() -> None:
-    assert Request(endpoint="e", method="POST", target="/").idempotent
+def test_a_request_is_the_first_attempt_and_may_be_repeated_unless_it_says_otherwise() -> None:
+    request = Request(endpoint="e", method="POST", target="/")
+    assert request.idempotent
+    assert request.attempt == 1
 
 
 def test_the_version_is_the_package_s() -> None:

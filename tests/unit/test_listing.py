@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import pytest
@@ -51,15 +53,38 @@ async def test_one_page_uses_the_options_unless_told() -> None:
     assert server.asked == [(2, 7), (3, 11)]
 
 
-@pytest.mark.parametrize(("num", "size"), [(0, 5), (-1, 5), (True, 5), (1, -1), (1.5, 5), ("1", 5)])
-async def test_a_nonsense_page_is_refused_before_any_request(num: int, size: int) -> None:
+NO_PAGE: list[Any] = [0, -1, True, 1.5, math.nan, math.inf, "1", b"1", 10**400, -(10**5000)]
+
+
+@pytest.mark.parametrize(
+    ("num", "size", "refusal"),
+    [
+        *[(bad, 5, "page_num must be a whole number from 1 to 2147483647, ") for bad in NO_PAGE],
+        *[(1, bad, "page_size must be a whole number from 1 to 100000, ") for bad in NO_PAGE],
+        (None, 5, "page_num must be a whole number from 1 to 2147483647, not None"),
+        (2**31, 5, "page_num must be a whole number from 1 to 2147483647, not 2147483648"),
+        (1, 100_001, "page_size must be a whole number from 1 to 100000, not 100001"),
+    ],
+    ids=lambda value: "",  # its own text may be none that could be shown
+)
+async def test_a_nonsense_page_is_refused_before_any_request(
+    num: int, size: int, refusal: str
+) -> None:
     server = Server(5)
     async with client(server) as api:
-        with pytest.raises(ConfigError, match=r"page_num|page_size"):
+        with pytest.raises(ConfigError, match=f"^{refusal}"):
             await api.works().page(num, size)
-        with pytest.raises(ConfigError, match="page_size"):
-            await api.works().page(1, 0)
+        with pytest.raises(ConfigError, match=f"^{refusal}"):
+            await api.msg_list(page_num=num, page_size=size)
     assert not server.asked
+
+
+async def test_the_first_and_the_last_page_there_can_be_are_asked_for() -> None:
+    server = Server(5)
+    async with client(server) as api:
+        await api.works().page(1, 1)
+        await api.works().page(2**31 - 1, 100_000)
+    assert server.asked == [(1, 1), (2**31 - 1, 100_000)]
 
 
 async def test_probe_is_one_small_request() -> None:

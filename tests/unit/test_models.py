@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from dp_async import Align, Message, Page, ReadStatus, Response, SortOrder, Work, WorkStatus
 from dp_async._endpoints import MESSAGES, WORKS, ListEndpoint
-from dp_async._envelope import check
+from dp_async._envelope import opened
 from dp_async._models import OpenEnum
 from dp_async._pages import PageDecoder
 from tests.unit.given import REQUEST, vector
@@ -48,7 +48,7 @@ WEIRD = [
 def documented(name: str, endpoint: ListEndpoint[Struct, Struct]) -> tuple[Any, Page[Struct]]:
     """The documented answer's data, as plain JSON and as the page it decodes to."""
     text = vector(name)
-    raw = check(REQUEST, Response(status=200, body=text))
+    raw = opened(REQUEST, Response(status=200, body=text)).data
     return json.loads(text)["data"], PageDecoder(endpoint.name, endpoint.model)(raw)
 
 

@@ -241,3 +241,33 @@ async def test_ended_waits_through_a_cancellation_and_then_raises_it() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert stubborn.done()
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("turns", range(8))
+async def test_in_whatever_turn_of_the_loop_a_job_fails_the_others_still_come(
+    turns: int, ordered: bool
+) -> None:
+    # The consumer, woken by the job before, may see the failure before the pager itself does.
+    work = Work(12)
+    work.failures[3] = [ValueError("once")]
+
+    async def fetch(job: int) -> int:
+        for _ in range(turns if job == 3 else 0):
+            await asyncio.sleep(0)
+        return await work.fetch(job)
+
+    pager = Pager(work.plan, fetch, spawn, concurrency=3, window=6, ordered=ordered)
+    results: list[int] = []
+    failures = 0
+    while True:
+        try:
+            result = await pager()
+        except ValueError:
+            failures += 1
+            continue
+        if result is None:
+            break
+        results.append(result)
+    assert sorted(results) == [2 * job for job in range(1, 13)]
+    assert failures == 1

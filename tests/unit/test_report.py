@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from dp_async import (
-    ClientStats,
-    CrawlReport,
-    DpError,
-    IncompleteCrawl,
-    RateLimited,
-    ServerError,
-    TransportError,
-)
+from dp_async import Attempt, ClientStats, CrawlReport, DpError, IncompleteCrawl
 from dp_async._report import Tally
 
 
@@ -28,11 +21,13 @@ def test_what_is_under_way_is_counted_and_its_peak_kept() -> None:
     assert (tally.requests, tally.in_flight, tally.max_in_flight) == (4, 2, 3)
 
 
-def test_only_a_429_is_a_throttle() -> None:
+def test_repeats_and_refusals_are_counted() -> None:
     tally = Tally()
-    for error in (RateLimited("slow"), ServerError("no"), TransportError("gone")):
-        tally.failed(error)
-    assert tally.throttles == 1
+    tally.throttled()
+    tally.throttled()
+    tally.retried()
+    assert (tally.throttles, tally.retries) == (2, 1)
+    assert (tally.requests, tally.in_flight, tally.max_in_flight) == (0, 0, 0)
 
 
 def test_a_parent_counts_what_its_children_count() -> None:
@@ -40,7 +35,7 @@ def test_a_parent_counts_what_its_children_count() -> None:
     one, two = Tally(parent), Tally(Tally(parent))
     one.began()
     two.began()
-    one.failed(RateLimited("slow"))
+    one.throttled()
     two.retried()
     two.ended()
     assert (one.requests, one.retries, one.throttles, one.in_flight) == (1, 0, 1, 1)
@@ -79,9 +74,20 @@ def test_an_incomplete_crawl_survives_the_way_to_another_process() -> None:
     assert str(again) == "the crawl is not complete: the list moved"
 
 
-@pytest.mark.parametrize(
-    "value", [REPORT, ClientStats(requests=1, retries=0, throttles=0, in_flight=0)]
-)
-def test_reports_cannot_be_changed(value: CrawlReport | ClientStats) -> None:
-    with pytest.raises(AttributeError):
-        setattr(value, "requests", 2)  # noqa: B010  # frozen for type checkers too
+ATTEMPT = Attempt(endpoint="work_list", number=1, seconds=0.5)
+STATS = ClientStats(requests=1, retries=0, throttles=0, in_flight=0)
+
+
+def test_an_attempt_without_an_answer_has_nothing_of_one() -> None:
+    assert (ATTEMPT.status, ATTEMPT.code) == (None, None)
+    assert (ATTEMPT.request_id, ATTEMPT.error) == ("", "")
+
+
+@pytest.mark.parametrize("value", [REPORT, STATS, ATTEMPT])
+def test_reports_cannot_be_changed_but_can_be_pickled(
+    value: CrawlReport | ClientStats | Attempt,
+) -> None:
+    for field in fields(value):
+        with pytest.raises(FrozenInstanceError):
+            setattr(value, field.name, 2)
+    assert pickle.loads(pickle.dumps(value)) == value

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import pickle
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import FrozenInstanceError, fields
-from typing import Any
+from decimal import Decimal
+from typing import Any, TypeAlias
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 from rich.pretty import pretty_repr
 
 from dp_async import ConfigError, CrawlOptions, RetryPolicy, Settings
@@ -76,31 +81,252 @@ NOT_LOOPBACK = [
     "http://[::ffff:127.0.0.1]",
 ]
 
-HEADERS: list[Any] = ["", " ", "a b", "a\r\nx-evil: 1", "a\n", "a\x00", "数字", "\ud800", 1, b"a"]
-NUMBERS: list[Any] = [0, -1, True, "1", float("nan"), float("inf"), float("-inf"), 10**400, 1j]
-COUNTS: list[Any] = [0, -1, True, False, 1.0, "1", float("nan")]
+ACCOUNT = "13800001234"
+HUGE = 10**5000  # more digits than Python writes
 
-REFUSED: list[tuple[str, Any]] = [
-    *[("app_id", bad) for bad in [*HEADERS, None]],
-    *[("account", bad) for bad in HEADERS],
-    *[("app_secret", bad) for bad in ["", "  ", None, 1, b"secret", "\ud800"]],
-    *[("auth_template", bad) for bad in [None, 1, "\ud800"]],
-    *[("timestamp_unit", bad) for bad in ["", "us", "MS", None, 1, ["ms"]]],
-    *[("timeout", bad) for bad in [*NUMBERS, None]],
-    *[("rate", bad) for bad in NUMBERS],
-    *[("max_in_flight", bad) for bad in [*COUNTS, None]],
-    *[("max_response_bytes", bad) for bad in [*COUNTS, None]],
-    *[("retry", bad) for bad in [None, 3, {"attempts": 3}]],
-    *[("allow_http", bad) for bad in [None, 1, "yes"]],
-    *[("base_url", bad) for bad in [None, 1, b"https://host"]],
+Kind: TypeAlias = type[Settings] | type[RetryPolicy] | type[CrawlOptions]
+
+KINDS: list[Kind] = [Settings, RetryPolicy, CrawlOptions]
+SETTINGS = [(kind, field.name) for kind in KINDS for field in fields(kind)]
+
+#: The settings that are numbers, and their range.
+WHOLE: list[tuple[Kind, str, int, int]] = [
+    (Settings, "max_in_flight", 1, 10_000),
+    (Settings, "max_response_bytes", 1, 2**40),
+    (RetryPolicy, "attempts", 1, 1_000),
+    (CrawlOptions, "page_size", 1, 100_000),
+    (CrawlOptions, "concurrency", 1, 10_000),
+    (CrawlOptions, "window", 8, 100_000),  # at least what is under way
+    (CrawlOptions, "overlap", 0, 50),  # at most half a page
+    (CrawlOptions, "limit", 0, 2**53),
+    (CrawlOptions, "max_passes", 1, 1_000),
+]
+NUMBERS: list[tuple[Kind, str, float, float]] = [
+    (Settings, "timeout", 0.001, 86_400),
+    (Settings, "rate", 0.001, 100_000),
+    (RetryPolicy, "base", 0, 3_600),
+    (RetryPolicy, "cap", 0, 86_400),
+    (CrawlOptions, "settle", 0, 86_400),
 ]
 
+FLAGS: list[tuple[Kind, str]] = [
+    (Settings, "allow_http"),
+    *[(CrawlOptions, name) for name in ("ordered", "verify", "strict")],
+]
 
-@pytest.mark.parametrize(("name", "value"), REFUSED)
-def test_a_refused_value_is_named(name: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=name) as caught:
-        settings(**{name: value})
-    assert "must" in str(caught.value) or "cannot be sent" in str(caught.value)
+#: The settings that may be None, or a word instead of a number.
+MAY_BE: dict[str, list[object]] = {
+    "rate": [None],
+    "window": [None],
+    "limit": [None],
+    "account": [None],
+    "concurrency": ["auto"],
+    "overlap": ["auto"],
+}
+
+FLOATS = [math.nan, math.inf, -math.inf, 1e308, -1e308, sys.float_info.max, -5e-324]
+TEXTS = ["", " ", "\t", "1", "auto", "AUTO", "auto ", "1\r\n", "\x00", "\ud800", "x" * 1000]
+OTHERS: list[object] = [
+    None,
+    True,
+    False,
+    b"",
+    b"1",
+    1j,
+    [],
+    [1],
+    (1,),
+    {},
+    {1},
+    object(),
+    Decimal(1),
+]
+
+NO_WHOLE = [*OTHERS, *TEXTS, *FLOATS, 1.0, -1, -HUGE, 10**400, HUGE]
+NO_NUMBER = [*OTHERS, *TEXTS, *FLOATS, -1, -HUGE, 10**400, HUGE]
+NO_FLAG = [*OTHERS, *TEXTS, *FLOATS, 0, 1, HUGE]
+NO_CHOICE = [*OTHERS, *TEXTS, *FLOATS, 1, HUGE, "MS", "ms\n", "KEEP", "raise ", ["ms"], ["keep"]]
+NO_TEXT: list[object] = [*OTHERS, *FLOATS, 0, 1, HUGE, int(ACCOUNT), b"a", ["a"]]
+NO_HEADER = [
+    "",
+    " ",
+    "\t",
+    "a b",
+    "a\r\nx-evil: 1",
+    "a\n",
+    "\ra",
+    "a\x00",
+    "\x00",
+    "\x7f",
+    "数",
+    "é",
+]
+HALVES = ["\ud800", "a\udfff", "\udc80\r\n"]
+
+TEXT_SETTINGS = ("base_url", "app_id", "app_secret", "account", "auth_template")
+
+IN_A_HEADER = "must be printable ASCII without spaces, and not empty"
+HALF = "holds half a surrogate pair and cannot be sent"
+
+
+def nonsense() -> Iterator[tuple[Kind, str, object, str]]:
+    """Every setting, with values that it cannot have and how the refusal begins."""
+
+    def rows(kind: Kind, name: str, values: list[Any], must: str) -> Iterator[Any]:
+        dotted = f"RetryPolicy.{name}" if kind is RetryPolicy else name
+        for value in values:
+            if value not in MAY_BE.get(name, []):
+                yield kind, name, value, f"{dotted}{must}"
+
+    def texts(name: str) -> Iterator[Any]:
+        for value in NO_TEXT:
+            must = f" must be a string, not {type(value).__name__}"
+            yield from rows(Settings, name, [value], must)
+        yield from rows(Settings, name, HALVES, f" {HALF}")
+
+    for kind, name, low, high in WHOLE:
+        word = ', if not "auto",' if "auto" in MAY_BE.get(name, []) else ""
+        must = f"{word} must be a whole number from {low} to {high}, not "
+        yield from rows(kind, name, [*NO_WHOLE, low - 1, high + 1], must)
+    for kind, name, least, most in NUMBERS:
+        must = f" must be a number from {least:g} to {most:,}, not "
+        beyond = [math.nextafter(least, -1), math.nextafter(most, math.inf), most + 1]
+        yield from rows(kind, name, [*NO_NUMBER, *beyond], must)
+    for kind, name in FLAGS:
+        flags = [value for value in NO_FLAG if not isinstance(value, bool)]
+        yield from rows(kind, name, flags, " must be True or False, not ")
+    yield from rows(Settings, "timestamp_unit", NO_CHOICE, " must be one of 'ms', 's', not ")
+    yield from rows(CrawlOptions, "on_bad_item", NO_CHOICE, " must be one of 'raise', 'keep', not ")
+    for name in TEXT_SETTINGS:
+        yield from texts(name)
+    for name in ("app_id", "account"):
+        yield from rows(Settings, name, NO_HEADER, f" {IN_A_HEADER}")
+    yield from rows(Settings, "app_secret", ["", " ", "\t\r\n", "\u3000"], " must not be empty")
+    yield from rows(Settings, "auth_template", ["", " ", "\r\n", "\x00"], " must hold {app_secret}")
+    yield from rows(
+        Settings, "base_url", ["", " ", "\r\n", "\x00", "https://h\x00"], " must be an a"
+    )
+    for value in [*NO_TEXT, *TEXTS, {"attempts": 3}, RetryPolicy]:
+        must = f" must be a RetryPolicy, not {type(value).__name__}"
+        yield from rows(Settings, "retry", [value], must)
+
+
+def made(kind: Kind, **changes: Any) -> object:
+    return settings(**{"account": ACCOUNT, **changes}) if kind is Settings else kind(**changes)
+
+
+NONSENSE = list(nonsense())
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "must"),
+    NONSENSE,
+    # A value's own text may be none that could be shown.
+    ids=[f"{kind.__name__}.{name}-{index}" for index, (kind, name, *_) in enumerate(NONSENSE)],
+)
+def test_nonsense_is_refused_by_name_and_with_what_is_allowed(
+    kind: Kind, name: str, value: object, must: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        made(kind, **{name: value})
+    text = str(caught.value)
+    assert text.startswith(must)
+    assert len(text) < 300
+    assert text.isprintable()
+    assert SECRET not in f"{text} {caught.value!r}"
+    assert ACCOUNT not in f"{text} {caught.value!r}"
+    assert caught.value.__context__ is None
+
+
+def test_no_setting_is_left_out() -> None:
+    assert {(kind, name) for kind, name, *_ in NONSENSE} == set(SETTINGS)
+
+
+HOLDERS: list[Callable[[list[int]], object]] = [list, tuple, set, lambda held: {"a": held}]
+
+
+@pytest.mark.parametrize("hold", HOLDERS)
+@pytest.mark.parametrize(("kind", "name"), SETTINGS)
+def test_a_number_too_long_to_be_written_is_refused_wherever_it_stands(
+    kind: Kind, name: str, hold: Callable[[list[int]], object]
+) -> None:
+    for value in (HUGE, -HUGE, hold([HUGE]), hold([1, -HUGE])):
+        with pytest.raises(ConfigError, match=f"{name}.* must ") as caught:
+            made(kind, **{name: value})
+        assert len(str(caught.value)) < 300
+        assert caught.value.__context__ is None
+
+
+class Wordy:
+    """Writes *word* for itself, or fails with it."""
+
+    def __init__(self, word: str | Exception) -> None:
+        self.word = word
+
+    def __repr__(self) -> str:
+        if isinstance(self.word, Exception):
+            raise self.word
+        return self.word
+
+
+def nested(depth: int) -> list[object]:
+    value: list[object] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [nested(100_000), Wordy(KeyError("bug")), Wordy("two\nlines")],
+    ids=["too deep", "fails", "lines"],
+)
+@pytest.mark.parametrize("name", ["limit", "settle", "strict", "on_bad_item"])
+def test_a_value_that_cannot_be_written_is_refused_too(name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} must ") as caught:
+        made(CrawlOptions, **{name: value})
+    assert str(caught.value).isprintable()
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(("kind", "name", "low", "high"), [*WHOLE, *NUMBERS])
+def test_both_ends_of_a_range_belong_to_it(kind: Kind, name: str, low: float, high: float) -> None:
+    for value in (low, high):
+        assert getattr(made(kind, **{name: value}), name) == value
+
+
+@pytest.mark.parametrize(("kind", "name"), SETTINGS)
+def test_what_may_be_none_or_a_word_is_kept(kind: Kind, name: str) -> None:
+    for word in MAY_BE.get(name, []):
+        assert getattr(made(kind, **{name: word}), name) == word
+
+
+ANY = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.integers(0, 10**5).map(lambda exponent: 10**exponent),
+        st.floats(),
+        st.text(st.characters()),
+        st.binary(),
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.integers(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@hypothesis.given(st.sampled_from(SETTINGS), ANY)
+def test_any_value_is_taken_or_refused_by_name(setting: tuple[Kind, str], value: object) -> None:
+    kind, name = setting
+    refusal = ""
+    try:
+        made(kind, **{name: value})
+    except ConfigError as error:
+        refusal = str(error)
+    assert not refusal or name in refusal
+    assert len(refusal) < 300
+    assert refusal.isprintable()
 
 
 @pytest.mark.parametrize(("given", "kept"), GOOD_URLS.items())
@@ -134,21 +360,28 @@ def test_a_base_url_with_a_password_is_refused_and_not_repeated(
 
 
 @pytest.mark.parametrize(
-    ("name", "tail"),
+    ("name", "value"),
     [
-        ("app_id", "\ud800"),
-        ("app_id", "\r\nx: y"),
-        ("account", "\ud800"),
-        ("account", "\r\nx: y"),
-        ("app_secret", "\ud800"),
-        ("auth_template", "\ud800"),
+        *[
+            (name, f"{SECRET}{tail}")
+            for name in ("app_id", "account")
+            for tail in NO_HEADER
+            if tail
+        ],
+        *[(name, f"{SECRET}{tail}") for name in TEXT_SETTINGS for tail in HALVES],
+        *[(name, SECRET.encode()) for name in TEXT_SETTINGS],
+        *[(name, [SECRET]) for name in TEXT_SETTINGS],
+        *[("auth_template", f"{SECRET}{tail}") for tail in ("", "{", "}", "{app_secret!r}{")],
+        *[("auth_template", f"{SECRET}{{{SECRET}}}"), ("auth_template", f"{{app_id:{SECRET}}}")],
+        *[("base_url", f"{head}{SECRET}") for head in ("", "https://h?", "https://h#", "ftp://")],
+        ("retry", SECRET),
     ],
 )
-def test_a_refused_text_is_not_repeated(name: str, tail: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        settings(**{name: f"{SECRET}{tail}"})
+def test_a_refused_text_is_not_repeated(name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} ") as caught:
+        settings(**{name: value})
     assert SECRET not in f"{caught.value} {caught.value!r} {caught.value.args}"
-    assert caught.value.__context__ is None
+    assert SECRET not in repr(caught.value.__context__)
 
 
 def test_a_secret_may_hold_what_no_header_could() -> None:
@@ -288,23 +521,19 @@ def test_the_process_s_environment_is_the_default(monkeypatch: pytest.MonkeyPatc
     assert Settings.from_env() == settings()
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *[("attempts", bad) for bad in COUNTS],
-        *[(name, bad) for name in ("base", "cap") for bad in NUMBERS if bad != 0],
-    ],
-)
-def test_a_refused_policy_is_named(name: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=f"RetryPolicy.{name} must be"):
-        RetryPolicy(**{name: value})
+def test_a_refusal_says_what_was_given_if_that_can_be_said() -> None:
+    def refusal(value: object) -> str:
+        with pytest.raises(ConfigError) as caught:
+            settings(timeout=value)
+        return str(caught.value).removeprefix("timeout must be a number from 0.001 to 86,400, not ")
 
-
-def test_the_refusal_says_whether_nothing_is_allowed() -> None:
-    with pytest.raises(ConfigError, match=r"^timeout must be a number above 0, not 0$"):
-        settings(timeout=0)
-    with pytest.raises(ConfigError, match=r"^RetryPolicy.cap must be a number of at least 0, "):
-        RetryPolicy(cap=-1)
+    assert refusal(0) == "0"
+    assert refusal(True) == "True"
+    assert refusal("1\n") == "'1\\n'"
+    assert "this int, which cannot be shown" in refusal(HUGE)
+    assert "this list, which cannot be shown" in refusal([HUGE])
+    assert refusal(10**80) == f"1{'0' * 78}…"
+    assert refusal("x" * 100) == f"'{'x' * 78}…"
 
 
 @pytest.mark.parametrize("kind", [Settings, RetryPolicy, CrawlOptions])
@@ -333,26 +562,6 @@ def test_a_policy_may_wait_for_no_time_at_all() -> None:
     assert RetryPolicy(attempts=1, base=0, cap=0).cap == 0
 
 
-NOT_EVEN_NOTHING = [bad for bad in COUNTS if bad is False or bad != 0]
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *[(name, bad) for name in ("page_size", "concurrency", "max_passes") for bad in COUNTS],
-        *[("window", bad) for bad in [*COUNTS, 7]],
-        *[(name, bad) for name in ("limit", "overlap") for bad in NOT_EVEN_NOTHING],
-        *[("overlap", bad) for bad in [51, "yes", "", "4", None, b"auto"]],
-        *[("settle", bad) for bad in [*NUMBERS, None] if bad != 0],
-        *[(name, bad) for name in ("ordered", "verify", "strict") for bad in [0, 1, "x", None]],
-        *[("on_bad_item", bad) for bad in ["drop", "", "KEEP", None, True, ["keep"]]],
-    ],
-)
-def test_a_refused_option_is_named(name: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=f"^{name}.* must be .*, not "):
-        CrawlOptions(**{name: value})
-
-
 def test_pages_share_at_most_half_their_rows() -> None:
     assert CrawlOptions(overlap=50).overlap == 50
     assert CrawlOptions(page_size=1, overlap=0).overlap == 0
@@ -363,8 +572,15 @@ def test_pages_share_at_most_half_their_rows() -> None:
 
 def test_a_window_holds_at_least_what_is_under_way() -> None:
     assert CrawlOptions(concurrency=4, window=4).window == 4
-    with pytest.raises(ConfigError, match="window must be a whole number of at least 4, not 3"):
+    with pytest.raises(
+        ConfigError, match=r"^window must be a whole number from 4 to 100000, not 3$"
+    ):
         CrawlOptions(concurrency=4, window=3)
+    assert CrawlOptions(concurrency="auto", window=1).window == 1
+    with pytest.raises(
+        ConfigError, match=r"^window must be a whole number from 1 to 100000, not 0$"
+    ):
+        CrawlOptions(concurrency="auto", window=0)
 
 
 def test_one_is_enough_of_anything() -> None:

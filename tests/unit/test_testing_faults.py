@@ -191,8 +191,11 @@ def add(
     endpoint: str | None = None,
     page: int | None = None,
     probability: float | None = None,
+    after: int = 0,
 ) -> None:
-    script.add(fault, times=times, endpoint=endpoint, page=page, probability=probability)
+    script.add(
+        fault, times=times, endpoint=endpoint, page=page, probability=probability, after=after
+    )
 
 
 def test_the_script_is_used_up_in_order() -> None:
@@ -214,6 +217,36 @@ def test_the_script_waits_for_its_request() -> None:
     assert script.take("", None) == Html()
     script.clear()
     assert script.take("workList", 1) is None
+
+
+def test_a_line_may_let_some_of_its_requests_pass_first() -> None:
+    script = Script(Random(1))
+    add(script, Reset(), times=2, page=1, after=2)
+    asked = (1, 2, 1, 2, 1, 1, 1)  # those for page 2 do not fit, and count for nothing
+    taken = [script.take("workList", page) for page in asked]
+    assert taken == [None, None, None, None, Reset(), Reset(), None]
+
+
+def test_a_request_that_met_a_fault_has_passed_no_later_one() -> None:
+    script = Script(Random(1))
+    add(script, Reset())
+    add(script, Hang(), after=1)
+    add(script, Html(), times=None)
+    assert [script.take("workList", 1) for _ in range(4)] == [Reset(), Html(), Hang(), Html()]
+
+
+def test_those_let_pass_are_not_left_to_chance() -> None:
+    script = Script(Random(1))
+    add(script, Reset(), times=None, probability=0.5, after=10)
+    taken = [script.take("workList", 1) for _ in range(30)]
+    assert taken[:10] == [None] * 10
+    assert set(taken[10:]) == {None, Reset()}
+
+
+@pytest.mark.parametrize("after", [-1, 1.0, True, "1", None])
+def test_how_many_to_let_pass_is_a_whole_number(after: Any) -> None:
+    with pytest.raises(ValueError, match="after must be a whole number of at least 0, not "):
+        add(Script(Random(1)), Reset(), after=after)
 
 
 def test_probability_is_of_each_request() -> None:

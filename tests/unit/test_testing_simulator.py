@@ -239,6 +239,19 @@ def test_faults_are_dealt_by_endpoint_page_and_probability() -> None:
     run(main())
 
 
+def test_the_second_request_for_a_page_can_be_hit() -> None:
+    async def main() -> None:
+        simulator = Simulator(clock=clock)
+        simulator.fail(Html(), page=1, after=1)
+        statuses = [(await simulator.send(request(page))).status for page in (1, 2, 1, 1)]
+        assert statuses == [200, 200, 502, 200]
+        with pytest.raises(ValueError, match="after must be"):
+            simulator.fail(Html(), after=-1)
+        assert (await simulator.send(request())).status == 200
+
+    run(main())
+
+
 def test_background_writes() -> None:
     async def main() -> None:
         simulator = Simulator(works=500, clock=clock)

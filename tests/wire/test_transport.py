@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import errno
 import gzip
+import logging
 import re
 import socket
 import ssl
 import struct
+import time
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 import aiohttp
 import pytest
@@ -23,15 +26,22 @@ from yarl import URL
 
 from dp_async import (
     AttemptTimeout,
+    AuthError,
+    Client,
     ClientClosed,
     ConfigError,
     DpError,
     HttpTransport,
+    Page,
     Request,
     Response,
     ResponseTooLarge,
+    RetryPolicy,
+    Settings,
     TransportError,
 )
+from dp_async.testing import Bomb, Drip, Endless, Fault, Hang, HugeHeader, Reset, Simulator
+from tests.scripted import answer
 from tests.unit.given import REQUEST, SECRET, settings
 
 OK = b"HTTP/1.1 200 OK\r\nconnection: close\r\n"
@@ -44,6 +54,23 @@ SECRETIVE = Request(
     headers={"authorization": SECRET, "app_id": SECRET, "account": SECRET},
     body=SECRET.encode(),
 )
+
+
+def whole(data: bytes) -> bool:
+    """Whether *data* is a whole request."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    return bool(end) and len(body) >= (int(length[1]) if length else 0)
+
+
+def hang_up(writer: asyncio.StreamWriter, *, reset: bool) -> None:
+    if reset:
+        linger = struct.pack("ii", 1, 0)  # no lingering: the kernel sends RST
+        peer: socket.socket = writer.get_extra_info("socket")
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
+    else:
+        writer.close()
 
 
 class Wire:
@@ -61,26 +88,14 @@ class Wire:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         data = await reader.read(65536)
-        while data[:1].isupper() and not self._whole(data):
+        while data[:1].isupper() and not whole(data):
             data += await reader.read(65536)
         self.received.append(data)
         if len(self.received) >= self.hold:
             self._held.set()
         await self._held.wait()
-        if self.answer is None:
-            linger = struct.pack("ii", 1, 0)
-            peer: socket.socket = writer.get_extra_info("socket")
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            writer.transport.abort()
-            return
-        writer.write(self.answer)
-        writer.close()
-
-    @staticmethod
-    def _whole(data: bytes) -> bool:
-        head, end, body = data.partition(b"\r\n\r\n")
-        length = re.search(rb"(?i)content-length: (\d+)", head)
-        return bool(end) and len(body) >= (int(length[1]) if length else 0)
+        writer.write(self.answer or b"")
+        hang_up(writer, reset=self.answer is None)
 
     @property
     def url(self) -> str:
@@ -349,6 +364,207 @@ async def test_the_pool_bounds_nothing(wire: Wire) -> None:
     assert len(answers) == wire.hold
 
 
+# Sent once, or again at once
+
+
+async def ask_works(client: Client) -> Page[Any]:
+    return await client.work_list()
+
+
+async def ask_messages(client: Client) -> Page[Any]:
+    return await client.msg_list()
+
+
+Ask: TypeAlias = Callable[[Client], Awaitable[Page[Any]]]
+
+either_list = pytest.mark.parametrize("ask", [ask_works, ask_messages], ids=["GET", "POST"])
+
+
+@either_list
+@pytest.mark.parametrize("attempts", [1, 3])
+async def test_an_attempt_is_one_request(wire: Wire, ask: Ask, attempts: int) -> None:
+    wire.answer = None
+    retry = RetryPolicy(attempts=attempts, base=0)
+    async with Client(settings(base_url=wire.url, retry=retry)) as client:
+        with pytest.raises(TransportError) as caught:
+            await ask(client)
+    assert len(wire.received) == caught.value.attempts == attempts
+    assert client.stats.requests == attempts
+    assert client.stats.retries == attempts - 1
+
+
+class Stale:
+    """A server that answers one request a connection and lets it stay open, but closes it, or
+    resets it, as soon as it is sent more.
+    """
+
+    def __init__(self, *, reset: bool) -> None:
+        self.connections: list[int] = []  # the requests on each
+        self.port = 0
+        self._reset = reset
+        body = answer([], 1, 20).body
+        self._answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = len(self.connections)
+        self.connections.append(1)
+        data = b""
+        while not whole(data):
+            data += await reader.read(65536)
+        writer.write(self._answer)
+        if not await reader.read(1):
+            writer.close()  # the client went first
+            return
+        self.connections[number] += 1
+        hang_up(writer, reset=self._reset)
+
+    @property
+    def settings(self) -> Settings:
+        return settings(base_url=f"http://127.0.0.1:{self.port}", retry=RetryPolicy(attempts=1))
+
+
+@asynccontextmanager
+async def stale(*, reset: bool) -> AsyncGenerator[Stale]:
+    serving = Stale(reset=reset)
+    server = await asyncio.start_server(serving.serve, "127.0.0.1", 0)
+    serving.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield serving
+
+
+@either_list
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_connection_gone_stale_is_made_up_for_at_once(ask: Ask, reset: bool) -> None:
+    async with stale(reset=reset) as server, Client(server.settings) as client:
+        for calls in range(1, 5):
+            assert (await ask(client)).total_elements == 0
+            # The last connection is found closed by each call but the first.
+            assert server.connections == [2] * (calls - 1) + [1]
+            assert client.stats.requests == sum(server.connections)
+            assert client.stats.retries == calls - 1
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_only_a_connection_that_has_served_is_perhaps_stale(wire: Wire, reset: bool) -> None:
+    wire.answer = None if reset else b""
+    async with wire.transport() as transport:
+        for _ in range(3):
+            error = await failure(transport(SECRETIVE))
+            assert isinstance(error, TransportError)
+            assert not error.cured
+    async with stale(reset=reset) as server, HttpTransport(server.settings) as transport:
+        await transport(REQUEST)
+        error = await failure(transport(SECRETIVE))
+        assert isinstance(error, TransportError)
+        assert error.cured
+
+
+async def test_a_connection_the_server_announced_to_close_is_not_one_that_waits(wire: Wire) -> None:
+    async with wire.transport() as transport:
+        await transport(REQUEST)  # the answer says "connection: close"
+        wire.answer = None
+        error = await failure(transport(SECRETIVE))
+    assert isinstance(error, TransportError)
+    assert not error.cured
+
+
+async def test_an_outage_is_not_multiplied() -> None:
+    calls = 600
+    async with Simulator(works=20, messages=20) as simulator:
+        retry = RetryPolicy(base=1e-6)
+        async with Client(replace(simulator.settings, retry=retry)) as client:
+            await client.work_list()
+            simulator.fail(Reset(), times=None)
+            for number in range(calls):
+                with pytest.raises(TransportError):
+                    await (ask_messages if number % 2 else ask_works)(client)
+    assert calls < simulator.served - 1 <= 1.2 * calls
+    assert client.stats.requests == simulator.served
+
+
+# Clocks
+
+
+@either_list
+@pytest.mark.parametrize("skew", [3600, -86400])
+@pytest.mark.parametrize("http_errors", [False, True])
+async def test_a_clock_that_is_off_costs_one_request_and_one_warning(
+    ask: Ask, skew: float, http_errors: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Simulator(works=3, messages=3, skew=skew, http_errors=http_errors) as simulator:
+        once = replace(simulator.settings, retry=RetryPolicy(attempts=1))
+        async with Client(once) as client:
+            for requests, asking in enumerate([ask, ask, ask_works, ask_messages], start=2):
+                assert len(await asking(client)) == 3
+                assert simulator.served == client.stats.requests == requests
+            assert client.stats.retries == 1
+            assert len(await ask(client.for_account("1999"))) == 3
+            assert simulator.served == 6
+    (record,) = (record for record in caplog.records if record.levelno >= logging.WARNING)
+    assert record.levelname == "WARNING"
+    assert "this machine's clock is " in record.getMessage()
+
+
+async def test_of_a_clock_that_jumps_is_warned_once(caplog: pytest.LogCaptureFixture) -> None:
+    ahead = [600.0, -600.0, 0.0]
+    async with Simulator(works=3, clock=lambda: time.time() + ahead[0]) as simulator:
+        async with Client(simulator.settings) as client:
+            for jumps in (1, 2, 3):
+                await client.work_list()
+                assert simulator.served == 2 * jumps
+                ahead.append(ahead.pop(0))
+    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
+
+
+@either_list
+async def test_a_clock_that_is_off_does_not_hide_a_wrong_secret(
+    ask: Ask, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Simulator(skew=3600) as simulator:
+        async with Client(replace(simulator.settings, app_secret="another")) as client:
+            for requests in (2, 3, 4):
+                with pytest.raises(AuthError) as caught:
+                    await ask(client)
+                assert simulator.served == requests
+                assert caught.value.attempts == (2 if requests == 2 else 1)
+    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
+
+
+# Sizes, over HTTP and through a client
+
+HEAVY: list[tuple[Fault, float, type[DpError]]] = [
+    (Bomb(1 << 30), 30, ResponseTooLarge),
+    (Endless(), 30, ResponseTooLarge),
+    (HugeHeader(1 << 20), 30, TransportError),
+    (Drip(), 0.1, AttemptTimeout),
+    (Hang(), 0.1, AttemptTimeout),
+]
+
+
+@either_list
+@pytest.mark.parametrize(("fault", "timeout", "kind"), HEAVY, ids=lambda value: repr(value))
+async def test_what_is_too_much_ends_in_its_error(
+    ask: Ask, fault: Fault, timeout: float, kind: type[DpError]
+) -> None:
+    async with Simulator(works=20, messages=20) as simulator:
+        simulator.fail(fault, times=None)
+        given = replace(
+            simulator.settings,
+            timeout=timeout,
+            max_response_bytes=1 << 20,
+            retry=RetryPolicy(attempts=1),
+        )
+        async with Client(given) as client:
+            for _ in range(2):
+                with pytest.raises(DpError) as caught:
+                    await ask(client)
+                assert type(caught.value) is kind
+            assert simulator.served == 2
+            if timeout > 1:
+                simulator.heal()
+                assert len(await ask(client)) == 20
+
+
 # Sessions
 
 
@@ -378,6 +594,38 @@ async def test_a_session_s_own_raise_for_status_is_not_called(wire: Wire) -> Non
 
     async with aiohttp.ClientSession(raise_for_status=refuse) as session:
         assert (await wire.transport(session)(REQUEST)).status == 200
+
+
+@either_list
+async def test_a_session_s_own_middlewares_are_left_alone(ask: Ask) -> None:
+    seen: list[str] = []
+
+    async def own(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        seen.append(request.method)
+        request.headers["x-own"] = "1"
+        return await handler(request)
+
+    async with Simulator(works=3, messages=3) as simulator:
+        async with aiohttp.ClientSession(middlewares=(own,)) as session:
+            async with Client(simulator.settings, session=session) as client:
+                for requests in (1, 2):
+                    assert len(await ask(client)) == 3
+                    assert len(seen) == simulator.served == client.stats.requests == requests
+            async with session.get(simulator.url):
+                assert len(seen) == 3
+        assert [request.headers["x-own"] for request in simulator.requests] == ["1"] * 3
+
+
+async def test_a_session_keeps_its_own_ways_to_send_again(wire: Wire) -> None:
+    wire.answer = None
+    async with aiohttp.ClientSession() as session:
+        async with wire.transport(session) as transport:
+            error = await failure(transport(REQUEST))
+    assert isinstance(error, TransportError)
+    assert not error.cured
+    assert len(wire.received) == 2  # aiohttp's doing, with a GET
 
 
 @pytest.mark.parametrize("session", [7, "session", aiohttp.ClientSession, object()])
@@ -419,10 +667,10 @@ INFO = aiohttp.RequestInfo(
 )
 RAISED: list[tuple[Exception, type[DpError], str]] = [
     (aiohttp.InvalidURL(SECRET), ConfigError, "base_url is not an address"),
-    (TimeoutError(SECRET), AttemptTimeout, "the session's own timeout ran out"),
-    (aiohttp.ServerTimeoutError(SECRET), AttemptTimeout, "the session's own timeout"),
-    (aiohttp.ConnectionTimeoutError(SECRET), AttemptTimeout, "the session's own timeout"),
-    (aiohttp.SocketTimeoutError(SECRET), AttemptTimeout, "the session's own timeout"),
+    (TimeoutError(SECRET), AttemptTimeout, "work_list: the connection timed out"),
+    (aiohttp.ServerTimeoutError(SECRET), AttemptTimeout, "the connection timed out"),
+    (aiohttp.ConnectionTimeoutError(SECRET), AttemptTimeout, "the connection timed out"),
+    (aiohttp.SocketTimeoutError(SECRET), AttemptTimeout, "the connection timed out"),
     (
         aiohttp.ClientConnectorCertificateError(KEY, ssl.CertificateError(SECRET)),
         TransportError,
