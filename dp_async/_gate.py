@@ -80,7 +80,6 @@ class Gate:
         self._waiting: list[tuple[bool, int, asyncio.Future[int]]] = []  # a heap
         self._going = False  # one was let in whose turn counts from when it goes
         self._timer: asyncio.Handle | None = None
-        self._due = 0.0  # uvloop's handles do not all say when
         self._closed = False
 
     async def enter(self, endpoint: str = "", *, first: bool = False) -> int:
@@ -112,7 +111,9 @@ class Gate:
                 self._take_turn()
                 self.wake()
                 return admitted
-            self._give_back(admitted)  # shut between being let in and going
+            if admitted >= 0:  # shut between being let in and going: back to its place, unnoticed
+                self.inside -= 1
+                self._going = False
 
     def leave(self) -> None:
         """Who entered is done, however it ended."""
@@ -199,13 +200,9 @@ class Gate:
         return max(self._opens, self._next) - now
 
     def _wake_at(self, when: float) -> None:
-        if when == math.inf:
-            return
-        if self._timer is not None:
-            if self._due <= when:
-                return
-            self._timer.cancel()
-        self._timer, self._due = self._call_at(when, self._tick), when
+        # A timer that is set is never too late: what is waited for is only ever put off.
+        if self._timer is None and when < math.inf:
+            self._timer = self._call_at(when, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
@@ -233,7 +230,7 @@ class Gate:
         return min(self._rate, rate)
 
     def _give_back(self, era: int) -> None:
-        """Who was let in does not go: its place is free again, and it has taken no turn."""
+        """Who was let in does not come: its place is free again, and it has taken no turn."""
         if era >= 0:
             self._going = False
             self.leave()

@@ -1,10 +1,11 @@
-"""A crawl over a scripted server: plan, limit, report, errors, one consumer, dropping it."""
+"""A crawl over a scripted server: plan, limit, report, errors, dropping it, how many at once."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -13,11 +14,13 @@ from dp_async import (
     CrawlOptions,
     CrawlReport,
     IncompleteCrawl,
+    Request,
     Response,
     ServerError,
     Work,
 )
 from tests.scripted import SETTINGS, Server, answer, client, row, until
+from tests.virtual import run
 
 
 def ids(works: list[Work]) -> list[int]:
@@ -359,3 +362,144 @@ async def test_a_progress_callback_that_raises_loses_no_page() -> None:
             assert len(works) == 10
             works += [work async for work in crawl]
     assert ids(works) == [100_000 - index for index in range(25)]
+
+
+# As many pages at once as the client has learned
+
+
+class Slow(Server):
+    """Answers in virtual time, each request after 50 ms; works on *at_once*, the others wait."""
+
+    def __init__(self, rows: int, at_once: int = 1000) -> None:
+        super().__init__(rows)
+        self.workers = asyncio.Semaphore(at_once)
+        self.under_way = 0
+        self.seen: list[int] = []  # by each request: how many were under way, it included
+
+    async def __call__(self, request: Request, /) -> Response:
+        self.under_way += 1
+        self.seen.append(self.under_way)
+        try:
+            async with self.workers:
+                await asyncio.sleep(0.05)
+            return await super().__call__(request)
+        finally:
+            self.under_way -= 1
+
+    @property
+    def waves(self) -> list[int]:
+        """As all take the same time, they come in waves: of how many each."""
+        starts = [place for place, count in enumerate(self.seen) if count == 1]
+        return [end - start for start, end in pairwise([*starts, len(self.seen)])]
+
+
+AUTO = CrawlOptions(page_size=10, concurrency="auto")
+WHOLE = [100_000 - index for index in range(3000)]
+
+
+# The first page and the one that shows the end come alone, and so does the first again at the end.
+@pytest.mark.parametrize(("pages", "waves"), [(16, [1, 1, 8, 7, 1]), (17, [1, 1, 2, 4, 8, 2, 1])])
+def test_a_list_of_few_pages_has_eight_at_once_and_a_longer_one_starts_low(
+    pages: int, waves: list[int]
+) -> None:
+    async def work() -> None:
+        server = Slow(10 * pages)
+        async with client(server) as api:
+            works = await api.works(options=AUTO).collect()
+        assert ids(works) == WHOLE[: 10 * pages]
+        assert server.waves == waves
+
+    run(work())
+
+
+def test_a_list_of_few_pages_teaches_nothing() -> None:
+    async def work() -> None:
+        server = Slow(160)
+        async with client(server) as api:
+            for _ in range(20):
+                await api.works(options=AUTO).collect()
+            server.seen.clear()
+            server.rows = [row(index) for index in range(300)]
+            await api.works(options=AUTO).collect()
+        assert server.waves[:4] == [1, 1, 2, 4]
+
+    run(work())
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("most", [1, 3, 8, 40])
+def test_a_long_list_is_read_by_as_many_as_there_may_be_in_flight_and_never_more(
+    most: int, ordered: bool
+) -> None:
+    async def work() -> None:
+        server = Slow(3000)
+        settings, options = replace(SETTINGS, max_in_flight=most), replace(AUTO, ordered=ordered)
+        async with client(server, settings) as api:
+            works = await api.works(options=options).collect()
+        assert (ids(works) if ordered else sorted(ids(works), reverse=True)) == WHOLE
+        assert max(server.seen) == most
+
+    run(work())
+
+
+def test_a_long_list_is_read_by_about_as_many_as_the_server_works_on() -> None:
+    async def work() -> None:
+        server = Slow(3000, at_once=4)
+        settings = replace(SETTINGS, max_in_flight=64)
+        async with client(server, settings) as api:
+            assert ids(await api.works(options=AUTO).collect()) == WHOLE
+        assert max(server.seen[-100:-1]) in (4, 5, 6)
+
+    run(work())
+
+
+def test_crawls_of_one_client_share_what_they_may_have_in_flight() -> None:
+    async def work() -> None:
+        server = Slow(3000, at_once=4)
+        settings = replace(SETTINGS, max_in_flight=64)
+        async with client(server, settings) as api:
+            views = [api, api.for_account("13800001234"), api.for_account("13900005678")]
+            crawls = [view.works(options=AUTO).collect() for view in views]
+            assert [ids(works) for works in await asyncio.gather(*crawls)] == [WHOLE] * 3
+        assert max(server.seen[3:6]) <= 3 + 2  # three first pages, and then two of all crawls
+        assert max(server.seen[300:]) in (4, 5, 6)
+
+    run(work())
+
+
+def test_the_next_crawl_goes_on_from_what_the_last_has_learned() -> None:
+    async def work() -> None:
+        server = Slow(3000)
+        async with client(server) as api:
+            await api.works(options=AUTO).collect()
+            server.seen.clear()
+            del server.rows[200:]
+            await api.works(options=AUTO).collect()
+        assert server.waves[:3] == [1, 1, 16]
+
+    run(work())
+
+
+@pytest.mark.parametrize(("most", "window", "held"), [(4, None, 12), (1, None, 3), (4, 5, 5)])
+def test_the_window_follows_unless_it_is_set(most: int, window: int | None, held: int) -> None:
+    async def work() -> None:
+        server = Slow(3000)
+        settings, options = replace(SETTINGS, max_in_flight=most), replace(AUTO, window=window)
+        async with client(server, settings) as api, api.works(options=options).crawl() as crawl:
+            await anext(crawl)
+            await asyncio.sleep(60)
+            assert len(server.asked) == 1 + held  # the one consumed, and a window of others
+
+    run(work())
+
+
+def test_the_window_of_a_list_of_few_pages_is_that_of_eight_at_once() -> None:
+    async def work() -> None:
+        server = Slow(160)
+        options = replace(AUTO, verify=False)
+        async with client(server) as api, api.works(options=options).crawl() as crawl:
+            await anext(crawl)
+            await asyncio.sleep(60)
+            assert len(server.asked) == 16
+
+    run(work())

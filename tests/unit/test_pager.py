@@ -271,3 +271,20 @@ async def test_in_whatever_turn_of_the_loop_a_job_fails_the_others_still_come(
         results.append(result)
     assert sorted(results) == [2 * job for job in range(1, 13)]
     assert failures == 1
+
+
+async def test_the_bounds_may_be_changed_at_any_time() -> None:
+    work = Work(60)
+    pager = work.pager(concurrency=2, window=3)
+    results = [await pager() for _ in range(6)]
+    assert work.peak == 2
+    assert len(work.started) - len(results) <= 3
+    pager.concurrency, pager.window = 7, 30
+    results += [await pager() for _ in range(20)]
+    assert 2 < work.peak <= 7
+    pager.concurrency, pager.window = 1, 2
+    await until(lambda: work.under_way <= 1)
+    work.peak = 0
+    results += await drain(pager)
+    assert work.peak == 1
+    assert results == [2 * job for job in range(1, 61)]
