@@ -142,6 +142,30 @@ def test_it_is_not_fooled_by_latencies_that_differ_for_no_reason(seed: int) -> N
     assert crawl.throughput() >= 0.8 * ceiling.throughput()
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("ceiling", [8, 16, 64])
+def test_such_latencies_make_it_go_below_its_ceiling_only_to_look(ceiling: int, seed: int) -> None:
+    limits = Crawl(Adaptive(ceiling), 6000, NO_LIMIT, spread, seed).run().limits[2000:]
+    assert min(limits) >= ceiling // 2
+    assert sum(limit < ceiling for limit in limits) < 0.1 * len(limits)
+
+
+def test_what_was_too_much_is_not_tried_again_for_a_while() -> None:
+    limits = Crawl(Adaptive(64), 8000, 2).run().limits[2000:]
+    assert sum(limit > 2 for limit in limits) < 0.1 * len(limits)
+
+
+def test_what_little_load_means_is_measured_anew() -> None:
+    pupil = Adaptive(64)
+    assert Crawl(pupil, 1000, NO_LIMIT).run().limits[-1] == 64
+    pupil.refused()
+
+    def slower(chance: Random, number: int) -> float:
+        return 1.2 * SERVICE  # too little to be a queue, too much to try more
+
+    assert Crawl(pupil, 4000, NO_LIMIT, slower).run().limits[-1] == 64
+
+
 @pytest.mark.parametrize(
     ("at_once", "ceiling"),
     [
@@ -265,6 +289,10 @@ def test_where_fewer_are_in_flight_than_might_be_nothing_is_learned_of_more() ->
     assert pupil.limit == 8
     told(pupil, 8)
     assert pupil.limit == 16
+    pupil.refused()
+    for _ in range(500):
+        pupil.answered(pupil.sent(), SERVICE)
+    assert pupil.limit == 8
 
 
 def test_what_it_remembers_does_not_grow() -> None:

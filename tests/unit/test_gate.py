@@ -803,6 +803,22 @@ async def test_who_waits_or_comes_when_it_is_closed_is_told_so() -> None:
     assert (guests.order, gate.inside) == ([0], 0)
 
 
+@pytest.mark.parametrize("rate", [None, 1])
+@in_virtual_time
+async def test_who_was_let_in_but_has_not_gone_when_it_is_closed_is_told_so(
+    rate: float | None,
+) -> None:
+    gate = Gate(2, rate=rate)
+    guests = Guests(gate)
+    guests.come(3)
+    await asyncio.sleep(10)
+    guests.go(0)
+    gate.close()
+    await settled()
+    assert isinstance(guests.tasks[2].exception(), ClientClosed)
+    assert (list(guests.inside), gate.inside) == ([1], 1)
+
+
 @in_virtual_time
 async def test_a_closed_gate_with_somebody_inside_lets_it_leave() -> None:
     gate = Gate(1)
@@ -829,12 +845,6 @@ class Deed:
 
 
 CAP = 16.0
-#: Jitter, in seconds: too short to matter, but there is some.
-LITTLE = 0.0001
-
-
-def some_jitter() -> float:
-    return LITTLE
 
 
 def plays(*asked: float | None) -> st.SearchStrategy[list[Deed]]:
@@ -969,7 +979,7 @@ class Play(Guests):
 async def test_whatever_happens_the_gate_keeps_its_word_and_forgets_nobody(
     ceiling: int, rate: float | None, queue: int, deeds: list[Deed]
 ) -> None:
-    play = Play(Gate(ceiling, rate=rate, base=0.5, cap=CAP, spread=some_jitter))
+    play = Play(Gate(ceiling, rate=rate, base=0.5, cap=CAP, spread=no_jitter))
     play.come(queue)
     await settled()
     for deed in deeds:
@@ -983,13 +993,12 @@ async def test_whatever_happens_the_gate_keeps_its_word_and_forgets_nobody(
 async def test_no_place_is_free_while_somebody_waits(
     ceiling: int, queue: int, deeds: list[Deed]
 ) -> None:
-    gate = Gate(ceiling, base=1.0, cap=LITTLE, spread=lambda: 1.0)  # no refusal closes it for long
+    gate = Gate(ceiling, base=0.0)  # no refusal closes it for any time
     play = Play(gate)
     play.come(queue)
     for deed in deeds:
         await play.do(deed)
         if deed.kind in ("turn", "wait"):
-            await asyncio.sleep(2 * LITTLE)
             await settled()
             assert len(play.inside) == gate.inside
             assert not play.queue or gate.inside >= int(gate.room)
@@ -1005,7 +1014,7 @@ async def test_no_place_is_free_while_somebody_waits(
 async def test_whenever_it_is_closed_nobody_waits_any_more_and_no_timer_is_left(
     ceiling: int, rate: float | None, queue: int, deeds: list[Deed]
 ) -> None:
-    gate = Gate(ceiling, rate=rate, cap=CAP, spread=some_jitter)
+    gate = Gate(ceiling, rate=rate, cap=CAP, spread=no_jitter)
     play = Play(gate)
     play.come(queue)
     await settled()

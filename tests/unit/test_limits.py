@@ -418,11 +418,14 @@ async def test_no_more_go_to_the_gate_than_was_learned_to_be_good() -> None:
     tasks = [asyncio.create_task(call(REQUEST)) for _ in range(10)]
     await until(lambda: server.under_way == 3)
     assert (narrow.inside, places.inside) == (3, 3)
-    pupil.limit = 5
+    pupil.limit = 1
     tasks[0].cancel()  # any of them that ends makes it known
+    await until(lambda: server.under_way == 2)
+    pupil.limit = 5
+    tasks[1].cancel()
     await until(lambda: server.under_way == 5)
     pupil.limit = 2
-    for task in tasks[1:4]:
+    for task in tasks[2:5]:
         task.cancel()
     await until(lambda: server.under_way == 2)
     server.open.set()
