@@ -212,14 +212,15 @@ async def test_a_waiter_that_is_cancelled_takes_no_place() -> None:
     assert gate.inside == 0
 
 
+@pytest.mark.parametrize("rate", [None, 1])
 @in_virtual_time
-async def test_who_is_cancelled_in_the_very_turn_it_was_let_in_gives_its_place_to_the_next() -> (
-    None
-):
-    gate = Gate(1)
+async def test_who_is_cancelled_in_the_very_turn_it_was_let_in_gives_its_place_to_the_next(
+    rate: float | None,
+) -> None:
+    gate = Gate(1, rate=rate)
     guests = Guests(gate)
     guests.come(3)
-    await settled()
+    await asyncio.sleep(10)
     guests.go(0)
     assert gate.inside == 1  # the next one has it, and does not know yet
     guests.tasks[1].cancel()
@@ -387,12 +388,13 @@ async def test_a_refusal_closes_the_gate_for_all_and_never_for_less_than_was_ask
     assert guests.order == [0, 1, 2, 3, 9, 4, 5, 6, 7, 8]
 
 
+@pytest.mark.parametrize("rate", [None, 1])
 @in_virtual_time
-async def test_who_was_let_in_but_has_not_gone_waits_like_the_others() -> None:
-    gate = Gate(2, spread=no_jitter)
+async def test_who_was_let_in_but_has_not_gone_waits_like_the_others(rate: float | None) -> None:
+    gate = Gate(2, rate=rate, spread=no_jitter)
     guests = Guests(gate)
     guests.come(4)
-    await settled()
+    await asyncio.sleep(10)
     guests.go(1)
     guests.refuse(0, 5.0)  # in the same turn of the loop in which the next were let in
     await asyncio.sleep(4.9)
@@ -667,6 +669,19 @@ async def test_a_later_refusal_that_asks_for_more_than_the_cap_sends_the_waiting
     assert isinstance(guests.tasks[2].exception(), RateLimited)
     assert guests.tasks[3].cancelled()
     assert gate.inside == 0
+
+
+@in_virtual_time
+async def test_who_is_cancelled_in_the_very_turn_it_was_sent_away_gives_nothing_back() -> None:
+    gate = Gate(2, cap=20.0, spread=no_jitter)
+    guests = Guests(gate)
+    guests.come(3)
+    await settled()
+    guests.refuse(0, 50.0)
+    guests.tasks[2].cancel()
+    await settled()
+    assert guests.tasks[2].cancelled()
+    assert (list(guests.inside), gate.inside) == ([1], 1)
 
 
 # The pace that the server was seen to allow
@@ -1029,3 +1044,16 @@ async def test_whenever_it_is_closed_nobody_waits_any_more_and_no_timer_is_left(
         play.go(number)
     assert gate.inside == 0
     assert loop().timers == 0
+
+
+@in_virtual_time
+async def test_who_is_cancelled_in_the_very_turn_it_is_closed_gives_back_nothing() -> None:
+    gate = Gate(1)
+    await gate.enter()
+    waiting = asyncio.create_task(gate.enter())
+    await settled()
+    gate.close()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert gate.inside == 1
