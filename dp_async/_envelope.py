@@ -34,6 +34,8 @@ from ._report import Attempt
 
 GOOD = 200
 NONE = Secrets()
+#: Bytes of a message or a request id that are looked at, at most.
+LONGEST = 1 << 17
 _NULL = Raw(b"null")
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")  # HTTP has whole ones, some gateways do not
 
@@ -55,8 +57,8 @@ class Envelope(Struct, rename="camel", gc=False):
 
     code: int | str | None = None
     data: Raw = _NULL
-    request_id: object = None
-    result_msg: object = None
+    request_id: Raw = _NULL
+    result_msg: Raw = _NULL
 
 
 _decoder = msgspec.json.Decoder(Envelope)
@@ -209,8 +211,8 @@ class _Failed:
             date=_date(response.headers.get("date", "")),
         )
 
-    def _blotted(self, value: object) -> str:
-        return blotted(_text(value), self.request, self.secrets)
+    def _blotted(self, sent: Raw) -> str:
+        return blotted(_text(sent), self.request, self.secrets)
 
 
 def _kind(said: int) -> type[ApiError]:
@@ -253,6 +255,13 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _text(value: object) -> str:
-    """*value* as text. Of arrays and objects nothing is shown: what they hold is not known."""
+def _text(sent: Raw) -> str:
+    """*sent* as text. Nothing of arrays and objects, whose content is not known, nor of what nobody
+    would read: a server could otherwise have us work on megabytes of it."""
+    if len(memoryview(sent)) > LONGEST:
+        return ""
+    try:
+        value = msgspec.json.decode(sent)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""
     return str(value) if isinstance(value, str | int | float) else ""
