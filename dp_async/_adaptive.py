@@ -17,10 +17,11 @@ START = 2
 #: Latency, in that at little load: up to ROOM one more is tried, above FULL there was a queue, and
 #: above TWICE a doubling was too much. GOAL is where to go back to.
 ROOM, GOAL, FULL, TWICE = 1.1, 1.1, 1.3, 1.7
-#: Answers a round must have, at least.
-ROUND = 32
-#: Rounds between two looks at half the load.
-LOOK = 25
+#: Answers a round must have, at least; while it doubles, and later.
+FIRST, ROUND = 8, 32
+#: Rounds between two looks at half the load; and at one at a time, which cannot be halved, until
+#: two are tried again.
+LOOK, ALONE = 25, 8
 #: Latencies at little load that are kept.
 KEPT = 256
 
@@ -56,13 +57,14 @@ class Adaptive:
         if seconds is None or sent != self._round:
             return
         self._latencies.append(max(seconds, 1e-6))  # it is divided by
-        if len(self._latencies) >= (self.limit if self._doubling else max(self.limit, ROUND)):
+        if len(self._latencies) >= max(self.limit, FIRST if self._doubling else ROUND):
             self._decide()
 
     def refused(self) -> None:
-        """The server said that this was too much."""
+        """The server said that this was too much; the gate goes slower, what is known is kept."""
+        limit = self._looking or self.limit
         self._doubling, self._looking = False, None
-        self._start(self.limit // 2)
+        self._start(limit)
 
     def _decide(self) -> None:
         """The next round's limit."""
@@ -82,7 +84,7 @@ class Adaptive:
             self._doubling = False
             self._too_much = self.limit
             limit = min(self.limit - 1, round(self.limit * GOAL / ratio))
-        elif self._rounds > LOOK:
+        elif self._rounds > (LOOK if self.limit > 1 else ALONE):
             self._rounds = 0
             self._too_much = None  # may have changed
             self._looking = self.limit if self.limit > 1 else None

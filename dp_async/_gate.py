@@ -11,7 +11,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import count
 
@@ -19,23 +19,48 @@ from ._errors import ClientClosed, RateLimited
 
 #: A pace is learned from no fewer requests than this, let through in the second before a refusal.
 _LEAST = 5
-#: Seconds until a learned pace is back at what was let through, and then goes beyond.
-_PLATEAU = 10.0
+#: Seconds until a learned pace is back at what was let through, and then goes beyond: these at
+#: first, later twice as long as the last one was kept, within bounds.
+_PLATEAU, _LONGEST = 10.0, 30.0
+#: The most by which random waiting makes a wait longer that the server asked for, in parts of it.
+_SPREAD = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class _Learned:
-    """A pace that the server was seen to allow: *rate* a second, at *time*."""
+    """A pace that the server was seen to allow: *rate* a second.
+
+    Refused at *refused*, kept from *time* on, and about *plateau* seconds long.
+    """
 
     rate: float
+    refused: float
     time: float
+    plateau: float = _PLATEAU
 
     def at(self, now: float) -> float:
         """The rate to try now: a little less, then the same, then ever more; a cubic, as TCP's.
 
-        0.95 of it at first, all of it after ten seconds, 1.05 after twenty, 1.4 after thirty.
+        0.95 of it at first, all of it after one plateau, 1.05 after two, 1.4 after three.
         """
-        return self.rate * (1 + 0.05 * ((now - self.time) / _PLATEAU - 1) ** 3)
+        return self.rate * (1 + 0.05 * ((now - self.time) / self.plateau - 1) ** 3)
+
+    def more(self) -> _Learned:
+        """Of a request that was on its way at the refusal, and was let through.
+
+        It may belong to the second that was counted or to the next: it counts half.
+        """
+        return replace(self, rate=self.rate + 0.5)
+
+    def again(self, rate: float, now: float, time: float) -> _Learned:
+        """What is learned from a refusal of this pace, *rate* having been let through.
+
+        A pace that was refused soon is far too much, because the pauses count as well: what is
+        let through on the average, pause included, is less than what the server allows.
+        """
+        kept, pause = now - self.time, self.time - self.refused
+        rate = min(rate, self.at(now)) * (1 - 0.3 * pause / (kept + pause))
+        return _Learned(rate, now, time, min(_LONGEST, max(_PLATEAU, 2 * kept)))
 
 
 class Gate:
@@ -76,6 +101,7 @@ class Gate:
         self._refusals = 0  # in a row
         self._let_through: deque[float] = deque()  # when, in the last second
         self._learned: _Learned | None = None
+        self._rough = False  # what is learned was counted while requests were on their way
         self._tickets = count()
         self._waiting: list[tuple[bool, int, asyncio.Future[int]]] = []  # a heap
         self._going = False  # one was let in whose turn counts from when it goes
@@ -127,8 +153,10 @@ class Gate:
             self._let_through.append(now)
             self._forget(now)
         if era != self.era:
+            if good and self._rough and self._learned is not None:
+                self._learned = self._learned.more()
             return
-        self._refusals = 0
+        self._refusals, self._rough = 0, False
         if self._half is not None:
             self.room, self._half = self._half, None
         elif good and self.room < self.ceiling:
@@ -143,7 +171,8 @@ class Gate:
         first = era == self.era
         wait = asked or 0.0
         if first:
-            jitter = self._spread() * min(self._cap, self._base * 2.0 ** min(self._refusals, 64))
+            most = min(self._cap, self._base * 2.0 ** min(self._refusals, 64))
+            jitter = self._spread() * (min(most, _SPREAD * asked) if asked else most)
             wait = max(wait, min(wait + jitter, self._cap))
             self.era += 1
             self._refusals += 1
@@ -151,7 +180,13 @@ class Gate:
             self.room = 1
             self._forget(now)
             if asked != 0 and len(self._let_through) >= _LEAST:
-                self._learned = _Learned(len(self._let_through), now + wait)
+                rate, learned = len(self._let_through), self._learned
+                self._rough = learned is None
+                self._learned = (
+                    _Learned(rate, now, now + wait)
+                    if learned is None
+                    else learned.again(rate, now, now + wait)
+                )
         self._opens = max(self._opens, now + wait)
         if wait > self._cap:
             self._rouse()  # nobody waits that long

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dp_async._adaptive import START, Adaptive
+from dp_async._adaptive import ALONE, FIRST, ROUND, START, Adaptive
 
 SERVICE = 0.05
 #: What a client needs from an answer to the next request, at most.
@@ -222,28 +222,25 @@ def told(pupil: Adaptive, count: int, seconds: float | None = SERVICE) -> None:
         count -= len(sent)
 
 
-def test_a_refusal_halves_and_ends_the_doubling() -> None:
+def test_a_refusal_ends_the_doubling_and_keeps_what_is_known() -> None:
     pupil = Adaptive(64)
-    told(pupil, 2 + 4 + 8)
+    told(pupil, 8 + 8 + 8)
     assert pupil.limit == 16
-    pupil.refused()
-    assert pupil.limit == 8
+    pupil.refused()  # the gate goes slower; how many at once are good is another question
+    assert pupil.limit == 16
     told(pupil, 32)
-    assert pupil.limit == 9
-    for limit in (4, 2, 1, 1):
-        pupil.refused()
-        assert pupil.limit == limit
+    assert pupil.limit == 18
 
 
 def test_after_refusals_it_finds_its_way_back() -> None:
     pupil = Adaptive(16)
     for _ in range(6):
         pupil.refused()
-    assert pupil.limit == 1
+    assert pupil.limit == START
     assert Crawl(pupil, 2000, NO_LIMIT).run().limits[-1] == 16
 
 
-def test_a_refusal_while_it_looks_at_little_load_is_one_too() -> None:
+def test_a_refusal_while_it_looks_at_little_load_ends_the_look() -> None:
     pupil = Adaptive(16)
     limits = [pupil.limit]
     while len(limits) < 100 and 8 not in limits[4:]:
@@ -251,9 +248,18 @@ def test_a_refusal_while_it_looks_at_little_load_is_one_too() -> None:
         limits.append(pupil.limit)
     assert limits[-2:] == [16, 8]  # the look
     pupil.refused()
-    assert pupil.limit == 4
+    assert pupil.limit == 16
     told(pupil, 32)
-    assert pupil.limit == 5  # not back at once
+    assert pupil.limit == 16
+
+
+def test_one_at_a_time_is_left_sooner_than_anything_else_as_it_cannot_be_halved() -> None:
+    pupil = Adaptive(64)
+    limits = Crawl(pupil, 4000, 1).run().limits
+    alone = limits[limits.index(1) :]
+    assert pupil.limit <= 2
+    longest = max(len(run) for run in "".join(map(str, alone)).split("2"))
+    assert ALONE * ROUND <= longest <= (ALONE + 2) * ROUND
 
 
 def test_now_and_then_it_looks_at_half_the_load_and_comes_back() -> None:
@@ -266,24 +272,24 @@ def test_answers_that_say_nothing_change_nothing() -> None:
     pupil = Adaptive(64)
     told(pupil, 1000, None)
     assert pupil.limit == START
-    told(pupil, START)
+    told(pupil, FIRST)
     assert pupil.limit == 2 * START
 
 
 def test_what_was_sent_at_another_limit_does_not_count() -> None:
     pupil = Adaptive(64)
     late = [pupil.sent() for _ in range(40)]
-    told(pupil, START)
+    told(pupil, FIRST)
     assert pupil.limit == 4
     for one in late:
         pupil.answered(one, 100.0)
-    told(pupil, 4)
+    told(pupil, FIRST)
     assert pupil.limit == 8
 
 
 def test_where_fewer_are_in_flight_than_might_be_nothing_is_learned_of_more() -> None:
     pupil = Adaptive(64)
-    told(pupil, 2 + 4)
+    told(pupil, 2 * FIRST)
     for _ in range(500):
         pupil.answered(pupil.sent(), SERVICE)
     assert pupil.limit == 8
@@ -292,7 +298,7 @@ def test_where_fewer_are_in_flight_than_might_be_nothing_is_learned_of_more() ->
     pupil.refused()
     for _ in range(500):
         pupil.answered(pupil.sent(), SERVICE)
-    assert pupil.limit == 8
+    assert pupil.limit == 16
 
 
 def test_what_it_remembers_does_not_grow() -> None:

@@ -384,7 +384,7 @@ async def test_a_refusal_closes_the_gate_for_all_and_never_for_less_than_was_ask
     guests.come(3)
     guests.come(first=True)
     await guests.pass_all()
-    assert guests.times[4] == 7.5  # jitter comes on top
+    assert guests.times[4] == 7.35  # jitter comes on top
     assert guests.order == [0, 1, 2, 3, 9, 4, 5, 6, 7, 8]
 
 
@@ -600,7 +600,7 @@ async def test_the_jitter_is_left_to_chance() -> None:
     assert all(0 <= wait < 1 for wait in waits)
 
 
-@pytest.mark.parametrize(("asked", "waited"), [(7.0, 8.0), (4.0, 6.0), (8.0, 8.0), (0.0, 2.0)])
+@pytest.mark.parametrize(("asked", "waited"), [(7.9, 8.0), (4.0, 4.2), (8.0, 8.0), (0.0, 2.0)])
 @in_virtual_time
 async def test_a_wait_is_what_was_asked_and_jitter_and_in_all_no_more_than_the_cap(
     asked: float, waited: float
@@ -769,6 +769,56 @@ async def test_no_pace_is_learned_from_little(passed: int, asked: float | None, 
 async def test_a_pace_is_learned_from_enough(passed: int, asked: float | None, ago: float) -> None:
     gate = await learned(passed=passed, asked=asked, ago=ago)
     assert next(iter((await paces(gate, 1)).values())) == pytest.approx(0.95 * passed, rel=0.01)
+
+
+@in_virtual_time
+async def test_who_was_on_the_way_at_a_first_refusal_and_is_let_through_counts_half() -> None:
+    gate = Gate(64, spread=no_jitter)
+    eras = [await gate.enter() for _ in range(29)]
+    for era in eras[:20]:
+        gate.passed(era, good=True)
+    gate.refused(eras[20], 2.0)
+    for number, era in enumerate(eras[21:]):
+        gate.passed(era, good=number % 2 == 0)  # four of the eight well
+    for _ in eras:
+        gate.leave()
+    found = await paces(gate, 1)
+    assert next(iter(found.values())) == pytest.approx(0.95 * (20 + 4 / 2), rel=0.01)
+
+
+async def refused_again(kept: float, seconds: float) -> tuple[float, dict[float, float]]:
+    """The pace that was tried when a learned one is refused after so long, and those found then."""
+    gate = await learned(passed=20)
+    tried = await paces(gate, kept)
+    era = await gate.enter()
+    last = await gate.enter()
+    gate.passed(era, good=True)
+    gate.refused(era, 2.0)
+    gate.passed(last, good=True)  # counts no more: the pace was not counted in a rush
+    gate.leave()
+    gate.leave()
+    return list(tried.values())[-1], await paces(gate, seconds)
+
+
+@pytest.mark.parametrize(
+    ("kept", "share", "plateau"),
+    [
+        (1.0, 1 - 0.3 * 2 / 3, 10),  # 2 of 3 seconds were a pause
+        (8.0, 1 - 0.3 * 2 / 10, 16),
+        (28.0, 1 - 0.3 * 2 / 30, 30),
+    ],
+)
+@in_virtual_time
+async def test_a_pace_refused_soon_was_far_too_much_and_a_later_one_a_little(
+    kept: float, share: float, plateau: float
+) -> None:
+    tried, found = await refused_again(kept, 2.2 * plateau)
+    first = next(iter(found.values()))
+    assert first == pytest.approx(0.95 * share * tried, rel=0.06)  # what is counted is whole
+    back = min(found, key=lambda time: abs(time - plateau))
+    assert found[back] == pytest.approx(first / 0.95, rel=0.01)
+    twice = min(found, key=lambda time: abs(time - 2 * plateau))
+    assert found[twice] == pytest.approx(1.05 * first / 0.95, rel=0.01)
 
 
 @in_virtual_time
