@@ -17,8 +17,8 @@ START = 2
 #: Latency, in that at little load: up to ROOM one more is tried, above FULL there was a queue, and
 #: above TWICE a doubling was too much. GOAL is where to go back to.
 ROOM, GOAL, FULL, TWICE = 1.1, 1.1, 1.3, 1.7
-#: Answers a round must have, at least; while it doubles, and later.
-FIRST, ROUND = 8, 32
+#: Answers a round must have, at least, but while it doubles.
+ROUND = 32
 #: Rounds between two looks at half the load; and at one at a time, which cannot be halved, until
 #: two are tried again.
 LOOK, ALONE = 25, 8
@@ -57,7 +57,7 @@ class Adaptive:
         if seconds is None or sent != self._round:
             return
         self._latencies.append(max(seconds, 1e-6))  # it is divided by
-        if len(self._latencies) >= max(self.limit, FIRST if self._doubling else ROUND):
+        if len(self._latencies) >= (self.limit if self._doubling else max(self.limit, ROUND)):
             self._decide()
 
     def refused(self) -> None:

@@ -155,6 +155,8 @@ class _Engine(Generic[T]):
                 if step is not None:
                     self._sort_in(step)
                 elif not self._held:
+                    if not self.walk.over:  # a bug, which must not look like the list's end
+                        raise AssertionError("the pages ended before the plan of the crawl did")
                     break
                 else:
                     self._let_out()

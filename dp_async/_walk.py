@@ -37,7 +37,7 @@ CLOSINGS = 16  # reads of the newest end, in one round of mending
 WIDER = 4  # the newest end is read with pages up to so many times the size, if the server lets us
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Step(Generic[T]):
     """What an answer brought: the items not seen before; *held* until the pages before are out."""
 
@@ -70,6 +70,7 @@ class Walk(Generic[T]):
         self._options = options
         self._limit = limit
         self.finished = False  # with a verdict
+        self.over = False  # nothing more to ask for
         self.started_over = False
         self.resumed = False
         self.wants_created = True
@@ -118,6 +119,7 @@ class Walk(Generic[T]):
                 return None
             stage = next(self._stages, None)
             if stage is None:
+                self.over = True
                 return None
             self._stage = stage
 
@@ -168,16 +170,16 @@ class Walk(Generic[T]):
         if not self._options.verify:
             self.unique += len(content)
             return content, 0
-        distinct = set(ids)
-        if len(distinct) < len(ids) or not self._seen.isdisjoint(distinct):
-            fresh: list[T] = []
-            for item, number in zip(content, ids, strict=True):
-                if number not in self._seen:
-                    self._seen.add(number)
-                    fresh.append(item)
-        else:
-            self._seen |= distinct
+        seen = self._seen
+        if seen.isdisjoint(ids) and len(set(ids)) == len(ids):
+            seen.update(ids)
             fresh = content
+        else:
+            fresh = list[T]()
+            for item, number in zip(content, ids, strict=True):
+                if number not in seen:
+                    seen.add(number)
+                    fresh.append(item)
         self.unique += len(fresh)
         return fresh, len(content) - len(fresh)
 

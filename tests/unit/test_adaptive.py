@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dp_async._adaptive import ALONE, FIRST, ROUND, START, Adaptive
+from dp_async._adaptive import ALONE, ROUND, START, Adaptive
 
 SERVICE = 0.05
 #: What a client needs from an answer to the next request, at most.
@@ -224,7 +224,7 @@ def told(pupil: Adaptive, count: int, seconds: float | None = SERVICE) -> None:
 
 def test_a_refusal_ends_the_doubling_and_keeps_what_is_known() -> None:
     pupil = Adaptive(64)
-    told(pupil, 8 + 8 + 8)
+    told(pupil, 2 + 4 + 8)
     assert pupil.limit == 16
     pupil.refused()  # the gate goes slower; how many at once are good is another question
     assert pupil.limit == 16
@@ -272,24 +272,24 @@ def test_answers_that_say_nothing_change_nothing() -> None:
     pupil = Adaptive(64)
     told(pupil, 1000, None)
     assert pupil.limit == START
-    told(pupil, FIRST)
+    told(pupil, START)
     assert pupil.limit == 2 * START
 
 
 def test_what_was_sent_at_another_limit_does_not_count() -> None:
     pupil = Adaptive(64)
     late = [pupil.sent() for _ in range(40)]
-    told(pupil, FIRST)
+    told(pupil, START)
     assert pupil.limit == 4
     for one in late:
         pupil.answered(one, 100.0)
-    told(pupil, FIRST)
+    told(pupil, 4)
     assert pupil.limit == 8
 
 
 def test_where_fewer_are_in_flight_than_might_be_nothing_is_learned_of_more() -> None:
     pupil = Adaptive(64)
-    told(pupil, 2 * FIRST)
+    told(pupil, 2 + 4)
     for _ in range(500):
         pupil.answered(pupil.sent(), SERVICE)
     assert pupil.limit == 8

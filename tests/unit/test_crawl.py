@@ -19,6 +19,7 @@ from dp_async import (
     ServerError,
     Work,
 )
+from dp_async._pager import Pager
 from tests.scripted import SETTINGS, Server, answer, client, row, until
 from tests.virtual import run
 
@@ -98,6 +99,18 @@ async def test_the_limit_is_exact_and_asks_for_no_page_it_cannot_need(limit: int
     else:  # the whole list came, and was proven to be
         assert len(server.asked) == 4
         assert report.complete
+
+
+async def test_an_end_that_is_not_the_end_is_never_taken_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def nothing(_: Pager[object, object]) -> None:
+        return None
+
+    monkeypatch.setattr(Pager, "__call__", nothing)
+    async with client(Server(25)) as api:
+        with pytest.raises(AssertionError, match="ended before the plan"):
+            await api.works().collect()
 
 
 async def test_pages_are_cut_to_the_limit_too() -> None:

@@ -70,6 +70,31 @@ async def test_results_come_in_order_within_the_bounds(concurrency: int, window:
     assert work.peak <= min(concurrency, window)
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("concurrency", [1, 2, 8])
+@pytest.mark.parametrize("suspends", [0, 1, 2])
+@pytest.mark.parametrize("turns", range(6))
+async def test_the_end_comes_after_the_last_job_however_the_turns_of_the_loop_fall(
+    turns: int, suspends: int, concurrency: int, ordered: bool
+) -> None:
+    work = Work(20)
+
+    async def fetch(job: int) -> int:
+        for _ in range(suspends):
+            await asyncio.sleep(0)
+        return job
+
+    pager = Pager(
+        work.plan, fetch, spawn, concurrency=concurrency, window=2 * concurrency, ordered=ordered
+    )
+    results: list[int] = []
+    while (result := await pager()) is not None:
+        results.append(result)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+    assert sorted(results) == list(range(1, 21))
+
+
 async def test_nothing_starts_before_the_first_call() -> None:
     work = Work(3)
     pager = work.pager()
