@@ -71,7 +71,7 @@ ENOUGH_TIES = 16
 list: by chance, one page in 2**16 or fewer."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Column:
     """What one time column of one page shows, in the order of the answer."""
 
@@ -88,10 +88,11 @@ class Column:
         if not times or len(times) != len(ids):
             return None
         shown = list(times)
-        ordered = sorted(shown)
-        rising = shown == ordered
-        ordered.reverse()
-        return cls(ordered[0], ordered[-1], shown == ordered, rising, times, ids)
+        ordered = sorted(shown, reverse=True)  # in one go where they fall already, as usual
+        falling = shown == ordered
+        newest, oldest = ordered[0], ordered[-1]
+        rising = newest == oldest if falling else shown == ordered[::-1]
+        return cls(newest, oldest, falling, rising, times, ids)
 
     @cached_property
     def ties(self) -> tuple[int, int]:
@@ -104,7 +105,7 @@ class Column:
         return sum(ascending), len(ascending) - sum(ascending)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Read:
     """One answer: the rows of one page, taken by the server at one moment from sent to answered.
 

@@ -5,7 +5,7 @@ GET and POST differ in ``ListEndpoint.request`` alone. No I/O, and no branch on 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 from urllib.parse import quote
@@ -17,6 +17,9 @@ from ._errors import ConfigError
 from ._http import Request
 from ._models import Key, Message, MessageKey, MessageQuery, Work, WorkKey, WorkQuery
 from ._settings import text
+
+_PAGE = {"pageNum": "{0}", "pageSize": "{1}"}
+_JSON = {"content-type": "application/json"}
 
 Row = TypeVar("Row", bound=Struct, covariant=True)
 Query = TypeVar("Query", bound=Struct, covariant=True)
@@ -56,24 +59,28 @@ class ListEndpoint(Generic[Row, Query]):
 
     def request(self, query: Struct, page_num: int, page_size: int) -> Request:
         """The request for one page; *page_num* counts from 1."""
+        return self.requests(query)(page_num, page_size)
+
+    def requests(self, query: Struct) -> Callable[[int, int], Request]:
+        """The request for a page by its number, from 1, and its size.
+
+        What all pages of a query have in common is put together once.
+        """
         given: dict[str, object] = msgspec.to_builtins(query)
-        given |= {"pageNum": page_num, "pageSize": page_size}
-        fields = {name: given[name] for name in self.params if name in given}
+        known = {name: given.get(name, 0) for name in self.params if name in (*given, *_PAGE)}
         if self.method == "GET":
-            target = f"{self.path}?{'&'.join(map(_encoded, fields.items()))}"
-            return Request(endpoint=self.name, method="GET", target=target)
-        return Request(
-            endpoint=self.name,
-            method="POST",
-            target=self.path,
-            headers={"content-type": "application/json"},
-            body=msgspec.json.encode(fields),
-        )
+            pairs = [
+                f"{name}={_PAGE.get(name) or quote(f'{value}', safe='')}"
+                for name, value in known.items()
+            ]
+            target = f"{self.path}?{'&'.join(pairs)}".format  # what is quoted holds no brace
+            return lambda num, size: Request(self.name, "GET", target(num, size))
 
+        def posted(num: int, size: int) -> Request:
+            body = msgspec.json.encode(known | {"pageNum": num, "pageSize": size})
+            return Request(self.name, "POST", self.path, _JSON, body)
 
-def _encoded(field: tuple[str, object]) -> str:
-    name, value = field
-    return f"{name}={quote(value, safe='') if isinstance(value, str) else value}"
+        return posted
 
 
 WORKS = ListEndpoint(

@@ -41,13 +41,14 @@ def limited(call: Call, gate: Gate, tally: Tally, adaptive: Adaptive | None = No
 
     async def calling(request: Request, /) -> Raw:
         era = await gate.enter(request.endpoint, first=request.attempt > 1)
-        began = gate.clock()
+        began = 0.0 if adaptive is None else gate.clock()
         sent = 0 if adaptive is None else adaptive.sent()
         seconds: float | None = None
         tally.began()
         try:
             data = await call(request)
-            seconds = gate.clock() - began
+            if adaptive is not None:
+                seconds = gate.clock() - began
             gate.passed(era, good=True)
             return data
         except ApiError as error:

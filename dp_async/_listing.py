@@ -86,7 +86,7 @@ class Listing(Generic[T]):
         """
         endpoint = self._endpoint
         source = Source(
-            request=lambda num, size: endpoint.request(self._query, num, size),
+            request=endpoint.requests(self._query),
             read=RowReader(
                 endpoint.name,
                 self._item,

@@ -6,13 +6,11 @@ Pure. Reads either shape of a page; the same for every list.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Hashable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
-from itertools import repeat
-from operator import attrgetter, sub
+from operator import attrgetter
 from typing import Annotated, Generic, Protocol, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -118,6 +116,16 @@ class Timed(Protocol):
     def update_time(self) -> datetime | None: ...
 
 
+class _Plain(Protocol):
+    """A row as it usually is: with both times."""
+
+    @property
+    def create_time(self) -> datetime: ...
+
+    @property
+    def update_time(self) -> datetime: ...
+
+
 @dataclass(frozen=True, slots=True)
 class BadItem:
     """A row that could not be read: *path* and *problem* say where and why, *raw* is the row.
@@ -132,7 +140,7 @@ class BadItem:
     id: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen, it would take three times as long to make one
 class Rows(Generic[T]):
     """A page, and the numbers of its rows.
 
@@ -166,7 +174,7 @@ class RowReader(Generic[T]):
         self._whole = PageDecoder(endpoint, item)
         self._keys = None if item is model else PageDecoder(endpoint, key)
         self._id_sent = _id_sent(key)
-        self._id_name = _attribute(model, self._id_sent) if item is model else "id"
+        self._id_of = attrgetter(_attribute(model, self._id_sent) if item is model else "id")
         self._raw = PageDecoder(endpoint, Raw)
         self._item = msgspec.json.Decoder(item)
         self._key = msgspec.json.Decoder(key)
@@ -176,13 +184,15 @@ class RowReader(Generic[T]):
 
         Raises DecodeError, with the path inside the answer.
         """
-        with suppress(DecodeError, OverflowError):  # or an id that 64 bits do not hold
+        try:
             page = self._whole(data)
             if not keys:
-                ids = [] if self._keys else list(map(attrgetter(self._id_name), page.content))
+                ids = [] if self._keys else list(map(self._id_of, page.content))
                 return Rows(page, len(page.content), ids, _NONE, _NONE, _NONE)
             timed = self._keys(data).content if self._keys else cast("list[Timed]", page.content)
-            return Rows(page, len(timed), *_columns(timed, self._id_name, created))
+            return Rows(page, len(timed), *_columns(timed, self._id_of, created))
+        except (DecodeError, OverflowError):  # or an id that 64 bits do not hold
+            pass
         return self._one_by_one(self._raw(data))
 
     def _one_by_one(self, page: Page[Raw]) -> Rows[T]:
@@ -208,7 +218,7 @@ class RowReader(Generic[T]):
             else:
                 items.append(item)
                 ids.append(number)
-        _, keyed, updated, created = _columns(keys, "id")
+        _, keyed, updated, created = _columns(keys, attrgetter("id"))
         good = cast("Page[T]", structs.replace(page, content=items))
         return Rows(good, len(page.content), ids, keyed, updated, created, bad)
 
@@ -232,30 +242,30 @@ def _attribute(model: type[Struct], sent: str) -> str:
 
 
 def _columns(
-    rows: Sequence[Timed], name: str, with_created: bool = True
+    rows: Sequence[Timed], id_of: Callable[[Timed], int], with_created: bool = True
 ) -> tuple[list[int], array[int], array[int], array[int]]:
     """The ids of *rows*, and of those with an update time their ids, update and create times."""
-    ids: list[int] = list(map(attrgetter(name), rows))
-    updated = [row.update_time for row in rows]
-    created = [row.create_time for row in rows] if with_created else []
+    ids = list(map(id_of, rows))
+    keyed = array("q", ids)  # before all else: OverflowError for one that 64 bits do not hold
+    plain = cast("Sequence[_Plain]", rows)
     try:
-        # The usual case: no time is null, none has an offset.
-        return ids, array("q", ids), _seconds(updated), _seconds(created)
+        # The usual case: no time is null, none has an offset; else this is a TypeError. One loop
+        # without a call, since it runs for each row there is.
+        updated = [(gap := row.update_time - _EPOCH).days * 86400 + gap.seconds for row in plain]
+        created = [
+            (gap := row.create_time - _EPOCH).days * 86400 + gap.seconds
+            for row in (plain if with_created else ())
+        ]
+        return ids, keyed, array("q", updated), array("q", created)
     except TypeError:
         timed = [row for row in rows if row.update_time is not None]
-        created = [row.create_time for row in timed] if with_created else []
+        times = [row.create_time for row in timed] if with_created else []
         return (
             ids,
-            array("q", map(attrgetter(name), timed)),
+            array("q", map(id_of, timed)),
             _seconds_there(row.update_time for row in timed),
-            _seconds_there([] if None in created else created),
+            _seconds_there([] if None in times else times),
         )
-
-
-def _seconds(times: Iterable[datetime | None]) -> array[int]:
-    """*times* as whole seconds. Raises TypeError for None, and for one with an offset."""
-    gaps: Iterable[timedelta] = map(sub, cast("Iterable[datetime]", times), repeat(_EPOCH))
-    return array("q", [gap.days * 86400 + gap.seconds for gap in gaps])
 
 
 def _seconds_there(times: Iterable[datetime | None]) -> array[int]:

@@ -41,6 +41,8 @@ class HttpTransport:
                     "session must not have an auth: requests are signed in the same header"
                 )
         self._settings = settings
+        self._base = URL(settings.base_url, encoded=True)
+        self._prefix = self._base.raw_path.rstrip("/")
         self._session = session
         self._owned = session is None
         self._closed = False
@@ -80,7 +82,7 @@ class HttpTransport:
         variables, the address with the filters among them."""
         async with self._open().request(
             request.method,
-            URL(self._settings.base_url + request.target, encoded=True),
+            self._url(request.target),
             headers=request.headers,
             data=request.body or None,
             allow_redirects=False,  # a redirect would carry the signed headers elsewhere
@@ -99,6 +101,18 @@ class HttpTransport:
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 return Response(status=answer.status, headers=headers, body=b"".join(chunks))
         return None
+
+    def _url(self, target: str) -> URL:
+        """The address of *target*: put together, which takes half as long as taking it apart."""
+        base = self._base
+        path, _, query = target.partition("?")
+        return URL.build(
+            scheme=base.scheme,
+            authority=base.raw_authority,
+            path=self._prefix + path,
+            query_string=query,
+            encoded=True,
+        )
 
     def _open(self) -> aiohttp.ClientSession:
         """The session; our own is built at the first request, when a loop is running.
