@@ -1,6 +1,6 @@
-"""Crawls of a list that is written to: how many lose rows, and what the certificate says of them.
+"""How many crawls of a list that is written to lose rows, and what does the certificate say?
 
-    python -m benchmarks.completeness [--crawls 400] [--large 40] [--seed 0] [--jobs 2]
+    python -m benchmarks.completeness [--crawls 400] [--large 40] [--jobs 2] [--reasons]
 
 The real engine against the simulator in process, in virtual time: 10 in flight, 80 ms median
 latency, log-normal with sigma 0.6, update times in whole seconds, every other option at its
@@ -14,15 +14,14 @@ complete and a row that was there all the time did not come.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import repeat
 from statistics import mean
 
+from benchmarks.harness import Bars, Cell, Result, at_most, main
 from dp_async import Client, CrawlOptions, Settings
 from dp_async.testing import Simulator
 from tests.virtual import run
@@ -121,57 +120,71 @@ def several(
     return list(pool.map(one, repeat(case), repeat(options), seeds, chunksize=4))
 
 
-def share(outcomes: list[Outcome], what: str) -> str:
-    hits = {
-        "lost": sum(outcome.lost > 0 for outcome in outcomes),
-        "certified": sum(outcome.complete is True for outcome in outcomes),
-    }[what]
-    return f"{100 * hits / len(outcomes):5.1f} %"
+def share(outcomes: list[Outcome], hit: Callable[[Outcome], bool]) -> float:
+    """In percent."""
+    return 100 * sum(map(hit, outcomes)) / len(outcomes)
 
 
-def table(given: argparse.Namespace) -> Iterator[str]:
-    crawls = 0
-    false = 0
-    repeated = 0
-    yield (
-        "inserts, updates, deletes/s   rows  a pass loses rows  "
-        "auto: certified, requests   fixed (overlap)"
-    )
-    with ProcessPoolExecutor(given.jobs) as pool:
+def is_lost(outcome: Outcome) -> bool:
+    return outcome.lost > 0
+
+
+def is_certified(outcome: Outcome) -> bool:
+    return outcome.complete is True
+
+
+def measure(
+    *, crawls: int = 400, large: int = 40, seed: int = 0, jobs: int = 2, reasons: bool = False
+) -> Result:
+    rows: list[list[Cell]] = []
+    losses: dict[str, float] = {}
+    verified: list[Outcome] = []
+    with ProcessPoolExecutor(jobs) as pool:
         for case in CASES:
-            number = given.crawls if case.rows <= 3000 else given.large
-            seeds = range(given.seed, given.seed + number)
+            seeds = range(seed, seed + (crawls if case.rows <= 3000 else large))
             options = CrawlOptions(page_size=case.size, concurrency=10)
             plain = several(pool, case, replace(options, verify=False), seeds)
             auto = several(pool, case, options, seeds)
             fixed = several(pool, case, replace(options, overlap=case.overlap), seeds)
-            verified = auto + fixed
-            crawls += len(verified)
-            false += sum(outcome.complete is True and outcome.lost > 0 for outcome in verified)
-            repeated += sum(outcome.repeated for outcome in verified)
-            yield (
-                f"{case!s:26} {case.rows:7} {share(plain, 'lost'):>13}     "
-                f"{share(auto, 'certified'):>10}, {mean(o.requests for o in auto):5.2f}   "
-                f"{share(fixed, 'certified'):>10}, {mean(o.requests for o in fixed):5.2f} "
-                f"({case.overlap})"
+            verified += auto + fixed
+            losses[f"{case}, {case.rows:,} rows"] = share(plain, is_lost)
+            rows.append(
+                [
+                    str(case),
+                    f"{case.rows:,}",
+                    share(plain, is_lost),
+                    share(auto, is_certified),
+                    mean(outcome.requests for outcome in auto),
+                    share(fixed, is_certified),
+                    mean(outcome.requests for outcome in fixed),
+                    f"{case.overlap}",
+                ]
             )
-            if given.reasons:
-                for reason in {o.reason for o in verified if not o.complete}:
-                    yield f"    {reason}"
-    yield f"{crawls} verified crawls: {false} false, {repeated} with an id twice"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--crawls", type=int, default=400, help="of each kind, on 3,000 rows")
-    parser.add_argument("--large", type=int, default=40, help="of each kind, on 30,000 rows")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--reasons", action="store_true", help="say why crawls were not certified")
-    for line in table(parser.parse_args()):
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
+    false = sum(is_certified(outcome) and is_lost(outcome) for outcome in verified)
+    repeated = sum(outcome.repeated for outcome in verified)
+    why = {outcome.reason for outcome in verified if not outcome.complete}
+    return Result(
+        question=str(__doc__),
+        columns=(
+            "inserts, updates, deletes a second",
+            "rows",
+            "% of plain passes that lose rows",
+            "% of auto certified",
+            "requests",
+            "% of fixed certified",
+            "requests",
+            "overlap",
+        ),
+        rows=rows,
+        checks=[
+            at_most(0, f"of {len(verified):,} verified crawls, false ones", false),
+            at_most(0, "with an id twice", repeated),
+        ],
+        chart=Bars("% of plain passes that lose rows; of certified crawls none did", losses),
+        notes=[f"Not certified: {reason}." for reason in sorted(why)] if reasons else (),
+        libraries=("dp_async",),
+    )
 
 
 if __name__ == "__main__":
-    main()
+    main(measure)

@@ -1,167 +1,200 @@
-"""CPU per page of 100 works: the SDK against a loop written by hand that does the same work.
+"""What CPU does a page of 100 works cost, against floors and against what else one could use?
 
     python -m benchmarks.cpu [--rounds 7] [--pages 300]
 
-The loop signs with md5, reads in chunks against a cap, decodes in the same two steps and touches
-every item; eight pages at once, as the SDK. Rounds alternate; each way has a process of its own.
+CPU time of the client's process; no latency, eight requests in flight, keep-alive, every request
+signed, every item touched. Each way runs in a process of its own, four times: the first is to warm
+up, of the others the least counts. The pages that a verified crawl reads twice are counted in.
+
+Where the heap is *kept*, glibc gives nothing back to the system. Without, a loop that keeps nothing
+pays for faulting the buffers of each page in again, which the others do only now and then: what is
+left when that luck is taken away is the second ratio.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
-import hashlib
-import statistics
-import subprocess
-import sys
 import time
+from collections.abc import AsyncIterator, Callable
 
-import aiohttp
-import msgspec
-from yarl import URL
+from msgspec import Raw
 
-from benchmarks.server import simulator
-from dp_async import Client, CrawlOptions, Settings, Work
+from benchmarks import ways
+from benchmarks.apart import apart, kept, pinned
+from benchmarks.harness import Bars, Result, ahead, at_least, at_most, interleaved, main, require
+from benchmarks.server import served
+from benchmarks.ways import SIZE, Task
+from dp_async import Client, CrawlOptions, Page, Request, Response, Settings
+from dp_async.testing import Simulator
 
-IN_FLIGHT = 8
-SIZE = 100
+OURS = "dp_async"
+FLOOR = "by hand: aiohttp + msgspec"
+RAW = "raw sockets, nothing decoded"
+PYDANTIC = "httpx + pydantic"
+GATHER = "aiohttp + json, gather"
+KEPT = " (heap kept)"
 
-
-class Envelope(msgspec.Struct, rename="camel"):
-    code: int
-    data: msgspec.Raw
-    request_id: str | None = None
-    result_msg: str | None = None
-
-
-class Content(msgspec.Struct, rename="camel"):
-    content: list[Work]
-    number: int
-    size: int
-    total_elements: int
-    total_pages: int
-    number_of_elements: int
-    first: bool
-    last: bool
-    empty: bool
-
-
-async def by_hand(settings: Settings, pages: int) -> int:
-    """The loop; returns how many items it saw."""
-    envelope = msgspec.json.Decoder(Envelope)
-    content = msgspec.json.Decoder(Content)
-    numbers = iter(range(1, pages + 1))
-    seen = 0
-
-    async def worker(session: aiohttp.ClientSession) -> None:
-        nonlocal seen
-        for number in numbers:
-            timestamp = str(int(time.time() * 1000))
-            auth = f"{settings.app_id}{settings.app_secret}{timestamp}"
-            headers = {
-                "req_from": "C",
-                "app_id": settings.app_id,
-                "timestamp": timestamp,
-                "authorization": hashlib.md5(auth.encode(), usedforsecurity=False).hexdigest(),
-            }
-            path = f"/openApiDigitalPerson/customer/workList?pageNum={number}&pageSize={SIZE}"
-            url = URL(settings.base_url + path, encoded=True)
-            async with session.get(url, headers=headers, allow_redirects=False) as answer:
-                chunks: list[bytes] = []
-                length = 0
-                async for chunk in answer.content.iter_any():
-                    length += len(chunk)
-                    if length > settings.max_response_bytes:
-                        raise ValueError("too large")
-                    chunks.append(chunk)
-            sent = envelope.decode(b"".join(chunks))
-            if answer.status != 200 or sent.code != 200:
-                raise ValueError(sent.code)
-            for _ in content.decode(sent.data).content:
-                seen += 1
-
-    async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
-        for _ in range(IN_FLIGHT):
-            group.create_task(worker(session))
-    return seen
+#: The function of ``ways``, and what its items are.
+WAYS = {
+    RAW: ("raw_sockets", "none"),
+    FLOOR: ("by_hand", "Work"),
+    OURS: ("ours", "Work"),
+    "dp_async, verify=False": ("ours_plain", "Work"),
+    "dp_async, pages()": ("ours_pages", "Work"),
+    "dp_async, ordered=False": ("ours_unordered", "Work"),
+    "dp_async, typed(dict)": ("ours_dict", "dict"),
+    "dp_async, typed(Raw)": ("ours_raw", "Raw"),
+    GATHER: ("aiohttp_gather", "dict"),
+    "niquests + json": ("niquests_json", "dict"),
+    "httpx + json": ("httpx_json", "dict"),
+    PYDANTIC: ("httpx_pydantic", "model"),
+    "aiometer + httpx + pydantic": ("aiometer_httpx", "model"),
+    "dlt RESTClient, one by one": ("dlt_rest_client", "dict"),
+    FLOOR + KEPT: ("by_hand", "Work"),
+    OURS + KEPT: ("ours", "Work"),
+}
+PEERS = [way for way in WAYS if way.startswith(("aio", "niquests", "httpx", "dlt"))]
+LIBRARIES = [
+    *("dp_async", "aiohttp", "msgspec", "anyio"),
+    *("aiometer", "dlt", "httpx", "niquests", "pydantic", "requests", "urllib3-future"),
+]
+ITEMS = 100_000  # for the cost of handing out an item
 
 
-async def by_sdk(settings: Settings, pages: int) -> int:
-    """The same with the SDK, not verified."""
-    return await crawled(settings, verify=False)
-
-
-async def verified(settings: Settings, pages: int) -> int:
-    """The same with the SDK, verified: the closing page is one more, and counted in."""
-    return await crawled(settings, verify=True)
-
-
-async def crawled(settings: Settings, *, verify: bool) -> int:
-    seen = 0
-    options = CrawlOptions(page_size=SIZE, concurrency=IN_FLIGHT, verify=verify)
-    async with Client(settings) as client:
-        async for _ in client.works(options=options):
-            seen += 1
-    return seen
-
-
-WAYS = {"by hand": by_hand, "dp_async": by_sdk, "dp_async, verified": verified}
-
-
-def microseconds(way: str, settings: Settings, pages: int) -> float:
-    """CPU per page of a crawl, in microseconds: the least of three, after one to warm up."""
+def microseconds(name: str, settings: Settings, pages: int) -> float:
+    """CPU per page, of the best of three runs after one."""
+    task = Task(settings, pages)
 
     async def run() -> float:
         gc.collect()
         start = time.process_time()
-        seen = await WAYS[way](settings, pages)
+        seen = await getattr(ways, name)(task)
         spent = time.process_time() - start
-        assert seen == pages * SIZE, seen
+        assert seen == pages * SIZE, f"{name} saw {seen} items"
         return spent / pages * 1e6
 
     return min([asyncio.run(run()) for _ in range(4)][1:])
 
 
-def in_a_process(way: str, settings: Settings, pages: int) -> float:
-    """The same in a process of its own: what one way leaves on the heap is not the other's."""
-    command = [sys.executable, "-m", "benchmarks.cpu", "--pages", str(pages)]
-    command += ["--way", way, "--url", settings.base_url]
-    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+def call(way: str, settings: Settings, pages: int) -> Callable[[], float]:
+    run = apart(microseconds, WAYS[way][0], settings, pages)
+    return kept(run) if way.endswith(KEPT) else run
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--pages", type=int, default=300)
-    parser.add_argument("--way", help=argparse.SUPPRESS)
-    parser.add_argument("--url", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.way:
-        settings = Settings(
-            base_url=given.url, app_id="simulated-app", app_secret="simulated-secret"
+def capacity(settings: Settings, pages: int) -> float:
+    """How many pages a second the server gives, to the cheapest of clients; the most of three."""
+    task = Task(settings, pages)
+    took: list[float] = []
+    for _ in range(4):
+        start = time.perf_counter()
+        asyncio.run(ways.raw_sockets(task))
+        took.append(time.perf_counter() - start)
+    return pages / min(took)
+
+
+def nanoseconds(form: str) -> float:
+    """CPU for each item of one large page, from the first one on: handing out, and nothing else."""
+    return min(asyncio.run(_iterated(form)) for _ in range(5))
+
+
+async def _iterated(form: str) -> float:
+    simulator = Simulator(works=0, messages=0, max_page_size=None)
+    listed = b",".join([b"{}"] * ITEMS)
+    numbers = b'"number":0,"size":%d,"totalElements":%d' % (ITEMS, ITEMS)
+    body = b'{"code":200,"data":{"content":[%s],%s}}' % (listed, numbers)
+
+    async def send(request: Request, /) -> Response:
+        return Response(status=200, body=body)
+
+    options = CrawlOptions(page_size=ITEMS, verify=False)
+    async with Client(simulator.settings, send=send) as client:
+        listing = client.works(options=options).typed(Raw)
+        items: AsyncIterator[Raw]
+        match form:
+            case "listing":
+                items = aiter(listing)
+            case "crawl":
+                items = listing.crawl()
+            case _:
+                items = _bare(listing.pages())
+        await anext(items)
+        start = time.process_time()
+        async for _ in items:
+            pass
+        return (time.process_time() - start) / ITEMS * 1e9
+
+
+async def _bare(pages: AsyncIterator[Page[Raw]]) -> AsyncIterator[Raw]:
+    """The least that turns pages into items."""
+    async for page in pages:
+        for item in page.content:
+            yield item
+
+
+def measure(*, rounds: int = 7, pages: int = 300) -> Result:
+    require(LIBRARIES)
+    with served(pages * SIZE) as settings:
+        able = apart(capacity, settings, pages)()
+        spent = interleaved(
+            {way: call(way, settings, pages) for way in WAYS},
+            rounds,
         )
-        sys.stdout.write(str(microseconds(given.way, settings, given.pages)))
-        return
-    spent: dict[str, list[float]] = {way: [] for way in WAYS}
-    with simulator(given.pages * SIZE) as settings:
-        for _ in range(given.rounds):
-            for way in WAYS:
-                spent[way].append(in_a_process(way, settings, given.pages))
-    hand, sdk, proven = spent.values()
-
-    def ratio(each: list[float], to: list[float]) -> float:
-        return statistics.median(a / b for a, b in zip(each, to, strict=True))
-
-    plain, over, total = ratio(sdk, hand), ratio(proven, sdk), ratio(proven, hand)
-    sys.stdout.write(
-        f"CPU per page of {SIZE} works, median of {given.rounds} rounds of {given.pages} pages\n"
-        f"  by hand             {statistics.median(hand):5.0f} µs\n"
-        f"  dp_async            {statistics.median(sdk):5.0f} µs  {plain:.2f} x by hand\n"
-        f"  dp_async, verified  {statistics.median(proven):5.0f} µs  {over:.2f} x not "
-        f"verified, {total:.2f} x by hand\n"
+    forms = interleaved(
+        {form: apart(nanoseconds, form) for form in ("bare", "listing", "crawl")},
+        rounds,
+    )
+    asked = 1e6 / min(spent.median(way) for way in WAYS if way != RAW)
+    handing_out = (
+        "Handing out an item, in ns: by a bare async generator over the pages "
+        f"{forms.median('bare'):.0f}, by `async for item in listing` "
+        f"{forms.median('listing'):.0f}, by `async for item in crawl` {forms.median('crawl'):.0f}."
+    )
+    capable = (
+        f"The server gives {able:,.0f} pages a second to raw sockets; the fastest client asks for "
+        f"{asked:,.0f}."
+    )
+    return Result(
+        question=str(__doc__),
+        columns=("way", "items", "µs a page", "least-most", "x by hand", "x dp_async"),
+        rows=[
+            (
+                way,
+                items,
+                spent.median(way),
+                spent.spread(way),
+                spent.ratio(way, FLOOR),
+                spent.ratio(way, OURS),
+            )
+            for way, (_, items) in WAYS.items()
+        ],
+        checks=[
+            at_most(1.2, "dp_async, against by hand", spent.ratio(OURS, FLOOR)),
+            at_most(1.2, "the same, heap kept", spent.ratio(OURS + KEPT, FLOOR + KEPT)),
+            at_least(4, f"{PYDANTIC}, against dp_async", spent.ratio(PYDANTIC, OURS)),
+            at_least(1.2, f"{GATHER}, against dp_async", spent.ratio(GATHER, OURS)),
+            at_most(
+                2, "an item of a listing, against a bare generator", forms.ratio("listing", "bare")
+            ),
+            at_most(
+                2, "an item of a crawl, against a bare generator", forms.ratio("crawl", "bare")
+            ),
+            at_least(3, "pages the server can, against what the fastest client asks", able / asked),
+        ],
+        chart=Bars(
+            "CPU for a page of 100 works, against a loop by hand",
+            {way: spent.ratio(way, FLOOR) for way in WAYS},
+            limits=[1.2],
+        ),
+        notes=[
+            handing_out,
+            capable,
+            pinned(),
+            *ahead(spent, [(way, OURS) for way in WAYS if way in PEERS], {}),
+        ],
+        libraries=LIBRARIES,
     )
 
 
 if __name__ == "__main__":
-    main()
+    main(measure)

@@ -1,18 +1,18 @@
-"""What a verified crawl remembers of each row, at a million rows.
+"""What does a verified crawl remember of each row, at a million rows?
 
     python -m benchmarks.ids [--rows 1000000]
 
-The walk alone, fed pages of 100 rows; bytes by ``tracemalloc``, once all pages are in.
+The walk alone, fed pages of 100 rows that are a minute apart; bytes by ``tracemalloc`` once all
+pages are in. The certificate is what is computed then, in the event loop: its time is CPU time.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 import tracemalloc
 from array import array
 
+from benchmarks.harness import Lines, Result, at_most, main
 from dp_async import CrawlOptions, Page
 from dp_async._pages import Rows
 from dp_async._plan import Ask
@@ -41,10 +41,8 @@ def rows(ask: Ask, total: int) -> Rows[int]:
     return Rows(page, len(ids), ids, array("q", ids), times, array("q"))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    total = parser.parse_args().rows
+def remembered(total: int) -> tuple[float, float]:
+    """Bytes a row, and the milliseconds of the certificate."""
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     walk = Walk[int](CrawlOptions(page_size=SIZE))
@@ -55,12 +53,27 @@ def main() -> None:
     tracemalloc.stop()
     start = time.process_time()
     walk._decide()  # pyright: ignore[reportPrivateUsage]
-    spent = time.process_time() - start
-    sys.stdout.write(
-        f"{total:,} rows: {held / total:.0f} bytes a row, {walk.decision}\n"
-        f"the certificate took {1000 * spent:.0f} ms\n"
+    return held / total, 1000 * (time.process_time() - start)
+
+
+def measure(*, rows: int = 1_000_000) -> Result:
+    sizes = [size for size in (1000, 10_000, 100_000) if size < rows] + [rows]
+    found = {size: remembered(size) for size in sizes}
+    return Result(
+        question=str(__doc__),
+        columns=("rows", "bytes a row", "the certificate, ms"),
+        rows=[(f"{size:,}", *numbers) for size, numbers in found.items()],
+        checks=[at_most(100, f"bytes a row at {rows:,} rows", found[rows][0])],
+        chart=Lines(
+            "rows",
+            "bytes a row",
+            {"remembered": [(size, numbers[0]) for size, numbers in found.items()]},
+            log="x",
+            limits=[100],
+        ),
+        libraries=("dp_async", "msgspec"),
     )
 
 
 if __name__ == "__main__":
-    main()
+    main(measure)

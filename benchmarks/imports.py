@@ -1,43 +1,56 @@
-"""What ``import dp_async`` costs beyond importing aiohttp, msgspec and anyio.
+"""What does ``import dp_async`` cost beyond importing aiohttp, msgspec and anyio?
 
     python -m benchmarks.imports [--rounds 15]
 
-Fresh interpreters in turn; medians of the CPU time in the process, from before the first import.
+CPU time of a fresh interpreter, from before the first import.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import statistics
 import subprocess
 import sys
+from functools import partial
+
+from benchmarks.harness import Bars, Result, ahead, interleaved, main, require
 
 CODE = "import time; a = time.process_time(); {}; print(time.process_time() - a)"
 NO_CACHE = "PYTHONDONTWRITEBYTECODE"
 THREE = "import aiohttp, msgspec, anyio"
+OURS = "import dp_async"
+WAYS = (THREE, OURS, "import httpx, pydantic", "import niquests")
+
+LIBRARIES = ("dp_async", "aiohttp", "msgspec", "anyio", "httpx", "pydantic", "niquests")
+WHY = {
+    THREE: "they are what it imports first",
+    "import httpx": "importing aiohttp costs more than both",
+    "import niquests": "importing aiohttp costs more",
+}
 
 
 def milliseconds(statement: str) -> float:
     """CPU of *statement* in a fresh interpreter."""
     command = [sys.executable, "-c", CODE.format(statement)]
-    # Compiled files are kept, as after any installation; the first round writes them.
+    # Compiled files are kept, as after any installation; the first run writes them.
     environment = {key: value for key, value in os.environ.items() if key != NO_CACHE}
     run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     return float(run.stdout) * 1000
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    given = parser.parse_args()
-    pairs = [
-        (milliseconds(THREE), milliseconds("import dp_async")) for _ in range(given.rounds + 1)
-    ][1:]
-    three, ours = (statistics.median(each) for each in zip(*pairs, strict=True))
-    ratio = statistics.median(b / a for a, b in pairs)
-    sys.stdout.write(f"the three {three:.0f} ms, dp_async {ours:.0f} ms, ratio {ratio:.2f}\n")
+def measure(*, rounds: int = 15) -> Result:
+    require(LIBRARIES)
+    for way in WAYS:
+        milliseconds(way)
+    spent = interleaved({way: partial(milliseconds, way) for way in WAYS}, rounds)
+    return Result(
+        question=str(__doc__),
+        columns=("statement", "ms", "least-most", "x the three"),
+        rows=[(way, spent.median(way), spent.spread(way), spent.ratio(way, THREE)) for way in WAYS],
+        chart=Bars("CPU of importing, ms", {way: spent.median(way) for way in WAYS}),
+        notes=ahead(spent, [(way, OURS) for way in WAYS if way != OURS], WHY),
+        libraries=LIBRARIES,
+    )
 
 
 if __name__ == "__main__":
-    main()
+    main(measure)

@@ -1,63 +1,47 @@
-"""Peak memory of a crawl whose items are not kept: 100,000 works against 1,000.
+"""What memory does a crawl of 100,000 works take, above one of 1,000, if they are not kept?
 
-    python -m benchmarks.memory [--works 100000]
+    python -m benchmarks.memory [--rounds 3] [--works 100000]
 
-Each crawl runs in a process of its own against a simulator in another; eight pages at once.
+The peak of resident memory; eight pages of 100 at once, each crawl in a process of its own. The
+question about growth asks it for more sizes.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import resource
-import subprocess
-import sys
+from functools import partial
 
-from benchmarks.server import simulator
-from dp_async import Client, CrawlOptions, Settings
-
-
-async def crawl(settings: Settings) -> int:
-    """How many works there are."""
-    seen = 0
-    async with Client(settings) as client:
-        async for _ in client.works(options=CrawlOptions(concurrency=8)):
-            seen += 1
-    return seen
+from benchmarks.apart import apart
+from benchmarks.growth import PLAIN, VERIFIED, cost
+from benchmarks.harness import Bars, Result, interleaved, main
+from benchmarks.server import served
+from dp_async import Settings
 
 
-def peak(works: int) -> float:
-    """The peak of the resident memory, in MB, of crawling so many *works*."""
-    with simulator(works) as settings:
-        out = subprocess.run(
-            [sys.executable, "-m", "benchmarks.memory", "--url", settings.base_url],
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-        ).stdout.split()
-    assert int(out[0]) == works, out
-    return int(out[1]) / 1024
+def megabytes(kind: str, settings: Settings, works: int) -> float:
+    return apart(cost, kind, settings, works)().peak
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--works", type=int, default=100_000)
-    parser.add_argument("--url", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.url:
-        settings = Settings(
-            base_url=given.url, app_id="simulated-app", app_secret="simulated-secret"
+def measure(*, rounds: int = 3, works: int = 100_000) -> Result:
+    with served(1000) as small, served(works) as large:
+        peaks = interleaved(
+            {
+                f"{kind}, {number:,} works": partial(megabytes, kind, settings, number)
+                for kind in (VERIFIED, PLAIN)
+                for settings, number in ((small, 1000), (large, works))
+            },
+            rounds,
         )
-        seen = asyncio.run(crawl(settings))
-        sys.stdout.write(f"{seen} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}\n")
-        return
-    small, large = peak(1000), peak(given.works)
-    sys.stdout.write(
-        f"peak RSS of a crawl of   1,000 works {small:6.1f} MB\n"
-        f"peak RSS of a crawl of {given.works:,} works {large:6.1f} MB\n"
-        f"difference {large - small:.1f} MB\n"
+    ways = list(peaks.samples)
+    return Result(
+        question=str(__doc__),
+        columns=("crawl", "peak MB", "least-most", "above 1,000 works"),
+        rows=[
+            (way, peaks.median(way), peaks.spread(way), peaks.median(way) - peaks.median(first))
+            for first, way in zip([ways[0], ways[0], ways[2], ways[2]], ways, strict=True)
+        ],
+        chart=Bars("peak of resident memory, MB", {way: peaks.median(way) for way in ways}),
     )
 
 
 if __name__ == "__main__":
-    main()
+    main(measure)

@@ -1,29 +1,29 @@
-"""How near a crawl comes to the time it would ideally take, in order and in completion order.
+"""How near does the order of requests come to the ideal time, with no CPU in the way?
 
     python -m benchmarks.ordering [--seeds 100] [--pages 400]
 
-Virtual time; 10 in flight, 80 ms median latency, log-normal with sigma 0.6. Ideal: the reads that
-have to come one after the other (page 1, the last page, page 1 again), and all other latencies
-divided by ten.
+Virtual time, so that only the plan of a crawl counts: which page is asked for when. 80 ms median
+latency, log-normal with sigma 0.6. Ideal: the reads that have to come one after the other (page 1,
+the last page, page 1 again), and all other latencies divided by how many are in flight.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import sys
 from statistics import mean
 
+from benchmarks.harness import Lines, Result, main
 from dp_async import Client, CrawlOptions, Request, Response, Settings
 from dp_async.testing import Simulator
 from tests.virtual import run
 
-IN_FLIGHT = 10
+IN_FLIGHT = (4, 10, 32)
 SIZE = 10
 SERIAL = 2  # at the start; and one at the end
+ORDERS = {True: "in order", False: "as they come in"}
 
 
-async def share(pages: int, seed: int, ordered: bool) -> float:
+async def share(pages: int, seed: int, in_flight: int, ordered: bool) -> float:
     """The ideal time of one crawl, as a share of the time it took."""
     loop = asyncio.get_running_loop()
     simulator = Simulator(
@@ -38,9 +38,12 @@ async def share(pages: int, seed: int, ordered: bool) -> float:
         return response
 
     settings = Settings(
-        base_url="http://127.0.0.1", app_id="simulated-app", app_secret="simulated-secret"
+        base_url="http://127.0.0.1",
+        app_id="simulated-app",
+        app_secret="simulated-secret",
+        max_in_flight=in_flight,
     )
-    options = CrawlOptions(page_size=SIZE, concurrency=IN_FLIGHT, ordered=ordered)
+    options = CrawlOptions(page_size=SIZE, concurrency=in_flight, ordered=ordered)
     start = loop.time()
     client = Client(settings, send=timed)
     async with client, client.works(options=options).crawl() as crawl:
@@ -48,19 +51,34 @@ async def share(pages: int, seed: int, ordered: bool) -> float:
             pass
         assert crawl.report.complete
     first, between, last = latencies[:SERIAL], latencies[SERIAL:-1], latencies[-1]
-    return (sum(first) + sum(between) / IN_FLIGHT + last) / (loop.time() - start)
+    return (sum(first) + sum(between) / in_flight + last) / (loop.time() - start)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=100)
-    parser.add_argument("--pages", type=int, default=400)
-    given = parser.parse_args()
-    for ordered in (True, False):
-        shares = [run(share(given.pages, seed, ordered)) for seed in range(given.seeds)]
-        name = "in order" if ordered else "as they come in"
-        sys.stdout.write(f"{name:16} {mean(shares):.3f} of the ideal (least {min(shares):.3f})\n")
+def measure(*, seeds: int = 100, pages: int = 400) -> Result:
+    shares = {
+        (ordered, in_flight): [run(share(pages, seed, in_flight, ordered)) for seed in range(seeds)]
+        for ordered in ORDERS
+        for in_flight in IN_FLIGHT
+    }
+    return Result(
+        question=str(__doc__),
+        columns=("pages come", "in flight", "of the ideal", "the least"),
+        rows=[
+            (ORDERS[ordered], in_flight, mean(found), min(found))
+            for (ordered, in_flight), found in shares.items()
+        ],
+        chart=Lines(
+            "requests in flight",
+            "share of the ideal",
+            {
+                name: [(number, mean(shares[ordered, number])) for number in IN_FLIGHT]
+                for ordered, name in ORDERS.items()
+            },
+        ),
+        notes=[f"{seeds} crawls each, of {pages} pages."],
+        libraries=("dp_async",),
+    )
 
 
 if __name__ == "__main__":
-    main()
+    main(measure)

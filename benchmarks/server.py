@@ -1,36 +1,248 @@
-"""A simulator in a process of its own, so that a benchmark measures the client alone."""
+"""A server that costs next to nothing: answers rendered beforehand, on a bare protocol.
+
+It runs in a process of its own and checks nothing; what it says is what ``dp_async.testing`` says
+to the same question. *latency* is the median of its log-normal latencies, *jitter* their sigma;
+they are drawn in the order in which requests come in, so that ``latencies`` can tell them again.
+
+For questions about limits and faults there is the simulator itself, in a process of its own too.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import subprocess
+import gc
+import re
+import selectors
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from random import Random
+from typing import Any, TypeAlias
 
-from dp_async import Settings
-from dp_async.testing import Simulator, serve
+from msgspec import Raw
+
+from benchmarks.apart import SPAWN, pin
+from benchmarks.tls import server_context
+from dp_async import Client, Request, Response, Settings
+from dp_async.testing import Fault, Simulator
+
+HOST = "127.0.0.1"
+SIZE = 100
+
+#: A page's number and size, in a query or in a body.
+_ASKED = re.compile(rb"pageNum\W+(\d+)\W+pageSize\W+(\d+)")
+_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
+_HEAD = (
+    "HTTP/1.1 200 OK\r\ncontent-type: application/json;charset=UTF-8\r\ncontent-length: {}\r\n\r\n"
+)
+_NOT_FOUND = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
+
+Key: TypeAlias = tuple[bytes, bytes, bytes]
 
 
 @contextmanager
-def simulator(works: int, latency: float = 0.0) -> Generator[Settings]:
-    """The settings of a simulator with so many *works*, running while the block does."""
-    command = [sys.executable, "-m", "benchmarks.server", str(works), str(latency)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        known = Simulator().settings
+def served(
+    works: int = 0,
+    messages: int = 0,
+    *,
+    size: int = SIZE,
+    latency: float = 0.0,
+    jitter: float = 0.0,
+    chain: bytes = b"",
+) -> Generator[Settings]:
+    """The settings to ask with, while a server with so many *works* and *messages* runs.
+
+    With a *chain* of certificates and their key, as PEM, it speaks TLS.
+    """
+    ours, theirs = SPAWN.Pipe()
+    process = SPAWN.Process(
+        target=_run, args=(theirs, works, messages, size, latency, jitter, chain), daemon=True
+    )
+    process.start()
+    theirs.close()
+    try:
+        known = Simulator(works=0, messages=0).settings
+        url = f"{'https' if chain else 'http'}://{HOST}:{ours.recv()}"
+        yield Settings(base_url=url, app_id=known.app_id, app_secret=known.app_secret)
+    finally:
+        process.terminate()
+        process.join()
+
+
+def latencies(latency: float, jitter: float) -> Iterator[float]:
+    """The latencies of a server, in the order of its requests."""
+    random = Random("latencies")
+    while True:
+        yield latency * random.lognormvariate(0, jitter)
+
+
+def _run(
+    ready: Connection,
+    works: int,
+    messages: int,
+    size: int,
+    latency: float,
+    jitter: float,
+    chain: bytes,
+) -> None:
+    pin(client=False)
+
+    async def serve() -> None:
+        answers = await _rendered(Simulator(works=works, messages=messages, remember=False), size)
+        gc.collect()
+        gc.freeze()
+        waits = latencies(latency, jitter) if latency else None
+        loop = asyncio.get_running_loop()
+        tls = server_context(chain) if chain else None
+        server = await loop.create_server(lambda: _Connection(answers, waits), HOST, ssl=tls)
+        ready.send(server.sockets[0].getsockname()[1])
+        loop.add_reader(ready.fileno(), sys.exit)  # whoever started this is gone
+        await server.serve_forever()
+
+    # The usual selector waits whole milliseconds, which is much of a latency of fifty.
+    loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
+    loop.run_until_complete(serve())
+
+
+async def _rendered(simulator: Simulator, size: int) -> Mapping[Key, bytes]:
+    """Every page of both lists, and the empty one behind the last, as bytes to send."""
+    answers: dict[Key, bytes] = {}
+
+    async def keep(request: Request, /) -> Response:
+        response = await simulator.send(request)
+        key = _key(f"{request.target} {request.body.decode()}".encode())
+        assert key is not None
+        answers[key] = _HEAD.format(len(response.body)).encode() + response.body
+        return response
+
+    async with Client(simulator.settings, send=keep) as client:
+        for listing, rows in (
+            (client.works().typed(Raw), simulator.works),
+            (client.messages().typed(Raw), simulator.messages),
+        ):
+            for num in range(1, -(-len(rows) // size) + 2):
+                await listing.page(num, size)
+    return answers
+
+
+def _key(request: bytes) -> Key | None:
+    asked = _ASKED.search(request)
+    kind = b"workList" if b"/workList" in request else b"msgList"
+    return (kind, asked[1], asked[2]) if asked else None
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, kept alive: an answer for each request, after its latency."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, answers: Mapping[Key, bytes], waits: Iterator[float] | None) -> None:
+        self._answers = answers
+        self._waits = waits
+        self._buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while (end := self._buffer.find(b"\r\n\r\n") + 4) > 3:
+            length = _LENGTH.search(self._buffer, 0, end)
+            end += int(length[1]) if length else 0
+            if len(self._buffer) < end:
+                return
+            request, self._buffer = self._buffer[:end], self._buffer[end:]
+            self._answer(request)
+
+    def _answer(self, request: bytes) -> None:
+        key = _key(request)
+        answer = _NOT_FOUND if key is None else self._answers.get(key, _NOT_FOUND)
+        if self._waits is None:
+            self.transport.write(answer)
+        else:
+            asyncio.get_running_loop().call_later(next(self._waits), self.transport.write, answer)
+
+
+# The simulator, elsewhere
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A simulator in another process."""
+
+    settings: Settings
+    _line: Connection
+
+    @property
+    def served(self) -> int:
+        """The requests it has seen, by its own count."""
+        self._line.send(None)
+        count: int = self._line.recv()
+        return count
+
+
+@contextmanager
+def simulated(
+    faults: Sequence[tuple[Fault, float]] = (),
+    *,
+    after: int = 0,
+    writes: Mapping[str, float] | None = None,
+    **knobs: Any,
+) -> Generator[Elsewhere]:
+    """A simulator with these *knobs*, in a process of its own.
+
+    *faults*, each with the share of requests that meets it, *after* so many good ones; *writes* a
+    second, all the time.
+    """
+    ours, theirs = SPAWN.Pipe()
+    process = SPAWN.Process(
+        target=_simulate,
+        args=(theirs, list(faults), after, dict(writes or {}), knobs),
+        daemon=True,
+    )
+    process.start()
+    theirs.close()
+    try:
+        yield Elsewhere(ours.recv(), ours)
+    finally:
+        process.terminate()
+        process.join()
+
+
+def trouble(simulator: Simulator, faults: Sequence[tuple[Fault, float]], after: int = 0) -> None:
+    """Have each of *faults* hit its share of requests: one request meets one fault at most."""
+    left = 1.0
+    for fault, share in faults:
+        simulator.fail(fault, times=None, probability=share / left, after=after)
+        left -= share
+
+
+def _simulate(
+    line: Connection,
+    faults: list[tuple[Fault, float]],
+    after: int,
+    writes: dict[str, Any],
+    knobs: dict[str, Any],
+) -> None:
+    pin(client=False)
+
+    def tell() -> None:
         try:
-            yield Settings(base_url=url, app_id=known.app_id, app_secret=known.app_secret)
-        finally:
-            process.terminate()
+            line.recv()
+        except EOFError:
+            raise SystemExit from None  # whoever started this is gone
+        line.send(simulator.served)
 
+    async def serve() -> None:
+        async with simulator, simulator.writing(**writes):
+            loop = asyncio.get_running_loop()
+            loop.add_reader(line.fileno(), tell)
+            line.send(simulator.settings)
+            await loop.create_future()
 
-def _tell(running: Simulator) -> None:
-    sys.stdout.write(f"{running.url}\n")
-    sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    works, latency = int(sys.argv[1]), float(sys.argv[2])
-    asyncio.run(serve(Simulator(works=works, latency=latency, remember=False), ready=_tell))
+    simulator = Simulator(remember=False, **knobs)
+    trouble(simulator, faults, after)
+    asyncio.run(serve())

@@ -1,0 +1,122 @@
+"""The benchmarks can be asked: each question says what it asks and how, and shows its answer.
+
+Nothing here measures, and nothing needs the libraries that the package is compared with.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from importlib import import_module
+from inspect import signature
+from pathlib import Path
+
+import pytest
+
+from benchmarks import harness, ids, ordering
+from benchmarks.__main__ import SECTION
+from benchmarks.harness import Bars, Result, Rounds, at_least, at_most
+
+ROOT = Path(__file__).parent.parent
+QUESTIONS = harness.names()
+
+RESULT = Result(
+    question="Who is faster?\n\n    python -m benchmarks.who\n\nBy the clock.",
+    columns=("way", "ms"),
+    rows=[("ours", 1.5), ("theirs", 1234.5)],
+    chart=Bars("ms", {"ours": 1.5}),
+    checks=[at_most(2, "ours", 1.5), at_least(2, "theirs", 1.5)],
+    notes=["By nobody."],
+    libraries=("dp_async",),
+)
+
+
+def test_the_questions_are_found() -> None:
+    assert {"attack", "cpu", "growth", "latency", "load", "profiles", "soak"} <= {*QUESTIONS}
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_a_question_opens_with_it_and_names_its_flags(name: str) -> None:
+    asked = str(import_module(f"benchmarks.{name}").__doc__)
+    assert harness.title(asked).endswith("?")
+    command = re.search(rf"^    python -m benchmarks\.{name} (.*)$", asked, re.MULTILINE)
+    assert command, "it does not say how it is asked"
+    parameters = signature(harness.question(name)).parameters
+    flags = {f"--{parameter.replace('_', '-')}" for parameter in parameters}
+    assert {*re.findall(r"--[\w-]+", command[1])} <= flags
+    assert flags, "it cannot be asked for less"
+
+
+def test_the_questions_can_be_read_where_nothing_is_installed_to_compare_with() -> None:
+    others = ["httpx", "pydantic", "aiometer", "dlt", "niquests", "orjson", "matplotlib", "trustme"]
+    code = f"""
+import sys
+from importlib import import_module
+for name in {others}:
+    sys.modules[name] = None
+for name in {QUESTIONS}:
+    import_module(f"benchmarks.{{name}}")
+"""
+    command = [sys.executable, "-c", code]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert not run.returncode, run.stderr
+
+
+def test_a_library_that_is_missing_is_named_before_anything_is_measured() -> None:
+    with pytest.raises(SystemExit, match=r"no-such-thing not installed: pip install .*bench"):
+        harness.require(["dp_async", "no-such-thing"])
+    harness.require(["dp_async", "msgspec"])
+
+
+def test_a_question_without_a_server_is_answered() -> None:
+    for result, rows in ((ids.measure(rows=2000), 2), (ordering.measure(seeds=1, pages=20), 6)):
+        assert len(result.rows) == rows
+        assert all(len(row) == len(result.columns) for row in result.rows)
+
+
+def test_ways_take_turns_and_are_compared_within_a_round() -> None:
+    turns: list[str] = []
+
+    def way(name: str, seconds: list[float]) -> float:
+        turns.append(name)
+        return seconds.pop(0)
+
+    slow, fast = [2.0, 40.0, 6.0], [1.0, 10.0, 2.0]
+    rounds = harness.interleaved(
+        {"slow": lambda: way("slow", slow), "fast": lambda: way("fast", fast)}, 3
+    )
+    assert turns == ["slow", "fast"] * 3
+    assert rounds.ratio("slow", "fast") == 3  # of 2, 4 and 3
+    assert rounds.median("slow") == 6
+    assert rounds.spread("fast") == "1-10"
+
+
+def test_whoever_is_ahead_is_named_with_the_reason() -> None:
+    rounds = Rounds({"ours": [2.0], "theirs, plain": [1.0], "others": [1.5], "slow": [3.0]})
+    pairs = [(other, "ours") for other in ("theirs, plain", "others", "slow")]
+    assert harness.ahead(rounds, pairs, {"theirs": "it does less"}) == [
+        "Ahead of ours: theirs, plain, 0.500 of it; it does less.",
+        "Ahead of ours: others, 0.750 of it; why is not known.",
+    ]
+
+
+def test_an_answer_is_printed_with_its_checks_and_where_it_was_measured() -> None:
+    text = harness.printed(RESULT)
+    assert "way        ms\nours     1.50\ntheirs  1,234\n" in text
+    assert re.search(r"^ours +≤ 2 +1\.50 +ok$", text, re.MULTILINE)
+    assert re.search(r"^theirs +≥ 2 +1\.50 +MISSED$", text, re.MULTILINE)
+    assert "By nobody." in text
+    assert "dp_async " in text
+
+
+def test_a_section_of_the_folders_readme_is_found_again() -> None:
+    text = harness.markdown("who", RESULT)
+    assert "| ours | 1.50 |" in text
+    assert "![Who is faster?](charts/who.svg)" in text
+    assert "    $ python -m benchmarks.who\n\nBy the clock." in text
+    found = [match[1] for match in SECTION.finditer(f"# Benchmarks\n\n{text}\n## next: Who?\n")]
+    assert found == ["who", "next"]
