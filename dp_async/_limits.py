@@ -10,6 +10,7 @@ import asyncio
 from msgspec import Raw
 
 from ._adaptive import Adaptive
+from ._deadlines import Deadlines
 from ._errors import ApiError, AttemptTimeout, CallError, RateLimited
 from ._gate import Gate
 from ._http import Call, Request, Response, Send
@@ -18,15 +19,21 @@ from ._report import Tally
 
 def timed(send: Send, timeout: float) -> Send:
     """*send*, within *timeout* seconds. Raises AttemptTimeout after that."""
+    deadlines = Deadlines(timeout)
 
     async def sending(request: Request, /) -> Response:
-        deadline = asyncio.timeout(timeout)
+        attempt = deadlines.begin()
         try:
-            async with deadline:
-                return await send(request)
-        except TimeoutError:
-            if not deadline.expired():
+            response = await send(request)
+        except (asyncio.CancelledError, TimeoutError):  # the latter made of ours, by *send*
+            if not deadlines.end(attempt):
                 raise
+        except BaseException:
+            deadlines.end(attempt)
+            raise
+        else:
+            deadlines.end(attempt)
+            return response
         raise AttemptTimeout(
             f"{request.endpoint}: no whole answer within {timeout:g} s; "
             "the setting timeout is for one attempt",

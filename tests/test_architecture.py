@@ -22,6 +22,7 @@ RANKS = {
     "_report": 1,
     "_settings": 1,
     "_adaptive": 1,
+    "_deadlines": 1,
     "_auth": 2,
     "_blot": 1.5,
     "_gate": 1,
