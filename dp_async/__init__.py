@@ -5,6 +5,7 @@ Everything public is here; the modules behind it are private.
 
 import logging
 
+from ._accounts import Accounts, AccountsFailed, crawl_accounts
 from ._auth import Md5Signer
 from ._client import Client
 from ._crawl import Crawl, Pages
@@ -31,10 +32,14 @@ from ._pages import BadItem
 from ._report import Attempt, ClientStats, CrawlReport, IncompleteCrawl
 from ._settings import CrawlOptions, RetryPolicy, Settings
 from ._transport import HttpTransport
+from ._watch import Watch
+from ._watermark import Watermark
 
 __version__ = VERSION
 
 __all__ = [
+    "Accounts",
+    "AccountsFailed",
     "Align",
     "ApiError",
     "Attempt",
@@ -73,9 +78,12 @@ __all__ = [
     "Sign",
     "SortOrder",
     "TransportError",
+    "Watch",
+    "Watermark",
     "Work",
     "WorkStatus",
     "__version__",
+    "crawl_accounts",
 ]
 
 for _name in __all__:

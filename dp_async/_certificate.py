@@ -52,6 +52,10 @@ surely in the list at that moment: those of B; those read after B with a time ol
 horizon, since they did not enter later (2); those read before B and again after it with the same
 time, since they did not leave between (5). If these are C distinct ids, they are all there was at
 that moment, and so each row that was there all the time is among them.
+
+Where only the rows down to a time are wanted, of a list that is sorted newest first, and B goes on
+below that time, C is the number of rows above the first older one, and wanted rows are counted,
+as they were at that moment. A row that is known from before all reads counts as read before B.
 """
 
 from __future__ import annotations
@@ -64,7 +68,7 @@ from math import ceil, inf
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Sequence, Set
 
 ENOUGH_TIES = 16
 """Neighbours of one second on one page, all in id order, until this is taken for the rule of the
@@ -193,8 +197,18 @@ class Unprovable:
 Decision: TypeAlias = Complete | Missing | Unprovable
 
 
-def decide(reads: Sequence[Read], settle: float, distinct: int | None = None) -> Decision:
+def decide(
+    reads: Sequence[Read],
+    settle: float,
+    distinct: int | None = None,
+    down_to: float = -inf,
+    known: Set[tuple[int, int]] = frozenset(),
+) -> Decision:
     """Whether *reads* are provably the whole list, else what to read.
+
+    Of a list that is sorted newest first, only the rows *down_to* a time may be wanted, that one
+    included: then a page that goes on below it is as good as the oldest end.
+    *known* are ids and times of rows that were there before the first read.
 
     *settle* is how many seconds after its time stamp a row may become visible. *distinct* is how
     many different ids the reads hold, if the caller has counted them: at rest, that spares another
@@ -206,13 +220,20 @@ def decide(reads: Sequence[Read], settle: float, distinct: int | None = None) ->
     reads = with_true_sizes(reads)
     if any(is_first(read) and is_last(read) for read in reads):
         return Complete("single page", "the whole list came in one answer")
+    if down_to > -inf and one_reaches_down(reads, down_to):
+        return Complete("single page", "one answer holds all that is newer than what was known")
     bounds = horizons(reads, settle)
     counted = Complete("count", "as many rows were read as the list held at one moment")
     if distinct is not None and count_rule_at_rest(reads, bounds, distinct):
         return counted
-    linked = link_rule(reads, bounds)
-    if not isinstance(linked, Complete) and count_rule(reads, bounds):
+    orders = wanted_orders(reads, down_to)
+    linked = link_rule(reads, bounds, orders)
+    if isinstance(linked, Complete):
+        return linked
+    if count_rule(reads, bounds):
         return counted
+    if down_to > -inf and count_rule_down(reads, bounds, orders, known):
+        return Complete("count", "as many rows were read as were newer than what was known")
     return linked
 
 
@@ -286,6 +307,8 @@ class Order(NamedTuple):
     descending: bool
     ties: int = 0
     """How ids run within one second, from the newest row on: 1 up, -1 down, 0 unknown."""
+    down_to: float = -inf
+    """Rows older than this are not wanted."""
 
     def column(self, read: Read) -> Column | None:
         return read.by_create if self.by_create else read.by_update
@@ -295,6 +318,10 @@ class Order(NamedTuple):
         return is_first(read) if self.descending else is_last(read)
 
     def is_tail(self, read: Read) -> bool:
+        """Whether the read ends at the oldest row that is wanted, or goes on below it."""
+        column = self.column(read)
+        if column and column.oldest < self.down_to:
+            return True
         return is_last(read) if self.descending else is_first(read)
 
 
@@ -306,10 +333,9 @@ class Stretch(NamedTuple):
     bottom: Place
 
 
-def link_rule(reads: Sequence[Read], bounds: Sequence[float]) -> Decision:
+def link_rule(reads: Sequence[Read], bounds: Sequence[float], orders: Sequence[Order]) -> Decision:
     if not any(read.by_update for read in reads):
         return Unprovable("no row with an id and an update time was read")
-    orders = possible_orders(reads)
     if not orders:
         return Unprovable(
             "the rows are not sorted by their times, and the list was not seen at rest: "
@@ -319,7 +345,53 @@ def link_rule(reads: Sequence[Read], bounds: Sequence[float]) -> Decision:
         lacking = find_lacking(stretches(reads, bounds, order), order)
         if lacking:
             return lacking
+    if orders[0].down_to > -inf:
+        return Complete("link", "linked pages lead from the newest row to what was known before")
     return Complete("link", "linked pages lead from one end of the list to the other")
+
+
+def wanted_orders(reads: Sequence[Read], down_to: float) -> list[Order]:
+    """The possible orders; where not all rows are wanted, those newest first."""
+    orders = possible_orders(reads)
+    if down_to == -inf:
+        return orders
+    return [order._replace(down_to=down_to) for order in orders if order.descending]
+
+
+def one_reaches_down(reads: Sequence[Read], down_to: float) -> bool:
+    """Whether one page 1 goes on below what is wanted, whatever the order of the list."""
+    orders = wanted_orders(reads, down_to)
+    return any(is_first(read) and reaches_down(read, orders) for read in reads)
+
+
+def reaches_down(read: Read, orders: Sequence[Order]) -> bool:
+    """Whether *read* goes on below what is wanted, which is not all, in each of *orders*."""
+    return bool(orders) and all(
+        (column := order.column(read)) is not None and column.oldest < order.down_to
+        for order in orders
+    )
+
+
+def covers(reads: Sequence[Read], down_to: float = -inf) -> bool:
+    """Whether *reads*, the first of them taken before all others, hold each row of then that has
+    not changed since; of a list that is sorted newest first, and *down_to* a time.
+
+    That asks for less than completeness: rows that stay as they are keep their places among each
+    other, so a page has to begin no lower than the one above it ended, whenever they were taken.
+    """
+    reads = with_true_sizes(reads)
+    orders = [order for order in wanted_orders(reads, down_to) if order.descending]
+    return bool(orders) and all(leads_down(reads, order) for order in orders)
+
+
+def leads_down(reads: Sequence[Read], order: Order) -> bool:
+    """Whether pages that meet lead from the first read to the oldest row that is wanted."""
+    found = stretches(reads, [inf] * len(reads), order)
+    start = next((stretch for stretch in found if stretch.read is reads[0]), None)
+    if start is None or not order.is_head(start.read):
+        return False
+    seams, arrived = walk(start, found, order)
+    return arrived and not seams
 
 
 def possible_orders(reads: Iterable[Read]) -> list[Order]:
@@ -410,6 +482,8 @@ def walk(
     The lowest bottom so far links to whatever any bottom so far links to: no need to look back.
     """
     seams: list[Seam] = []
+    if start and order.is_tail(start.read):
+        return seams, True
     lowest = start
     for stretch in stretches:
         if lowest is None:
@@ -483,6 +557,48 @@ def has_enough_rows(reads: Sequence[Read], end: Read) -> bool:
     """The cheap half of the test, so that most ends cost nothing per row."""
     rows = sum(len(read.ids) for read in reads if is_before(end, read))
     return len(end.ids) + rows >= end.offset + end.count
+
+
+def count_rule_down(
+    reads: Sequence[Read],
+    bounds: Sequence[float],
+    orders: Sequence[Order],
+    known: Set[tuple[int, int]],
+) -> bool:
+    """The count rule for the rows that are wanted, in each of *orders*."""
+    return bool(orders) and all(
+        any(
+            counts_down(reads, read, horizon, order, known)
+            for read, horizon in zip(reads, bounds, strict=True)
+        )
+        for order in orders
+    )
+
+
+def counts_down(
+    reads: Sequence[Read], end: Read, horizon: float, order: Order, known: Set[tuple[int, int]]
+) -> bool:
+    """Whether all that was above the first row of *end* that is not wanted was surely read.
+
+    A row counts as wanted by what it was when *end* was taken, not by what it became.
+    """
+    column = order.column(end)
+    if not column or column.oldest >= order.down_to or len(end.ids) < end.count:
+        return False
+    before = known | seen_young((read for read in reads if is_before(read, end)), horizon)
+    wanted = {
+        row for row, time in zip(column.ids, column.times, strict=True) if time >= order.down_to
+    }
+    number = end.offset + len(wanted)
+    for read in reads:
+        column = order.column(read)
+        if column and is_before(end, read):
+            wanted.update(
+                row
+                for row, updated, time in zip(read.ids, read.updated, column.times, strict=True)
+                if time >= order.down_to and (is_old(updated, horizon) or (row, updated) in before)
+            )
+    return len(wanted) == number
 
 
 def surely_there(reads: Sequence[Read], end: Read, horizon: float) -> set[int]:

@@ -88,7 +88,7 @@ class _Core:
         else:
             call = limited(call, gate, tally)
         return retrying(
-            call, settings.retry, tally, self._budget, clock=time.monotonic, sleep=self._sleep
+            call, settings.retry, tally, self._budget, clock=time.monotonic, sleep=self.sleep
         )
 
     def _doors(self) -> tuple[Gate, Gate]:
@@ -101,7 +101,7 @@ class _Core:
             self._gates[1].room = self.adaptive.limit
         return self._gates
 
-    async def _sleep(self, seconds: float) -> None:
+    async def sleep(self, seconds: float) -> None:
         """Sleep, but no longer than until the client is closed."""
         self.enter()
         assert self._loop is not None
@@ -172,6 +172,10 @@ class _View:
 
     def spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
         return self.core.spawn(work)
+
+    async def sleep(self, seconds: float) -> None:
+        self.core.enter()
+        await self.core.sleep(seconds)
 
     def clock(self) -> float:
         return time.monotonic()

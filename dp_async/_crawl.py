@@ -29,6 +29,7 @@ from ._plan import Ask
 from ._report import CrawlReport, IncompleteCrawl, Tally
 from ._settings import CrawlOptions
 from ._walk import Step, Walk
+from ._watermark import Watermark
 
 T = TypeVar("T")
 
@@ -71,6 +72,10 @@ class Runtime(Protocol):
         """A task that ends with the client at the latest."""
         ...
 
+    async def sleep(self, seconds: float) -> None:
+        """Return after so many *seconds*, or when the client is closed."""
+        ...
+
     def clock(self) -> float:
         """Seconds, from any start."""
         ...
@@ -89,14 +94,21 @@ class Source(Generic[T]):
 class _Engine(Generic[T]):
     """The state of a crawl: its walk, its pager, and what was handed out."""
 
-    def __init__(self, source: Source[T], options: CrawlOptions, resume: Checkpoint | None) -> None:
+    def __init__(
+        self,
+        source: Source[T],
+        options: CrawlOptions,
+        resume: Checkpoint | None,
+        after: Watermark | None,
+    ) -> None:
         runtime = source.runtime
         self._source = source
         self._runtime = runtime
         self._options = options
+        self._after = after
         self._call: Call | None = None  # put together at the first page, when a loop is running
         self.tally = Tally()
-        self.walk: Walk[T] = Walk(options, resume)
+        self.walk: Walk[T] = Walk(options, resume, after)
         self._prefix = 0  # full pages handed out, in order, from page 1 on
         self._adapts = options.concurrency == "auto"
         self._adaptive = False  # whether it does by now
@@ -196,6 +208,8 @@ class _Engine(Generic[T]):
         page = step.rows.page
         if fresh is not page.content:
             page = structs.replace(page, content=fresh)
+        if step.keys:
+            self.walk.delivered(step, len(fresh))
         self.items += len(fresh)
         self.pages += 1
         return page
@@ -254,6 +268,8 @@ class _Engine(Generic[T]):
     def checkpoint(self, waiting: int) -> str:
         """Where to go on later. A page not consumed to its end, and a list that moved, count as not
         delivered: at least once, never a gap."""
+        if self._after is not None:
+            raise ConfigError("a crawl since a watermark has no checkpoint: begin again with since")
         walk = self.walk
         pages = 0 if walk.moved else max(self._prefix - (waiting > 0), walk.skipped)
         return written(
@@ -267,8 +283,28 @@ class _Engine(Generic[T]):
             )
         )
 
+    def watermark(self, waiting: int) -> Watermark | None:
+        """How far the list is known, once the last item is delivered."""
+        if self.ended is None or waiting:
+            return None
+        return self.walk.watermark(self._source.scope)
+
     async def aclose(self) -> None:
         await self.pager.aclose()
+
+
+async def mark_now(source: Source[T], options: CrawlOptions) -> Watermark | None:
+    """The watermark of a list as it is now, by one request.
+
+    Raises PaginationError for a list that is not sorted newest first, or shows no update times.
+    """
+    runtime = source.runtime
+    call = runtime.call(runtime.tally())
+    walk: Walk[T] = Walk(options, after=Watermark.start(source.scope))
+    ask = walk.plan()
+    assert ask is not None
+    walk.learn(ask, walk.tick(), source.read(await call(source.request(ask.num, ask.size))))
+    return walk.news.watermark(source.scope, covered=True)
 
 
 class Crawl(Generic[T]):
@@ -285,11 +321,12 @@ class Crawl(Generic[T]):
         options: CrawlOptions,
         progress: Callable[[CrawlReport], object] | None = None,
         resume: str | None = None,
+        after: Watermark | None = None,
     ) -> None:
         before = None if resume is None else read(resume, source.scope)
         if before and (options.limit is not None or not options.verify):
             raise ConfigError("resume goes with verify=True and without a limit")
-        self._engine: _Engine[T] = _Engine(source, options, before)
+        self._engine: _Engine[T] = _Engine(source, options, before, after)
         self._progress = progress
         self._items: Iterator[T] = iter(())
         self._kept: Page[T] | None = None
@@ -310,11 +347,28 @@ class Crawl(Generic[T]):
         """The rows that could not be read, where the options say to keep them apart."""
         return list(self._engine.bad.values())
 
+    @property
+    def watermark(self) -> Watermark | None:
+        """How far the list is known, for ``listing.since()``: once the last item was delivered.
+
+        What ``since`` it finds is all that came into the list or was updated after this crawl began
+        and was not delivered by it, whatever else happened meanwhile: for that the crawl need not
+        be complete. Where even so much cannot be told, or a crawl since a watermark stopped at a
+        limit, it is the watermark before, and what was delivered since then: nothing is lost, but
+        the way down is as long as before; after ``since(None)``, one that knows nothing.
+
+        None until the last item is delivered, so keep the one before until then. None also after a
+        ``crawl()`` that left a gap or stopped at a limit, with ``verify=False``, or of a list that
+        is not sorted newest first.
+        """
+        return self._engine.watermark(self._waiting)
+
     def checkpoint(self) -> str:
         """A text to go on from: ``listing.crawl(resume=...)``, for this list and these filters.
 
         What was handed out after it comes again; nothing is left out. The crawl that resumes starts
-        over, and says so, if the list is not what it was.
+        over, and says so, if the list is not what it was. Raises ConfigError for a crawl made by
+        ``since``: begin that again instead.
         """
         return self._engine.checkpoint(self._waiting)
 

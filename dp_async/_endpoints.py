@@ -40,6 +40,8 @@ class ListEndpoint(Generic[Row, Query]):
     model: type[Row]
     query: type[Query]
     key: type[Key]
+    oldest_first: tuple[str, str] | None = None
+    """The filter that turns the list round, and its value."""
 
     def ask(self, filters: Mapping[str, object]) -> Query:
         """The query for *filters*. Raises ConfigError, which names the filter of a wrong type."""
@@ -56,6 +58,14 @@ class ListEndpoint(Generic[Row, Query]):
             raise ConfigError(problem)
         sent = {spec.encode_name: filters[spec.name] for spec in structs.fields(self.query)}
         return msgspec.convert(sent, self.query)
+
+    def newest_first(self, query: Struct) -> None:
+        """Raises ConfigError if *query* asks for the list oldest first."""
+        if self.oldest_first and getattr(query, self.oldest_first[0]) == self.oldest_first[1]:
+            name, value = self.oldest_first
+            raise ConfigError(
+                f"{name}={value}: what is new is found in a list that is newest first"
+            )
 
     def request(self, query: Struct, page_num: int, page_size: int) -> Request:
         """The request for one page; *page_num* counts from 1."""
@@ -91,6 +101,7 @@ WORKS = ListEndpoint(
     model=Work,
     query=WorkQuery,
     key=WorkKey,
+    oldest_first=("sort", "ASC"),
 )
 
 MESSAGES = ListEndpoint(

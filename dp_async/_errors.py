@@ -18,7 +18,8 @@ Errors hold plain values and import nothing. No header, secret, request body or 
     ├── DecodeError          an answer that is not what the API documents, with the path inside it
     │   └── ResponseTooLarge longer than Settings.max_response_bytes, after decompression
     ├── PaginationError      the server's pages contradict each other
-    └── IncompleteCrawl      the crawl ended and is not complete; it carries the report
+    ├── IncompleteCrawl      the crawl ended and is not complete; it carries the report
+    └── AccountsFailed       of many accounts some could not be crawled; it carries their errors
 """
 
 from __future__ import annotations

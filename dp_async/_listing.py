@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Generic, TypeVar, overload
 
 import msgspec
 from msgspec import Raw, Struct
 
 from ._checkpoint import scope_of
-from ._crawl import Crawl, Pages, Runtime, Source
+from ._crawl import Crawl, Pages, Runtime, Source, mark_now
 from ._endpoints import ListEndpoint
+from ._errors import ConfigError
 from ._models import Page
 from ._pages import PageDecoder, RowReader
 from ._report import CrawlReport, IncompleteCrawl
-from ._settings import MAX_PAGE_SIZE, CrawlOptions, whole
+from ._settings import DAY, MAX_PAGE_SIZE, CrawlOptions, instance, number, whole
+from ._watch import Watch
+from ._watermark import Watermark
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -84,8 +88,79 @@ class Listing(Generic[T]):
         *resume* is an earlier crawl's ``checkpoint()``. Raises ConfigError for one that is damaged,
         or of another list.
         """
+        return Crawl(self._source(), self._options, progress, resume)
+
+    def _crawl_beside(self, others: int) -> Crawl[T]:
+        """A crawl that, beside so many others, takes its share of the client's places at most."""
+        options = self._options
+        if others:
+            share = max(1, self._runtime.max_in_flight // (others + 1))
+            wanted = share if options.concurrency == "auto" else options.concurrency
+            options = replace(options, concurrency=min(wanted, share))
+        return Crawl(self._source(), options)
+
+    def since(
+        self,
+        watermark: Watermark | None,
+        *,
+        lag: float = 2.0,
+        progress: Callable[[CrawlReport], object] | None = None,
+    ) -> Crawl[T]:
+        """One walk over what is new or was updated since *watermark*, newest first.
+
+        *watermark* is an earlier crawl's of this list; None for all of it. ``crawl.watermark`` is
+        the next one, once the last item is delivered. A row comes once in one walk, in the version
+        that was met first; if it changes again meanwhile, the next walk has it.
+
+        Rows are found that become visible up to *lag* seconds after the update time they carry, or
+        ``settle`` seconds if these are more: so many seconds before the watermark are read again,
+        and what was delivered of them is left out. With a larger *lag* than before some of it comes
+        again. One request where one small page reaches down; where the newest seconds hold more
+        rows than a page, as after an import, about one for each page of these and two more.
+
+        Not found: what was deleted, what changed without a newer update time, a row without an
+        update time, and a change that does not move its row, as when a message is read, unless the
+        row is on a page that is read anyway.
+
+        Raises ConfigError for a watermark of another list, for a list asked for oldest first, and
+        with ``verify=False``. The crawl raises PaginationError if the list is not newest first, by
+        update or by create time, or shows no update times.
+        """
+        number("lag", lag, 0, DAY)
+        source = self._source()
+        if watermark is None:
+            watermark = Watermark.start(source.scope)
+        instance("watermark", watermark, Watermark)
+        self._endpoint.newest_first(self._query)
+        if not self._options.verify:
+            raise ConfigError("verify=False: since() goes by what is proven to be read")
+        options = replace(self._options, settle=max(lag, self._options.settle))
+        return Crawl(source, options, progress, after=watermark.of(source.scope))
+
+    def watch(self, interval: float, *, since: Watermark | None = None) -> Watch[T]:
+        """What is new or was updated, from now on or *since* a watermark, as it comes.
+
+        Looks about every *interval* seconds, give or take a tenth; a look that finds nothing new
+        costs what it does with ``since``: as a rule one small request. Rows that become visible up
+        to ``CrawlOptions.settle`` seconds after the time they carry are found as well. Sends
+        nothing until it is iterated. Raises ConfigError as ``since``, and for options with a limit.
+        """
+        number("interval", interval, 0.01, DAY)
+        if self._options.limit is not None:
+            raise ConfigError("watch() goes without a limit: leave it when you have enough")
+        crawl = partial(self.since, lag=self._options.settle)
+        crawl(since)  # refuses what it cannot do, before the first request
+        return Watch(
+            mark=lambda: mark_now(self._source(), self._options),
+            since=crawl,
+            runtime=self._runtime,
+            interval=interval,
+            watermark=since,
+        )
+
+    def _source(self) -> Source[T]:
         endpoint = self._endpoint
-        source = Source(
+        return Source(
             request=endpoint.requests(self._query),
             read=RowReader(
                 endpoint.name,
@@ -99,7 +174,6 @@ class Listing(Generic[T]):
                 [*self._runtime.scope, endpoint.name, msgspec.json.encode(self._query).decode()]
             ),
         )
-        return Crawl(source, self._options, progress, resume)
 
     async def collect(self) -> list[T]:
         """Every item. Raises IncompleteCrawl when the crawl knows that it is not complete."""

@@ -6,22 +6,27 @@ I/O, no clock, no tasks. What counts as proven is the certificate's to say, not 
 A quiet list costs its pages and one more: page 1, the last page, all between, page 1 again. From
 the moment the list is seen to move, pages overlap, and those read before are held together by pages
 across their seams. What still does not hold together at the end is mended in rounds.
+
+After a watermark only the newest end is read, down to a page that goes on below it: pages overlap
+from the start, as it is the end that moves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from math import inf
 from typing import Generic, TypeAlias, TypeVar
 
-from ._certificate import Complete, Decision, Missing, Read, Seam, decide, is_last
+from ._certificate import Complete, Decision, Missing, Read, Seam, covers, decide, is_last
 from ._checkpoint import Checkpoint
 from ._errors import PaginationError
+from ._news import News
 from ._pages import Rows
 from ._plan import Ask, around, following, pages
 from ._settings import CrawlOptions
+from ._watermark import Known, Watermark
 
 T = TypeVar("T")
 
@@ -34,15 +39,21 @@ DESCENT = 8  # pages below the newest end, in one step
 HOLLOW = 40  # empty pages whose own total says that they hold rows, before that is an error
 RECENT = 40  # reads in which the place of a row is looked up
 CLOSINGS = 16  # reads of the newest end, in one round of mending
+GLANCE = 20  # rows looked at first, where only what is new is wanted, besides those known
 WIDER = 4  # the newest end is read with pages up to so many times the size, if the server lets us
+WIDEST = 16  # the same, where only the newest end is wanted
 
 
 @dataclass(slots=True)
 class Step(Generic[T]):
-    """What an answer brought: the items not seen before; *held* until the pages before are out."""
+    """What an answer brought: the items not seen before; *held* until the pages before are out.
+
+    *keys* are what a watermark knows these items by, where only what is new is wanted.
+    """
 
     rows: Rows[T]
     fresh: list[T]
+    keys: Sequence[Known]
     repeated: int
     ask: Ask
     held: bool
@@ -56,10 +67,18 @@ class Walk(Generic[T]):
     it was gone over, *decision* what the certificate last said.
     """
 
-    def __init__(self, options: CrawlOptions, resume: Checkpoint | None = None) -> None:
+    def __init__(
+        self,
+        options: CrawlOptions,
+        resume: Checkpoint | None = None,
+        after: Watermark | None = None,
+    ) -> None:
         limit = options.limit
-        self.size = options.page_size if limit is None else min(options.page_size, max(limit, 1))
-        self.total = 0
+        self.news = News(after, options.settle)
+        self.size = options.page_size
+        if limit is not None and self.news.floor is None:
+            self.size = min(self.size, max(limit, 1))
+        self.total: int = 0
         self.first_total = 0  # as the crawl began
         self._moving = False  # seen to change in this pass or round, or in the one before
         self._stirred = False  # something new came in it
@@ -101,6 +120,7 @@ class Walk(Generic[T]):
         self._repaired: set[int] = set()  # places of links whose seam was read once more
         self._slip = 0.0  # rows by which neighbours shift against each other, as a moving mean
         self._wide = 0  # the largest page the server gives, as far as it was asked
+        self._widest = False  # it was asked for a larger one
         self._since = 0  # when this round began
         self._went_down = False
         self._missed: dict[tuple[int, int], int] = {}
@@ -131,14 +151,18 @@ class Walk(Generic[T]):
         """Take an answer in. Raises PaginationError for one that contradicts the request."""
         page = rows.page
         self._guard(ask, rows)
+        read = self._read(ask, sent, rows) if self._options.verify else None
         self._under_way -= 1
-        fresh, repeated = self._sift(rows)
+        if read and (not read.by_update or read.by_update.newest >= self.news.recent):
+            self.news.note(rows, self._seen)
+        fresh, keys, repeated = self._sift(rows)
         if self.passes == 0:
             self.passes = 1
             self.first_total = page.total_elements
-            self.size = page.size or self.size
         elif page.total_elements != self.total or (repeated and self._is_plain):
             self._see_move()
+        if not self._edge and ask.size == self.size:
+            self.size = page.size or self.size
         self._stirred |= bool(fresh)
         self.total = page.total_elements
         reach = (page.number * (page.size or ask.size)) + rows.count
@@ -149,10 +173,11 @@ class Walk(Generic[T]):
         self._most = max(self._most, self.total, reach + full)
         if ask.num == 1 and ask.size > self.size:
             self._wide = page.size or ask.size
-        if self._options.verify:
-            self._keep(ask, sent, rows)
+            self._widest |= self._wide < ask.size
+        if read is not None:
+            self._keep(ask, read, rows.count)
         held = self._holding or ask in self._aside
-        return Step(rows, fresh, repeated, ask, held, self._late)
+        return Step(rows, fresh, keys, repeated, ask, held, self._late)
 
     @property
     def _is_plain(self) -> bool:
@@ -164,12 +189,16 @@ class Walk(Generic[T]):
 
     # Taking answers in
 
-    def _sift(self, rows: Rows[T]) -> tuple[list[T], int]:
-        """The items not seen before, and how many were."""
+    def _sift(self, rows: Rows[T]) -> tuple[list[T], Sequence[Known], int]:
+        """The items to hand out, what a watermark knows them by, and how many came before."""
         content, ids = rows.page.content, rows.ids
         if not self._options.verify:
             self.unique += len(content)
-            return content, 0
+            return content, (), 0
+        if self.news.floor is not None:
+            new, keys, repeated = self.news.sift(rows, self._seen)
+            self.unique += len(new)
+            return new, keys, repeated
         seen = self._seen
         if seen.isdisjoint(ids) and len(set(ids)) == len(ids):
             seen.update(ids)
@@ -181,9 +210,9 @@ class Walk(Generic[T]):
                     seen.add(number)
                     fresh.append(item)
         self.unique += len(fresh)
-        return fresh, len(content) - len(fresh)
+        return fresh, (), len(content) - len(fresh)
 
-    def _keep(self, ask: Ask, sent: int, rows: Rows[T]) -> None:
+    def _read(self, ask: Ask, sent: int, rows: Rows[T]) -> Read:
         page = rows.page
         size = page.size or ask.size
         read = Read.of(
@@ -197,8 +226,12 @@ class Walk(Generic[T]):
             updated=rows.updated,
             created=rows.created,
         )
+        self.news.check(read)
+        return read
+
+    def _keep(self, ask: Ask, read: Read, rows: int) -> None:
         self._reads.append(read)
-        self._all_keyed &= len(read.ids) == rows.count
+        self._all_keyed &= len(read.ids) == rows
         shown = read.by_create
         if shown and not (shown.falling or shown.rising):
             self.wants_created = False  # the list is not sorted by it: one page is enough to tell
@@ -242,6 +275,9 @@ class Walk(Generic[T]):
 
     def _run(self) -> Iterator[Stage]:
         if self._limit == 0:
+            return
+        if self.news.floor is not None:
+            yield from self._newest()
             return
         yield _once(Ask(1, self.size))
         self._edge = self.size
@@ -304,6 +340,73 @@ class Walk(Generic[T]):
             self.skipped = 0
             self.passes += 1
             self._edge = self.size
+
+    def _newest(self) -> Iterator[Stage]:
+        """What a watermark does not know."""
+        self._overlapping = True
+        for stages in (self._glances, self._known_again, self._down):
+            yield from stages()
+            if self._decide() or not self._wants_more:
+                break
+        complete = isinstance(self.decision, Complete)
+        self.finished = self._wants_more or (complete and self.unique == self._limit)
+
+    def _glances(self) -> Iterator[Stage]:
+        """Page 1; a small one first, if little is known."""
+        glance = min(len(self.news.known) + GLANCE, self.size)
+        for size in dict.fromkeys([glance, self.size]):
+            yield _once(Ask(1, size))
+            if self._decide() or not self._wants_more:
+                return
+
+    def _known_again(self) -> Iterator[Stage]:
+        """Where a page does not hold what is known: the page below it, then all above once more.
+
+        When many rows carry one second no page links to the next; but known rows can be counted.
+        """
+        known = len(self.news.known)
+        if known < self.size or self.unique >= self.size or self._limit is not None:
+            return  # a limit wants the newest first
+        below = around(known + self.unique, self.size)
+        self._aside.add(below)
+        yield _once(below)
+        if self.news.reached:
+            yield _each(Ask(num, self.size) for num in range(1, pages(below.start, self.size) + 1))
+
+    def _down(self) -> Iterator[Stage]:
+        """From page 1 down, page 1 again, and what does not hold together then."""
+        self._edge = self.size
+        yield self._deeper
+        self._late = True
+        if self._wants_more:
+            yield _once(self._newest_end())
+        rested = False  # or what is read again tells nothing new
+        while not (self._decide() or rested) and self._wants_more:
+            if self.passes == self._options.max_passes:
+                return
+            self.passes += 1
+            before = self._reads[-1]
+            yield from self._round()
+            rested = self._rested_since(before)
+
+    def _deeper(self) -> Ask | None:
+        """Pages that overlap, one more at once for each that was read, until one reaches down."""
+        if self._repairs:
+            return self._repair()
+        if self.news.reached or self._edge > self.total or not self._wants_more:
+            return None
+        return self._next_overlapping(self._margin) if self._under_way < len(self._reads) else None
+
+    def delivered(self, step: Step[T], number: int) -> None:
+        """So many of a step's items were handed out."""
+        self.news.delivered(step.keys[:number])
+
+    def watermark(self, scope: str) -> Watermark | None:
+        """What is known of the list once all was handed out; see ``News.watermark``."""
+        covered = self.finished and (
+            isinstance(self.decision, Complete) or covers(self._reads, self.news.oldest)
+        )
+        return self.news.watermark(scope, covered=covered)
 
     @property
     def head(self) -> tuple[int, int] | None:
@@ -368,14 +471,18 @@ class Walk(Generic[T]):
             ]
             self._links, self._places, self._linked, self._repaired = [], {}, {}, set()
         if self._repairs:
-            repair = self._repairs.pop()
-            self._aside.add(repair)
-            return repair
+            return self._repair()
         if not overlap:
             end = self._until if self._until < inf else self._floor
             return self._next_page() if self._edge < end else None
-        if self._edge > self.total:
-            return None
+        return self._next_overlapping(overlap) if self._edge <= self.total else None
+
+    def _repair(self) -> Ask:
+        repair = self._repairs.pop()
+        self._aside.add(repair)
+        return repair
+
+    def _next_overlapping(self, overlap: int) -> Ask:
         ask = following(self._edge, self.size, min(overlap, self.size // 2))
         self._edge = ask.end
         self._places[ask] = len(self._links)
@@ -420,15 +527,15 @@ class Walk(Generic[T]):
         """
         self._since = self._reads[-1].sent  # the newest end, read last
         self._went_down = False
-        before: list[Ask] = []
+        tried: list[Ask] = []
         for _ in range(STEPS):
             if self._decide():
                 return
             asks = self._bridges()
-            if not asks or asks == before:
+            if not asks or asks == tried:
                 break
             yield _each(asks)
-            before = asks
+            tried = asks
         yield _once(self._newest_end())
         for _ in range(CLOSINGS):
             if self._decide() or not isinstance(self.decision, Missing):
@@ -436,18 +543,26 @@ class Walk(Generic[T]):
             seams = self.decision.seams
             if not seams or not all(self._is_new(seam.above) for seam in seams):
                 return
-            yield _each(self._below(self._reads[-1], 1))
+            before = self._reads[-1]
+            yield _each(self._below(before, 1))
             yield _once(self._newest_end())
+            if self.news.floor is not None and self._rested_since(before):
+                return
 
     def _decide(self) -> bool:
         distinct = len(self._seen) if self._all_keyed else None
-        self.decision = decide(self._reads, self._options.settle, distinct)
+        news = self.news
+        self.decision = decide(self._reads, self._options.settle, distinct, news.oldest, news.known)
         return isinstance(self.decision, Complete)
 
     def _newest_end(self) -> Ask:
         if self._is_ascending:
             return around(self.total, self.size)
-        return Ask(1, self._wide or self.size * WIDER if self._moving else self.size)
+        only_end = self.news.floor is not None
+        if only_end and self._wide and not self._widest:
+            # This page has to span more time than rows take to settle, and did not.
+            return Ask(1, min(2 * self._wide, self.size * WIDEST))
+        return Ask(1, self._wide or self.size * WIDER if self._moving or only_end else self.size)
 
     @property
     def _is_ascending(self) -> bool:

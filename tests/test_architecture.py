@@ -38,9 +38,13 @@ RANKS = {
     "_pager": 3.0,
     "_transport": 3.0,
     "_walk": 2.5,
+    "_watermark": 1,
+    "_news": 2.3,
     "_crawl": 3.1,
     "_listing": 3.2,
     "_client": 4,
+    "_accounts": 5,
+    "_watch": 3.15,
 }
 
 THIRD_PARTY = {
@@ -55,9 +59,12 @@ THIRD_PARTY = {
     "_auth": {"msgspec"},
     "_blot": {"msgspec"},
     "_limits": {"msgspec"},
+    "_news": {"msgspec"},
+    "_watermark": {"msgspec"},
     "_pager": {"anyio"},
     "_transport": {"aiohttp", "yarl"},
     "_crawl": {"msgspec"},
+    "_watch": {"anyio"},
     "_listing": {"msgspec"},
     "_client": {"aiohttp", "msgspec"},  # aiohttp for the type of a session alone
 }

@@ -9,12 +9,15 @@ from typing import assert_type
 import msgspec
 
 from dp_async import (
+    Accounts,
+    AccountsFailed,
     ApiError,
     Attempt,
     Client,
     Crawl,
     CrawlOptions,
     CrawlReport,
+    DpError,
     HttpTransport,
     IncompleteCrawl,
     Listing,
@@ -27,8 +30,11 @@ from dp_async import (
     Settings,
     Sign,
     SortOrder,
+    Watch,
+    Watermark,
     Work,
     WorkStatus,
+    crawl_accounts,
 )
 
 
@@ -65,6 +71,29 @@ async def listings(client: Client) -> None:
 
 
 def seen(report: CrawlReport) -> None: ...
+
+
+async def watching(client: Client, mark: Watermark) -> None:
+    async with client.works().watch(5.0) as watch:
+        assert_type(watch, Watch[Work])
+        async for work in watch:
+            assert_type(work, Work)
+        assert_type(watch.watermark, Watermark | None)
+    assert_type(client.messages().typed(Slim).watch(5, since=mark), Watch[Slim])
+
+
+async def accounts(client: Client) -> None:
+    crawl = crawl_accounts(client, ["19999999999"], lambda sub: sub.works(), at_once=4)
+    assert_type(crawl, Accounts[Work])
+    try:
+        async for account, work in crawl:
+            assert_type(account, str)
+            assert_type(work, Work)
+    except AccountsFailed as failed:
+        assert_type(failed.errors, dict[str, DpError])
+    assert_type(crawl.reports["19999999999"], CrawlReport)
+    crawl_accounts(client, ["1"], lambda sub: sub)  # type: ignore[arg-type,return-value]  # pyright: ignore
+    crawl_accounts(client, [1], lambda sub: sub.works())  # type: ignore[list-item]  # pyright: ignore
 
 
 async def errors(client: Client) -> None:
@@ -107,6 +136,20 @@ def observing(client: Client) -> None:
     observe(told)
     client.observe(no_observer)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.observe(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def news(client: Client) -> None:
+    crawl = client.works().since(None)
+    assert_type(crawl, Crawl[Work])
+    assert_type(crawl.watermark, Watermark | None)
+    if crawl.watermark is not None:
+        assert_type(crawl.watermark.to_json(), str)
+    mark = Watermark.from_json(b"{}")
+    assert_type(mark, Watermark)
+    assert_type(client.messages().since(mark, lag=5), Crawl[Message])
+    assert_type(client.works().typed(Slim).since(mark), Crawl[Slim])
+    client.works().since(mark.to_json())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.works().since()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 class Recorder:

@@ -21,6 +21,7 @@ from dp_async._certificate import (
     Read,
     Seam,
     Unprovable,
+    covers,
     decide,
     horizons,
     possible_orders,
@@ -297,3 +298,62 @@ def test_a_million_rows_decide_in_near_linear_time() -> None:
         for tick in range(10_000)
     ]
     assert timeit.timeit(lambda: decide(some, SETTLE), number=1) < 5
+
+
+# Only what is newer than a time
+
+
+def test_one_answer_that_goes_on_below_is_all_that_is_wanted() -> None:
+    head = page(0, listed(20), 0, 5)  # from 1000 down to 996
+    for down_to, rule in ((998, "single page"), (997, "single page"), (996, None)):
+        decision = decide([head], SETTLE, down_to=down_to)
+        assert (decision.rule if isinstance(decision, Complete) else None) == rule
+        assert covers([head], down_to) is (rule is not None)
+    middle = page(0, listed(20), 5, 5)
+    assert not isinstance(decide([middle], SETTLE, down_to=998), Complete)
+    assert not covers([middle], 998)
+
+
+def test_links_need_lead_no_further_down_than_wanted() -> None:
+    rows = listed(40)
+    reads = [page(tick, rows, offset, 5) for tick, offset in enumerate((0, 3, 6, 9))]
+    closing = page(9, rows, 0, 5)
+    decision = decide([*reads, closing], SETTLE, down_to=988)
+    assert isinstance(decision, Complete)
+    assert decision.rule == "link"
+    assert missing(decide([*reads, closing], SETTLE, down_to=987)).tail
+    assert covers(reads, 988)
+    assert not covers(reads, 987)
+    assert not covers(reads)
+
+
+def test_what_covers_need_not_have_settled() -> None:
+    rows = [(place + 1, 1000 - place // 3) for place in range(40)]
+    reads = [page(tick, rows, offset, 5) for tick, offset in enumerate((0, 2, 5, 8))]
+    assert missing(decide([*reads, page(9, rows, 0, 5)], SETTLE, down_to=997)).seams
+    assert not covers(reads[:2], 998)
+    assert covers(reads, 997)
+
+
+def test_what_covers_begins_with_the_newest_end_and_has_no_gap() -> None:
+    rows = listed(40)
+    first, second, third = (page(tick, rows, offset, 5) for tick, offset in enumerate((0, 3, 6)))
+    assert covers([first, third, second], 991)
+    assert not covers([first, third], 991)
+    assert not covers([second, first, third], 991)
+    assert not covers([read(0, 0, 5, [], total=40), second, third], 991)
+
+
+def test_a_whole_list_is_covered_down_to_its_end() -> None:
+    rows = listed(12)
+    reads = [page(tick, rows, offset, 5) for tick, offset in enumerate((0, 9, 3, 6))]
+    assert covers(reads)
+    assert not covers(reads[:3])
+
+
+def test_only_lists_that_are_newest_first_are_covered() -> None:
+    rows = listed(12)[::-1]
+    reads = [page(tick, rows, offset, 5) for tick, offset in enumerate((0, 9, 3, 6))]
+    assert not covers(reads)
+    assert not covers(reads, 990)
+    assert isinstance(decide([reads[2]], SETTLE, down_to=990), Unprovable)

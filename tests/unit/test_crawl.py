@@ -7,16 +7,20 @@ import gc
 from dataclasses import replace
 from itertools import pairwise
 
+import msgspec
 import pytest
 
 from dp_async import (
     ClientClosed,
+    ConfigError,
     CrawlOptions,
     CrawlReport,
     IncompleteCrawl,
+    Listing,
     Request,
     Response,
     ServerError,
+    Watermark,
     Work,
 )
 from dp_async._pager import Pager
@@ -526,3 +530,164 @@ def test_the_window_of_a_list_of_few_pages_is_that_of_eight_at_once() -> None:
             assert len(server.asked) == 16
 
     run(work())
+
+
+# Watermarks
+
+
+def newer(number: int, *, first: int) -> list[dict[str, object]]:
+    """*number* rows with ids of their own from *first* on, newer than all of ``row``."""
+    rows = [
+        {**row(-100 - first - place), "digitalPersonWorksId": first + place}
+        for place in range(number)
+    ]
+    return rows[::-1]
+
+
+async def marked(listing: Listing[Work]) -> Watermark:
+    """The watermark of all there is."""
+    async with listing.since(None) as crawl:
+        async for _ in crawl:
+            pass
+        assert crawl.watermark is not None
+        return crawl.watermark
+
+
+async def test_the_watermark_comes_with_the_end_and_not_before() -> None:
+    server = Server(55)
+    async with client(server) as api:
+        listing = api.works(options=CrawlOptions(page_size=10))
+        for crawl in (listing.since(None), listing.crawl()):
+            async with crawl:
+                assert crawl.watermark is None
+                async for _ in crawl:
+                    assert crawl.watermark is None
+                assert crawl.watermark is not None
+        mark = await marked(listing)
+        server.rows[:0] = newer(12, first=1)
+        async with listing.since(mark) as crawl:
+            async for _ in crawl:
+                assert crawl.watermark is None
+            assert crawl.report.complete
+            assert crawl.watermark not in (None, mark)
+        async with listing.since(mark) as crawl:
+            async for page in crawl.pages():
+                assert page.content
+                assert crawl.watermark is None
+            assert crawl.watermark is not None
+
+
+async def test_a_crawl_that_is_left_or_fails_has_no_watermark() -> None:
+    server = Server(55)
+    async with client(server) as api:
+        listing = api.works(options=CrawlOptions(page_size=10))
+        mark = await marked(listing)
+        server.rows[:0] = newer(30, first=1)
+        async with listing.since(mark) as crawl:
+            async for _ in crawl:
+                break
+        assert crawl.watermark is None
+        server.script[2] = [Response(status=500)]
+        async with listing.since(mark) as crawl:
+            with pytest.raises(ServerError):
+                async for _ in crawl:
+                    pass
+            assert crawl.watermark is None
+            async for _ in crawl:  # the page is asked for again
+                pass
+            assert crawl.watermark is not None
+            assert crawl.report.items == 30
+
+
+async def test_a_crawl_since_that_stops_at_a_limit_is_gone_on_with() -> None:
+    server = Server(55)
+    async with client(server) as api:
+        mark = await marked(api.works())
+        server.rows[:0] = newer(30, first=1)
+        listing = api.works(options=CrawlOptions(page_size=10, limit=7))
+        seen: list[list[int]] = []
+        while not seen or seen[-1]:
+            async with listing.since(mark) as crawl:
+                seen.append([work.digital_person_works_id async for work in crawl])
+                if len(seen) < 5:
+                    assert crawl.report.complete is None
+                    assert crawl.report.reason == "stopped at the limit of 7 items"
+                assert crawl.watermark is not None
+                mark = Watermark.from_json(crawl.watermark.to_json())
+        assert [len(part) for part in seen] == [7, 7, 7, 7, 2, 0]
+        assert [number for part in seen for number in part] == [*range(30, 0, -1)]
+
+
+async def test_a_whole_crawl_that_stops_at_a_limit_knows_nothing() -> None:
+    async with client(Server(55)) as api:
+        listing = api.works(options=CrawlOptions(page_size=10, limit=7))
+        async with listing.since(None) as crawl:
+            assert len([work async for work in crawl]) == 7
+            mark = crawl.watermark
+        assert mark is not None
+        assert mark.updated == 0
+        async with listing.crawl() as crawl:
+            assert len([work async for work in crawl]) == 7
+            assert crawl.watermark is None
+        async with api.works(options=CrawlOptions(verify=False)).crawl() as crawl:
+            assert len([work async for work in crawl]) == 55
+            assert crawl.watermark is None
+
+
+async def test_a_crawl_since_a_watermark_has_no_checkpoint() -> None:
+    async with client(Server(5)) as api:
+        with pytest.raises(ConfigError, match="has no checkpoint"):
+            api.works().since(None).checkpoint()
+
+
+async def test_a_change_within_the_second_that_was_seen_is_found() -> None:
+    server = Server(30)
+    async with client(server) as api:
+        for listing in (api.works().typed(dict), api.works().typed(msgspec.Raw)):
+            mark: Watermark | None = None
+            for name, found in (("one", 30), ("two", 1), ("two", 0)):
+                server.rows[0]["name"] = name
+                async with listing.since(mark) as crawl:
+                    assert len([item async for item in crawl]) == found
+                    assert crawl.watermark is not None
+                    mark = crawl.watermark
+
+
+async def test_a_crawl_since_is_cancelled_cleanly_and_begun_again() -> None:
+    server = Server(55)
+    async with client(server) as api:
+        listing = api.works(options=CrawlOptions(page_size=10))
+        mark = await marked(listing)
+        server.rows[:0] = newer(30, first=1)
+        baseline = asyncio.all_tasks()
+        held = server.hold(2)
+        async with listing.since(mark) as crawl:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0):
+                    await crawl.next_page()
+            held.set()
+            assert len([work async for work in crawl]) == 30
+        await until(lambda: asyncio.all_tasks() <= baseline)
+
+
+async def test_the_watermark_now_is_one_request() -> None:
+    server = Server(55)
+    async with client(server) as api:
+        async with api.works().watch(0.01) as watch:
+            waiting = asyncio.ensure_future(anext(watch))
+            await until(lambda: watch.watermark is not None)
+            waiting.cancel()
+            assert server.asked == [(1, 100)]
+            assert watch.watermark == await marked(api.works())
+
+
+async def test_items_that_were_passed_over_are_not_delivered_yet() -> None:
+    server = Server(25)
+    async with client(server) as api:
+        async with api.works(options=CrawlOptions(page_size=10)).since(None) as crawl:
+            await anext(crawl)
+            async for _ in crawl.pages():
+                pass
+            assert crawl.watermark is None
+            assert len([work async for work in crawl]) == 9
+            assert crawl.watermark is not None

@@ -147,3 +147,12 @@ def test_a_third_list_is_a_row_of_the_table(method: Any) -> None:
     read = RowReader(voices.name, voices.model, voices.model, voices.key, keep=False)
     assert read(data).page.content == [Voice(voice_id=9)]
     assert list(read(data).ids) == [9]
+
+
+def test_a_query_that_turns_the_list_round_is_refused_where_it_has_to_be_newest_first() -> None:
+    WORKS.newest_first(WORKS.ask({"name": None, "sort": "DESC", "status": None}))
+    WORKS.newest_first(WORKS.ask({"name": None, "sort": None, "status": None}))
+    MESSAGES.newest_first(MESSAGES.ask({"read_status": "ASC"}))
+    for sort in ("ASC", SortOrder.ASC):
+        with pytest.raises(ConfigError, match="sort=ASC"):
+            WORKS.newest_first(WORKS.ask({"name": None, "sort": sort, "status": None}))

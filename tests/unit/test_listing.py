@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -14,14 +14,17 @@ import pytest
 from dp_async import (
     ConfigError,
     CrawlOptions,
+    CrawlReport,
     DecodeError,
     IncompleteCrawl,
     Listing,
     Message,
+    PaginationError,
     Probe,
+    Watermark,
     Work,
 )
-from tests.scripted import EPOCH, Server, client, good
+from tests.scripted import EPOCH, Server, client, good, row
 
 
 class Slim(msgspec.Struct, rename="camel"):
@@ -107,8 +110,8 @@ async def test_probe_falls_back_to_the_create_time_and_to_none() -> None:
 
 async def test_other_item_types_keep_what_the_server_sent() -> None:
     server = Server(3)
-    for index, row in enumerate(server.rows):
-        row["extra"] = f"未知 {index}"
+    for index, shown in enumerate(server.rows):
+        shown["extra"] = f"未知 {index}"
     async with client(server) as api:
         works = api.works()
         dicts = await works.typed(dict).collect()
@@ -155,3 +158,91 @@ async def test_collect_refuses_what_is_known_to_be_incomplete(
             await listing.collect()
         assert caught.value.report is known
         assert isinstance((await listing.page()).content[0], Message)
+
+
+# Since a watermark
+
+
+async def marked(listing: Listing[Work]) -> Watermark:
+    """The watermark of all there is."""
+    async with listing.since(None) as crawl:
+        async for _ in crawl:
+            pass
+        assert crawl.watermark is not None
+        return crawl.watermark
+
+
+async def test_a_list_that_is_asked_for_oldest_first_has_no_news() -> None:
+    server = Server(30)
+    async with client(server) as api:
+        for mark in (None, await marked(api.works())):
+            server.asked.clear()
+            with pytest.raises(ConfigError, match="sort=ASC: what is new is found"):
+                api.works(sort="ASC").since(mark)
+        api.works(sort="DESC").since(None)
+        api.messages().since(None)
+    assert not server.asked
+
+
+@pytest.mark.parametrize("lag", [-1, math.nan, math.inf, "2", None, 86401])
+def test_a_nonsense_lag_is_refused(lag: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^lag must be"):
+        client(Server(5)).works().since(None, lag=lag)
+
+
+@pytest.mark.parametrize("mark", ["{}", b"", 5, {}, object()])
+def test_what_is_no_watermark_is_refused(mark: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^watermark must be"):
+        client(Server(5)).works().since(mark)
+
+
+def test_news_need_verification() -> None:
+    listing = client(Server(5)).works(options=CrawlOptions(verify=False))
+    with pytest.raises(ConfigError, match="verify=False: since"):
+        listing.since(None)
+
+
+async def test_a_list_that_is_not_newest_first_is_an_error() -> None:
+    server = Server(30)
+    async with client(server) as api:
+        mark = await marked(api.works())
+        server.rows.reverse()
+        for since in (mark, None):
+            async with api.works().since(since) as crawl:
+                with pytest.raises(PaginationError, match="not sorted newest first"):
+                    await anext(crawl)
+                assert crawl.watermark is None
+        whole = api.works().crawl()
+        assert len([work async for work in whole]) == 30
+        assert whole.watermark is None
+
+
+def fresh(number: int, seconds: int) -> dict[str, object]:
+    """A row of its own, so many *seconds* newer than all there were."""
+    time = (EPOCH + timedelta(seconds=seconds)).isoformat(sep=" ")
+    return {**row(0), "digitalPersonWorksId": number, "updateTime": time}
+
+
+@pytest.mark.parametrize(
+    ("lag", "settle", "found"),
+    [(2, 2, [3, 2]), (0, 0, [3]), (0, 5, [3, 2, 1]), (4.5, 0, [3, 2, 1])],
+)
+async def test_the_lag_is_read_again(lag: float, settle: float, found: list[int]) -> None:
+    server = Server(30)
+    server.rows.insert(0, fresh(9, 60))
+    async with client(server) as api:
+        listing = api.works(options=CrawlOptions(settle=settle))
+        mark = await marked(listing)
+        late = [fresh(2, 58), fresh(1, 55)]
+        server.rows[:1] = [fresh(3, 60), server.rows[0], *late]
+        async with listing.since(mark, lag=lag) as crawl:
+            assert [work.digital_person_works_id async for work in crawl] == found
+
+
+async def test_progress_is_told() -> None:
+    seen: list[CrawlReport] = []
+    async with client(Server(30)) as api:
+        async with api.works().since(None, progress=seen.append) as crawl:
+            async for _ in crawl:
+                pass
+    assert [report.items for report in seen] == [30]

@@ -8,12 +8,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
 from msgspec import structs
 
-from dp_async import CrawlOptions, PaginationError
+from dp_async import CrawlOptions, PaginationError, Watermark
 from dp_async._certificate import Complete, Decision, Missing, Unprovable
 from dp_async._checkpoint import Checkpoint
 from dp_async._models import Page
@@ -122,6 +123,7 @@ class Crawl:
             self.asks.append(ask)
             sent = walk.tick()
             self.steps.append(walk.learn(ask, sent, served(ask)))
+            walk.delivered(self.steps[-1], len(self.steps[-1].fresh))
 
     @property
     def items(self) -> list[int]:
@@ -556,3 +558,285 @@ def test_a_list_that_grows_without_end(verify: bool) -> None:
 
     with pytest.raises(PaginationError, match="grows"):
         crawl(List(rows(22), before=grow), verify=verify)
+
+
+# What is new since a watermark
+
+SCOPE = "0123456789abcdef01234567"
+
+
+def at_rest(served: List, answers: int) -> None:
+    """Nothing happens any more."""
+
+
+def marked(served: List, **changes: Any) -> Watermark:
+    """The watermark of all there is."""
+    done = Crawl(Walk(options(**changes), after=Watermark.start(SCOPE)), served)
+    mark = done.walk.watermark(SCOPE)
+    assert mark is not None
+    return mark
+
+
+def since(
+    mark: Watermark, served: Callable[[Ask], Rows[int]], size: int = 5, **changes: Any
+) -> Crawl:
+    return Crawl(Walk(options(size, **changes), after=mark), served)
+
+
+def next_mark(done: Crawl) -> Watermark:
+    mark = done.walk.watermark(SCOPE)
+    assert mark is not None
+    return mark
+
+
+def test_nothing_new_is_one_page() -> None:
+    served = List(rows(500))
+    mark = marked(served)
+    done = since(mark, served)
+    assert done.asks == [(1, 5)]
+    assert done.rule == "single page"
+    assert not done.items
+    assert next_mark(done) == mark
+
+
+def test_a_small_page_comes_first() -> None:
+    served = List(rows(500))
+    mark = marked(served)
+    assert since(mark, served, 100).asks == [(1, 21)]  # one of them is known
+    served.insert(30)
+    done = since(mark, served, 100)
+    assert done.asks == [(1, 21), (1, 100)]
+    assert done.items == [*range(530, 500, -1)]
+    assert done.rule == "single page"
+
+
+def test_pages_lead_down_to_what_is_known_and_the_newest_end_comes_last() -> None:
+    served = List(rows(500))
+    mark = marked(served)
+    served.insert(50)
+    for place in (100, 200):
+        served.touch(place)
+    done = since(mark, served, 10)
+    assert done.asks[0] == (1, 10)
+    assert done.asks[-1] == (1, 40)
+    assert len(done.asks) <= 15
+    assert sorted(done.items) == [51, 151, *range(501, 551)]
+    assert done.rule == "link"
+    assert next_mark(done).updated == served.rows[0][1]
+    assert not since(next_mark(done), served).items
+
+
+def test_a_row_that_moves_to_the_head_meanwhile_is_found_there() -> None:
+    def touch(served: List, answers: int) -> None:
+        if answers == 2:
+            served.touch(22)  # new, and not read yet
+
+    served = List(rows(500))
+    mark = marked(served)
+    served.insert(40)
+    served.answers, served.before = 0, touch
+    done = since(mark, served)
+    assert sorted(done.items) == [*range(501, 541)]
+    assert isinstance(done.decision, Complete)
+    served.before = at_rest
+    assert since(next_mark(done), served).items == []
+
+
+def test_a_row_that_changes_after_it_came_is_the_next_walks() -> None:
+    def touch(served: List, answers: int) -> None:
+        if answers == 2:
+            served.touch(1)  # read and delivered
+
+    served = List(rows(500))
+    mark = marked(served)
+    served.insert(40)
+    served.answers, served.before = 0, touch
+    done = since(mark, served)
+    assert sorted(done.items) == [*range(501, 541)]
+    assert since(next_mark(done), served).items == [539]
+
+
+def test_what_comes_in_without_end_leaves_it_incomplete_and_the_watermark_moves_on() -> None:
+    def insert(served: List, answers: int) -> None:
+        # So slow a clock that the widest page spans less time than rows may take to settle.
+        second = 200_000 + answers // 100
+        served.rows[:0] = [(max(served.rows)[0] + 1, second), (max(served.rows)[0] + 2, second)]
+        served.rows.sort(key=lambda row: (-row[1], row[0]))
+
+    served = List(rows(500))
+    mark = marked(served)
+    for _ in range(60):
+        insert(served, 0)
+    served.answers, served.before = 0, insert
+    done = since(mark, served)
+    assert not isinstance(done.decision, Complete)
+    assert done.walk.finished
+    moved = next_mark(done)
+    assert moved.updated >= 200_000
+    served.before = at_rest
+    rest = since(moved, served, 50)
+    assert {*done.items, *rest.items} == {number for number, _ in served.rows} - {*range(1, 501)}
+    assert not {*done.items} & {*rest.items}
+
+
+def test_what_leaves_a_gap_keeps_the_watermark_and_adds_what_was_delivered() -> None:
+    served = List(rows(500), echoed=20)
+    mark = marked(served)
+    newest = served.rows[0][1]
+    new = [(number, newest + 5) for number in range(600, 650)]
+    served.rows = new + served.rows
+
+    # More than a page of one second, in no order that stays.
+    def shuffle(served: List, answers: int) -> None:
+        served.rows[:50] = Random(answers).sample(new, 50)
+
+    served.before = shuffle
+    done = since(mark, served)
+    assert isinstance(done.decision, Unprovable)
+    kept = next_mark(done)
+    assert kept.updated == mark.updated
+    assert {key[0] for key in kept.keys} == {*done.items, 1}
+    served.before, served.echoed = at_rest, 100
+    again = since(kept, served, 100)
+    assert {*done.items, *again.items} == {*range(600, 650)}
+    assert not {*done.items} & {*again.items}
+
+
+@pytest.mark.parametrize("limit", [0, 1, 4, 5, 6, 20, 29])
+def test_a_limit_short_of_all_that_is_new_proves_nothing(limit: int) -> None:
+    served = List(rows(500))
+    mark = marked(served)
+    served.insert(30)
+    done = since(mark, served, limit=limit)
+    assert not done.walk.finished
+    assert len(done.items) >= limit
+    assert next_mark(done).updated == mark.updated
+
+
+def test_a_limit_of_all_that_is_new_is_no_limit() -> None:
+    served = List(rows(500))
+    mark = marked(served)
+    served.insert(3)
+    done = since(mark, served, limit=3)
+    assert done.walk.finished
+    assert next_mark(done).updated > mark.updated
+
+
+def test_a_list_of_few_rows_is_read_to_its_end() -> None:
+    served = List(rows(3))
+    mark = marked(served)
+    served.rows = [(10 + place, 100_000) for place in range(9)] + served.rows
+    done = since(mark, served)
+    assert sorted(done.items) == [*range(10, 19)]
+    assert next_mark(done).updated == mark.updated
+
+
+def test_from_an_empty_list_all_is_new() -> None:
+    served = List([])
+    mark = marked(served)
+    assert mark == Watermark.start(SCOPE)
+    served.rows = rows(12)
+    assert sorted(since(mark, served).items) == [*range(1, 13)]
+
+
+@pytest.mark.parametrize("start", [True, False])
+def test_a_list_that_is_not_newest_first_is_refused(start: bool) -> None:
+    served = List(rows(40))
+    mark = Watermark.start(SCOPE) if start else marked(served)
+    served.rows.reverse()
+    walk: Walk[int] = Walk(options(), after=mark)
+    with pytest.raises(PaginationError, match="not sorted newest first"):
+        Crawl(walk, served)
+    served.rows.reverse()  # the page that was refused may be asked for again
+    walk.learn(Ask(1, 5), walk.tick(), served(Ask(1, 5)))
+
+
+def test_a_whole_crawl_has_a_watermark_of_its_own() -> None:
+    served = List(rows(40))
+    assert crawl(served).walk.watermark(SCOPE) == marked(served)
+    assert crawl(served, limit=10).walk.watermark(SCOPE) is None
+    assert crawl(served, verify=False).walk.watermark(SCOPE) is None
+    served.rows.reverse()
+    assert crawl(served).walk.watermark(SCOPE) is None
+
+
+def test_the_newest_end_is_asked_for_no_wider_than_the_server_gives() -> None:
+    def insert(served: List, answers: int) -> None:
+        served.rows[:0] = [(1000 + answers, 200_000)]
+
+    served = List(rows(500), echoed=12)
+    mark = marked(served)
+    for _ in range(30):
+        insert(served, -len(served.rows))
+    served.before = insert
+    done = since(mark, served)
+    heads = {ask.size for ask in done.asks if ask.num == 1}
+    assert heads == {5, 20, 12}
+
+
+def test_what_cannot_be_proven_at_rest_is_not_read_again_and_again() -> None:
+    served = List(rows(500), echoed=20)
+    mark = marked(served)
+    new = [(1000 + place, 100_006) for place in range(30)]
+    new += [(2000 + place, 100_005) for place in range(30)]
+    served.rows[:0] = new  # a page of them spans less time than rows may take to settle
+
+    def answer(ask: Ask) -> Rows[int]:
+        told = served(ask)
+        if 1 not in told.ids:
+            return told
+        place = told.ids.index(1)  # the row below has no update time: they cannot be counted
+        keyed, times = told.keyed[:], told.updated[:]
+        del keyed[place], times[place]
+        return replace(told, keyed=keyed, updated=times, created=times)
+
+    done = since(mark, answer, 20)
+    assert isinstance(done.decision, Missing)
+    assert len(done.asks) <= 15
+    assert sorted(done.items) == sorted(number for number, _ in new)
+    assert next_mark(done).updated == 100_006
+
+
+@pytest.mark.parametrize(("burst", "asks"), [(19, 1), (20, 3), (21, 3), (50, 4), (110, 7)])
+def test_where_one_second_fills_pages_the_known_rows_are_counted(burst: int, asks: int) -> None:
+    served = List(rows(500))
+    served.rows[:0] = [(1000 + place * 7 % 997, 200_000) for place in range(burst)]
+    mark = marked(served)
+    assert len(mark.keys) == burst
+    done = since(mark, served, 20)
+    assert done.items == []
+    assert len(done.asks) == asks
+    assert isinstance(done.decision, Complete)
+    assert next_mark(done) == mark
+
+
+def test_what_comes_beside_known_rows_that_fill_pages_is_found_newest_first() -> None:
+    served = List(rows(500))
+    served.rows[:0] = [(1000 + place * 7 % 997, 200_000) for place in range(50)]
+    mark = marked(served)
+    served.rows.insert(45, (3000, 200_000))
+    served.rows.insert(25, (3001, 200_000))
+    served.rows.insert(0, (3002, 200_001))
+    done = since(mark, served, 20)
+    assert sorted(done.items) == [3000, 3001, 3002]
+    assert [step.fresh for step in done.steps if step.held] == [[3000]]
+    assert isinstance(done.decision, Complete)
+    assert next_mark(done).updated == 200_001
+
+
+def test_a_row_that_became_new_is_not_counted_for_one_that_was_not_read() -> None:
+    def write(served: List, answers: int) -> None:
+        if answers == 2:  # the page below was read
+            served.touch(50)
+        if answers == 3:  # and page 1 again
+            served.touch([number for number, _ in served.rows].index(3000))
+
+    served = List(rows(500), echoed=20)
+    served.rows[:0] = [(1000 + place * 7 % 997, 200_000) for place in range(45)]
+    mark = marked(served)
+    served.rows.insert(25, (3000, 200_000))
+    served.before, served.answers = write, 0
+    done = since(mark, served, 20)
+    assert done.asks[:5] == [(1, 20), (3, 18), (1, 20), (2, 20), (1, 80)]
+    assert len(done.items) == 2
+    assert 3000 in done.items

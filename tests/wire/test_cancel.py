@@ -23,7 +23,15 @@ import anyio
 import pytest
 import uvloop
 
-from dp_async import Client, ClientClosed, CrawlOptions, Response, RetryPolicy, Work
+from dp_async import (
+    Client,
+    ClientClosed,
+    CrawlOptions,
+    Response,
+    RetryPolicy,
+    Work,
+    crawl_accounts,
+)
 from dp_async.testing import Fault, HalfBody, Hang, Html, Reset, Simulator, Throttle
 from tests.scripted import SETTINGS, Server, until
 from tests.wire.test_faults import (
@@ -85,6 +93,22 @@ async def crawl_as_wide_as_it_goes(client: Client) -> None:
     assert len(await client.works(options=options).collect()) == ROWS
 
 
+async def watch(client: Client) -> None:
+    """From its beginning, through a rest, to its second look."""
+    async with client.works(options=OPTIONS).watch(1.0) as watching:
+        with anyio.move_on_after(1.5):
+            await anext(watching)
+
+
+async def crawl_several(client: Client) -> None:
+    """Two accounts at once, of which the third begins when one is done."""
+    accounts = ["1390", "1391", "1392"]
+    async with crawl_accounts(
+        client, accounts, lambda sub: sub.works(options=OPTIONS), at_once=2
+    ) as crawling:
+        assert len([work async for _, work in crawling]) == len(accounts) * ROWS
+
+
 @dataclass(frozen=True)
 class Scene:
     """What is done, the faults that are met once by a page each, and settings to wait by."""
@@ -133,6 +157,11 @@ SCENES = {
     ),
     "a crawl that sleeps before a retry": Scene(
         crawl, [(Html(), 1), (HalfBody(), 2), (Html(), 3)], {"retry": SLOW}
+    ),
+    "a watch": Scene(watch),
+    "a watch that waits through trouble": Scene(watch, [(Html(), 1), (Reset(), 1)] * 2),
+    "a crawl of several accounts through trouble": Scene(
+        crawl_several, [(Html(), 2), (HalfBody(), 3)], {"retry": SLOW}
     ),
     "a crawl that adapts": Scene(crawl_as_wide_as_it_goes, settings={"max_in_flight": 4}),
 }

@@ -1,0 +1,313 @@
+"""README's feed and web apps at work: under real servers, with clients that leave in the midst.
+
+Each runs as it stands in README, over HTTP, in a loop whose timers take no time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import aiohttp
+import anyio
+import pytest
+import uvicorn
+from aiohttp import web
+
+from dp_async import Client, RetryPolicy, TransportError
+from dp_async.testing import Reset, Simulator
+from tests.wire.test_faults import MovingLoop, connections, inside, nothing_left, pool, quietly
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def example(holding: str) -> ModuleType:
+    """The one example in README that holds this text, as a module."""
+    (code,) = (block for block in BLOCKS if holding in block)
+    module = ModuleType("example")
+    exec(compile(code, "README.md", "exec"), vars(module))
+    return module
+
+
+async def soon(condition: Callable[[], bool]) -> None:
+    """Let the loop and its time go on until *condition* holds; a bounded number of turns."""
+    for _ in range(1_000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("the condition never held")
+
+
+def tasks() -> set[asyncio.Task[Any]]:
+    """The tasks of this loop, but those that serve the simulator's connections."""
+    return {task for task in asyncio.all_tasks() if "<RequestHandler." not in repr(task)}
+
+
+@asynccontextmanager
+async def simulated(
+    monkeypatch: pytest.MonkeyPatch, works: int = 300
+) -> AsyncGenerator[Simulator, None]:
+    """A simulator whose settings are in the environment."""
+    async with Simulator(works=works, latency=0.02, tolerance=1e12) as simulator:
+        settings = simulator.settings
+        monkeypatch.setenv("DP_BASE_URL", settings.base_url)
+        monkeypatch.setenv("DP_APP_ID", settings.app_id)
+        monkeypatch.setenv("DP_APP_SECRET", settings.app_secret)
+        yield simulator
+
+
+# The feed
+
+
+def test_the_feed_goes_on_from_its_file_after_a_restart_and_misses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def main() -> None:
+        follow = example("async def follow")
+        kept = tmp_path / "watermark.json"
+        async with simulated(monkeypatch) as simulator, Client.from_env() as client:
+
+            async def session() -> set[int]:
+                with anyio.move_on_after(30):
+                    await follow.follow(client, kept)
+                lines = capsys.readouterr().out.splitlines()
+                return {int(line.split()[0]) for line in lines}
+
+            watching = asyncio.create_task(session())
+            await asyncio.sleep(10)
+            first = {simulator.works.insert() for _ in range(3)}
+            assert await watching == first
+            between = {simulator.works.insert() for _ in range(30)}
+            assert await session() == between
+            assert await session() == set()
+            await nothing_left(client)
+
+    quietly(main(), MovingLoop)
+
+
+# FastAPI, under uvicorn
+
+
+@dataclass
+class Served:
+    """An app that is served, with its *client* of the simulator."""
+
+    url: str
+    client: Client
+    simulator: Simulator
+    server: uvicorn.Server
+    browser: aiohttp.ClientSession
+
+    async def events(self, response: aiohttp.ClientResponse, count: int) -> list[dict[str, Any]]:
+        """The next events of a feed, with their ``id`` and ``data``."""
+        found: list[dict[str, Any]] = []
+        event: dict[str, Any] = {}
+        while len(found) < count:
+            line = (await response.content.readline()).decode().rstrip("\n")
+            if not line and event:
+                found.append(event)
+                event = {}
+            elif line and not line.startswith(":"):
+                name, _, value = line.partition(": ")
+                event[name] = json.loads(value) if name == "data" else value
+        return found
+
+
+def under_uvicorn(
+    test: Callable[[Served], Coroutine[object, object, None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run *test* against the example; afterwards nothing may be left of it."""
+
+    async def main() -> None:
+        app = example("from fastapi import").app
+        config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=5)
+        server = uvicorn.Server(config)
+        async with simulated(monkeypatch) as simulator:
+            serving = asyncio.create_task(server.serve())
+            await soon(lambda: server.started)
+            port = server.servers[0].sockets[0].getsockname()[1]
+            async with aiohttp.ClientSession() as browser:
+                url = f"http://127.0.0.1:{port}"
+                await test(Served(url, app.state.client, simulator, server, browser))
+            server.should_exit = True
+            await serving
+            await soon(lambda: not connections())
+
+    quietly(main(), MovingLoop)
+
+
+async def nothing_open(served: Served, before: set[asyncio.Task[Any]]) -> None:
+    """No task more than *before*, no request under way, no permit, no connection in use."""
+    await soon(lambda: tasks() <= before)
+    await soon(lambda: not served.server.server_state.connections)
+    assert served.client.stats.in_flight == 0
+    assert not any(inside(served.client))
+    assert pool(served.client)[0] == 0
+
+
+def test_the_paged_endpoint_gives_pages_and_refuses_none_at_the_door(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(served: Served) -> None:
+        async with served.browser.get(f"{served.url}/works?page=2") as response:
+            page = await response.json()
+        ids = [row["digitalPersonWorksId"] for row in page["content"]]
+        assert ids == served.simulator.works.ids()[20:40]
+        asked = len(served.simulator.requests)
+        async with served.browser.get(f"{served.url}/works?page=0") as response:
+            assert response.status == 422
+        assert len(served.simulator.requests) == asked
+
+    under_uvicorn(test, monkeypatch)
+
+
+def test_the_feed_has_what_changes_and_one_who_leaves_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(served: Served) -> None:
+        before = tasks()
+        rows = served.simulator.works
+        async with served.browser.get(f"{served.url}/feed") as response:
+            assert response.content_type == "text/event-stream"
+            await soon(lambda: len(served.simulator.requests) == 1)
+            await asyncio.sleep(1)
+            new = rows.insert()
+            (event,) = await served.events(response, 1)
+            assert event["data"]["digitalPersonWorksId"] == new
+        # It left while the feed was at rest.
+        await nothing_open(served, before)
+        missed = {rows.insert() for _ in range(50)}
+        headers = {"last-event-id": event["id"]}
+        async with served.browser.get(f"{served.url}/feed", headers=headers) as response:
+            events = await served.events(response, 50)
+            assert {each["data"]["digitalPersonWorksId"] for each in events} == missed
+        await nothing_open(served, before)
+        asked = len(served.simulator.requests)
+        await asyncio.sleep(100)
+        assert len(served.simulator.requests) == asked
+
+    under_uvicorn(test, monkeypatch)
+
+
+@pytest.mark.parametrize("events", [0, 1, 150])
+def test_one_who_leaves_in_the_midst_of_a_catch_up_leaves_nothing(
+    events: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(served: Served) -> None:
+        before = tasks()
+        rows = served.simulator.works
+        async with served.browser.get(f"{served.url}/feed") as response:
+            await soon(lambda: len(served.simulator.requests) == 1)
+            await asyncio.sleep(1)
+            for _ in range(400):
+                rows.insert()
+                await asyncio.sleep(0.01)
+            asked = len(served.simulator.requests)
+            await soon(lambda: len(served.simulator.requests) > asked)
+            assert len(await served.events(response, events)) == events
+            response.close()
+        await nothing_open(served, before)
+
+    under_uvicorn(test, monkeypatch)
+
+
+def test_the_server_stops_while_feeds_are_open_and_closes_the_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(served: Served) -> None:
+        feeds = [await served.browser.get(f"{served.url}/feed") for _ in range(3)]
+        await soon(lambda: len(served.simulator.requests) == 3)
+        served.server.should_exit = True
+        for feed in feeds:
+            with pytest.raises(aiohttp.ClientError):
+                while await feed.content.readline():
+                    pass
+                raise aiohttp.ClientPayloadError  # or it ended as it should
+        await soon(lambda: served.client.stats.in_flight == 0)
+        assert pool(served.client) == (0, 0)
+
+    under_uvicorn(test, monkeypatch)
+
+
+# aiohttp.web
+
+
+@asynccontextmanager
+async def under_aiohttp(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[tuple[Any, ...], None]:
+    """The address of the example's download, its client and the simulator."""
+    module = example("from aiohttp import web")
+    app = module.make_app()
+    async with simulated(monkeypatch, works=3_000) as simulator:
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0]
+        async with aiohttp.ClientSession() as browser:
+            url = f"http://{host}:{port}/works.ndjson"
+            yield browser, url, app[module.CLIENT], simulator
+        await runner.cleanup()
+        await soon(lambda: not connections())
+
+
+def test_the_download_is_the_whole_list_as_the_server_sent_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        async with under_aiohttp(monkeypatch) as (browser, url, client, simulator):
+            async with browser.get(url) as response:
+                lines = (await response.text()).splitlines()
+            ids = [json.loads(line)["digitalPersonWorksId"] for line in lines]
+            assert ids == simulator.works.ids()
+            await soon(lambda: tasks() == {asyncio.current_task()})
+            assert client.stats.in_flight == 0
+
+    quietly(main(), MovingLoop)
+
+
+def test_one_who_leaves_in_the_midst_of_a_download_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        async with under_aiohttp(monkeypatch) as (browser, url, client, simulator):
+            async with browser.get(url) as response:
+                await response.content.readline()
+                response.close()
+            await soon(lambda: tasks() == {asyncio.current_task()})
+            await soon(lambda: pool(client)[0] == 0)
+            assert not any(inside(client))
+            assert len(simulator.requests) < 30  # the whole list has 31
+
+    quietly(main(), MovingLoop)
+
+
+# A library
+
+
+async def test_the_library_adds_to_a_client_and_lets_errors_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with Simulator(works=300) as simulator:
+        settings = replace(simulator.settings, retry=RetryPolicy(attempts=1))
+
+        def close(main: Coroutine[object, object, None]) -> None:
+            main.close()
+
+        monkeypatch.setattr("asyncio.run", close)  # the example's own main is run elsewhere
+        minutes = example("class Minutes").Minutes
+        async with Client(settings) as client:
+            finished = [simulator.works.row(key) for key in simulator.works.ids(status="SUCCESS")]
+            truth = sum(float(str(row["duration"] or 0)) for row in finished) / 60
+            assert await minutes(client).used() == pytest.approx(truth)
+            assert truth > 0
+            assert await minutes(client).used("19900000001") == pytest.approx(truth)
+            simulator.fail(Reset(), times=None)
+            with pytest.raises(TransportError):
+                await minutes(client).used()

@@ -1,0 +1,198 @@
+"""What is delivered since one watermark after another, against the truth of a list that is written.
+
+Whole crawls against the simulator in virtual time, each trial drawn from its seed.
+``python -m tests.property.test_since FIRST LAST`` goes further than the suite does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import TypeAlias
+
+import pytest
+
+from dp_async import (
+    Client,
+    Crawl,
+    CrawlOptions,
+    CrawlReport,
+    Listing,
+    Watermark,
+)
+from dp_async.testing import SimulatedList, Simulator, Writes
+from tests.virtual import run
+
+TRIALS = int(os.environ.get("SINCE_TRIALS", "60"))
+START = 1_790_000_000.0
+
+RATES = [
+    (0, 0, 0),
+    (1, 0, 0),
+    (0.5, 0.5, 0.3),
+    (0, 3, 1),
+    (5, 5, 5),
+    (20, 20, 20),
+    (20, 0, 0),
+    (0, 20, 5),
+]
+"""Inserts, updates and deletes a second."""
+
+Row: TypeAlias = dict[str, object]
+
+
+class Broken(AssertionError):
+    """A promise that was not kept."""
+
+
+@dataclass
+class Trial:
+    """A list that is written to, and who follows it by watermarks, all drawn from *seed*."""
+
+    seed: int
+    tally: Counter[str] = field(default_factory=Counter[str])
+    have: dict[object, Row] = field(default_factory=dict[object, Row], repr=False)
+    """The rows as they were last delivered."""
+    mark: Watermark | None = None
+
+    def __post_init__(self) -> None:
+        chance = self.chance = Random(self.seed)
+        self.endpoint = chance.choice(("works", "messages"))
+        self.id = {"works": "digitalPersonWorksId", "messages": "msgId"}[self.endpoint]
+        self.rates = chance.choice(RATES)
+        self.rows = chance.choice((0, 1, 5, 60, 300))
+        busy = sum(self.rates) > 10  # a list is to be read faster than it grows
+        self.late = chance.choice((0, 0, 1.5, 2))
+        self.largest = chance.choice((50, 100) if busy else (10, 50, 100))
+        self.options = CrawlOptions(
+            page_size=chance.choice((20, 50) if busy else (5, 10, 20, 50)),
+            concurrency=chance.choice((1, 4, 8)),
+            ordered=chance.random() < 0.8,
+            max_passes=chance.choice((1, 3)),
+        )
+
+    async def play(self) -> None:
+        loop, chance = asyncio.get_running_loop(), self.chance
+        simulator = Simulator(
+            works=self.rows if self.endpoint == "works" else 0,
+            messages=self.rows if self.endpoint == "messages" else 0,
+            latency=0.08,
+            jitter=0.6,
+            seed=self.seed,
+            clock=lambda: START + self.seed % 997 / 997 + loop.time(),
+            tolerance=float("inf"),
+            max_page_size=self.largest,
+            late=self.late,
+            remember=False,
+        )
+        self.truth: SimulatedList = getattr(simulator, self.endpoint)
+        async with Client(simulator.settings, send=simulator.send) as client:
+            async with self._writing(simulator):
+                await asyncio.sleep(chance.choice((0, 5, 12)))
+                for _ in range(chance.randint(1, 8)):
+                    await self._follow(client)
+                    await asyncio.sleep(chance.choice((0, 0.3, 3, 20)))
+            await asyncio.sleep(10)
+            self.truth.insert()  # what came before has settled, and is seen to have
+            await asyncio.sleep(5)
+            self.options = replace(self.options, page_size=100, max_passes=3)
+            report = await self._crawl(self._listing(client).since(self.mark), stop=None)
+            if self.largest > 10:  # there is no page of ten that starts and ends anywhere
+                self._expect(report.complete is True, f"at rest: {report}")
+        self._compare()
+
+    def _writing(self, simulator: Simulator) -> AbstractAsyncContextManager[Writes]:
+        inserts, updates, deletes = self.rates
+        return simulator.writing(
+            self.truth, inserts=inserts, updates=updates, deletes=deletes, seed=self.seed
+        )
+
+    def _listing(self, client: Client, limit: int | None = None) -> Listing[Row]:
+        options = replace(self.options, limit=limit)
+        listing = client.works if self.endpoint == "works" else client.messages
+        return listing(options=options).typed(dict)
+
+    async def _follow(self, client: Client) -> None:
+        """One run since the last watermark; some stop at a limit, some are left in the middle."""
+        kind = self.chance.choice(("whole", "whole", "whole", "limit", "left"))
+        number = self.chance.randint(0, 30)
+        listing = self._listing(client, number if kind == "limit" else None)
+        await self._crawl(listing.since(self.mark), stop=number if kind == "left" else None)
+
+    async def _crawl(self, crawl: Crawl[Row], stop: int | None) -> CrawlReport:
+        began = self.truth.mark()
+        history = self.mark is not None and self.mark.updated > 0
+        pending = {key for key in self.truth.ids() if self._is_pending(key)}
+        got: dict[object, Row] = {}
+        async with crawl:
+            while stop is None or len(got) < stop:
+                if (row := await anext(crawl, None)) is None:
+                    break
+                key = row[self.id]
+                self._expect(key not in got, f"{key} came twice in one run")
+                # What was delivered after the last watermark was kept may come again: only that.
+                known = history and self.have.get(key) == row
+                self._expect(not known, f"{key} came again, and has not changed")
+                got[key] = row
+                if crawl.report.complete is None and stop is not None:
+                    self._expect(crawl.watermark is None, "a watermark before the end")
+            report, mark = crawl.report, crawl.watermark
+        self.tally["runs"] += 1
+        self.tally["requests"] += report.requests
+        if report.complete:
+            # Changed and changed back within a second, it is no more what was missing.
+            missed = pending & self.truth.present_since(began) - set(got)
+            missed = {key for key in missed if self._is_pending(key)}
+            self._expect(not missed, f"called complete without {missed}")
+        if mark is not None:
+            self.tally["moved"] += self.mark is None or mark.updated > self.mark.updated
+            self.mark = Watermark.from_json(mark.to_json())
+            self.have |= got
+        self._expect(mark is not None or stop is not None, "no watermark at the end of a run")
+        self.tally["left" if mark is None else str(report.complete)] += 1
+        return report
+
+    def _is_pending(self, key: int) -> bool:
+        if self.endpoint == "messages":  # which an update does not move
+            return key not in self.have
+        return self.have.get(key) != self.truth.row(key)
+
+    def _compare(self) -> None:
+        lost = [key for key in self.truth.ids() if self._is_pending(key)]
+        self._expect(not lost, f"lost: {lost}")
+
+    def _expect(self, holds: bool, promise: str) -> None:
+        if not holds:
+            raise Broken(promise)
+
+
+def play(seeds: Iterable[int]) -> Counter[str]:
+    """All trials of *seeds*, and what came of their runs."""
+    tally: Counter[str] = Counter()
+    for seed in seeds:
+        trial = Trial(seed, tally)
+        try:
+            run(trial.play())
+        except AssertionError as error:
+            error.add_note(f"seed {seed}: {trial}")
+            raise
+    return tally
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_the_union_of_all_runs_is_the_truth(part: int) -> None:
+    tally = play(range(part, TRIALS, 4))
+    assert tally["moved"] >= TRIALS // 4
+    assert tally["True"] >= TRIALS // 4
+    assert tally["left"] >= 1
+
+
+if __name__ == "__main__":
+    first, last = map(int, sys.argv[1:])
+    sys.stdout.write(f"{dict(play(range(first, last)))}\n")

@@ -1,0 +1,480 @@
+"""Many accounts at once: what comes, who waits for whom, what fails, and what it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import pickle
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import anyio
+import pytest
+
+from dp_async import (
+    Accounts,
+    AccountsFailed,
+    AuthError,
+    Client,
+    ClientClosed,
+    ConfigError,
+    CrawlOptions,
+    IncompleteCrawl,
+    Listing,
+    Request,
+    Response,
+    ServerError,
+    Work,
+    crawl_accounts,
+)
+from tests.scripted import SETTINGS, answer, asked, row, until
+from tests.virtual import run
+
+OPTIONS = CrawlOptions(page_size=10)
+
+
+class Many:
+    """A server of many accounts: *rows* for each, *seconds* an answer, and *trouble* of some."""
+
+    def __init__(self, rows: int = 25, seconds: float = 0.1) -> None:
+        self.rows: Counter[str] = Counter()
+        self.seconds: dict[str, float] = {}
+        self.pages: dict[int, float] = {}  # seconds, where a page takes longer
+        self.trouble: dict[str, Callable[[int], Response | Exception]] = {}
+        self.restless: set[str] = set()  # in no order, and never at rest
+        self.asked: list[str] = []
+        self.in_flight: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+        self.max_in_flight = 0
+        self._rows = rows
+        self._seconds = seconds
+        self._random = Random(0)
+
+    async def __call__(self, request: Request, /) -> Response:
+        account = request.headers["account"]
+        num, size = asked(request)
+        self.asked.append(account)
+        self.in_flight[account] += 1
+        self.most[account] = max(self.most[account], self.in_flight[account])
+        self.max_in_flight = max(self.max_in_flight, self.in_flight.total())
+        try:
+            await asyncio.sleep(self.pages.get(num, self.seconds.get(account, self._seconds)))
+            if account in self.trouble:
+                outcome = self.trouble[account](num)
+                if isinstance(outcome, Exception):
+                    raise outcome
+                if outcome.status != 200:
+                    return outcome
+            count = self.rows.get(account, self._rows)
+            rows = [row(index) for index in range(count)]
+            if account in self.restless:
+                self._random.shuffle(rows)
+            return answer(rows, num, size)
+        finally:
+            self.in_flight[account] -= 1
+
+
+def works(sub: Client) -> Listing[Work]:
+    return sub.works(options=OPTIONS)
+
+
+def client(server: Many, **changes: Any) -> Client:
+    return Client(replace(SETTINGS, **changes), send=server)
+
+
+def down(num: int) -> Response:
+    return Response(status=503)
+
+
+async def drain(accounts: Accounts[Work]) -> dict[str, list[int]]:
+    """The ids that came, by account."""
+    found: dict[str, list[int]] = {}
+    async for account, work in accounts:
+        found.setdefault(account, []).append(work.digital_person_works_id)
+    return found
+
+
+def expected(rows: int = 25) -> list[int]:
+    return [100_000 - index for index in range(rows)]
+
+
+NAMES = [f"139{index:08}" for index in range(30)]
+
+
+# What comes
+
+
+def test_each_accounts_items_come_in_order_and_each_report_says_complete() -> None:
+    async def main() -> None:
+        async with client(Many()) as api, crawl_accounts(api, NAMES, works) as accounts:
+            assert await drain(accounts) == {name: expected() for name in NAMES}
+            assert not accounts.errors
+            assert set(accounts.reports) == set(NAMES)
+            assert all(each.complete and each.items == 25 for each in accounts.reports.values())
+            with pytest.raises(StopAsyncIteration):
+                await anext(accounts)
+
+    run(main())
+
+
+def test_an_account_given_twice_is_crawled_once() -> None:
+    async def main() -> None:
+        server = Many()
+        given = ["1390", "1391", "1390", "1391", "1390"]
+        async with client(server) as api, crawl_accounts(api, iter(given), works) as accounts:
+            assert await drain(accounts) == {"1390": expected(), "1391": expected()}
+        assert Counter(server.asked) == {"1390": 4, "1391": 4}
+
+    run(main())
+
+
+def test_no_accounts_are_no_items_and_empty_lists_are_complete() -> None:
+    async def main() -> None:
+        async with client(Many(0)) as api:
+            async with crawl_accounts(api, [], works) as accounts:
+                assert await drain(accounts) == {}
+            async with crawl_accounts(api, NAMES, works) as accounts:
+                assert await drain(accounts) == {}
+                assert all(report.complete for report in accounts.reports.values())
+
+    run(main())
+
+
+# At once, and in turn
+
+
+def test_they_begin_a_few_at_a_time_and_only_once_they_are_wanted() -> None:
+    async def main() -> None:
+        server = Many()
+        async with client(server) as api:
+            async with crawl_accounts(api, NAMES, works, at_once=3) as accounts:
+                await asyncio.sleep(10)
+                assert not server.asked
+                await anext(accounts)
+                assert len(set(server.asked)) == 3
+                begun = [len(set(server.asked)) - len(accounts.reports) async for _ in accounts]
+                assert max(begun) == 3
+
+    run(main())
+
+
+@pytest.mark.parametrize(("places", "at_once"), [(1, 8), (4, 8), (16, 4), (16, 100)])
+def test_no_more_are_in_flight_than_the_client_permits(places: int, at_once: int) -> None:
+    async def main() -> None:
+        server = Many(95)
+        async with client(server, max_in_flight=places) as api:
+            async with crawl_accounts(api, NAMES, works, at_once=at_once) as accounts:
+                found = await drain(accounts)
+        assert found == {name: expected(95) for name in NAMES}
+        assert server.max_in_flight == places
+
+    run(main())
+
+
+@pytest.mark.parametrize("concurrency", [8, "auto"])
+@pytest.mark.parametrize(
+    ("accounts", "at_once", "share"), [(30, 8, 2), (30, 100, 1), (3, 8, 5), (1, 8, 8)]
+)
+def test_each_has_a_share_of_the_places(
+    accounts: int, at_once: int, share: int, concurrency: Any
+) -> None:
+    async def main() -> None:
+        server = Many(155)
+        options = CrawlOptions(page_size=10, concurrency=concurrency)
+        async with client(server) as api:
+            async with crawl_accounts(
+                api, NAMES[:accounts], lambda sub: sub.works(options=options), at_once=at_once
+            ) as several:
+                await drain(several)
+        assert max(server.most.values()) == share
+
+    run(main())
+
+
+def test_accounts_as_slow_as_may_be_do_not_hold_up_the_rest() -> None:
+    async def main() -> None:
+        server = Many()
+        slow = NAMES[:5]
+        server.seconds = dict.fromkeys(slow, 25.0)
+        done: dict[str, float] = {}
+        async with client(server) as api, crawl_accounts(api, NAMES, works) as accounts:
+            async for account, _ in accounts:
+                done[account] = asyncio.get_running_loop().time()
+        assert max(done[name] for name in NAMES if name not in slow) < 10
+        assert min(done[name] for name in slow) > 50
+
+    run(main())
+
+
+def test_a_long_list_and_short_ones_come_in_turn() -> None:
+    async def main() -> None:
+        server = Many()
+        server.rows["long"] = 2_000
+        came: list[str] = []
+        async with client(server) as api:
+            async with crawl_accounts(api, ["long", *NAMES], works, at_once=2) as accounts:
+                async for account, _ in accounts:
+                    came.append(account)
+        before = came[: came.index(NAMES[-1])]
+        assert before.count("long") < len(before) * 0.75
+
+    run(main())
+
+
+def test_a_consumer_that_is_slow_holds_it_by_the_windows_of_those_begun() -> None:
+    async def main() -> None:
+        server = Many(5_000)
+        options = CrawlOptions(page_size=10, concurrency=2, window=4)
+        async with client(server) as api:
+            async with crawl_accounts(
+                api, NAMES, lambda sub: sub.works(options=options), at_once=3
+            ) as accounts:
+                await anext(accounts)
+                await asyncio.sleep(1_000)
+                assert len(set(server.asked)) == 3
+                assert len(server.asked) <= 3 * (1 + 1 + 4)
+
+    run(main())
+
+
+# Cancelling and closing
+
+
+def test_timeouts_round_anext_lose_nothing() -> None:
+    async def main() -> None:
+        found: dict[str, list[int]] = {}
+        server = Many()
+        server.trouble[NAMES[3]] = down
+        async with client(server) as api, crawl_accounts(api, NAMES, works) as accounts:
+            with pytest.raises(AccountsFailed):
+                while True:
+                    with anyio.move_on_after(0.03):
+                        account, work = await anext(accounts)
+                        found.setdefault(account, []).append(work.digital_person_works_id)
+        assert found == {name: expected() for name in NAMES if name != NAMES[3]}
+
+    run(main())
+
+
+def test_leaving_it_ends_all_that_is_under_way_at_once() -> None:
+    async def main() -> None:
+        server = Many(500, seconds=5.0)
+        async with client(server) as api:
+            async with crawl_accounts(api, NAMES, works) as accounts:
+                for _ in range(12):
+                    await anext(accounts)
+                assert server.in_flight.total()
+                left = asyncio.get_running_loop().time()
+            assert asyncio.get_running_loop().time() == left
+            assert not server.in_flight.total()
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+            with pytest.raises(ClientClosed):
+                while True:
+                    await anext(accounts)
+            await accounts.aclose()
+
+    run(main())
+
+
+def test_closed_or_with_its_client_closed_whoever_waits_is_told() -> None:
+    async def main(close: Callable[[Client, Accounts[Work]], Any]) -> None:
+        server = Many(seconds=5.0)
+        api = client(server)
+        accounts = crawl_accounts(api, NAMES, works)
+        waiting = asyncio.create_task(drain(accounts))
+        await until(lambda: server.in_flight.total() > 0)
+        await close(api, accounts)
+        with pytest.raises(ClientClosed):
+            await waiting
+        assert asyncio.get_running_loop().time() == 0
+        await accounts.aclose()
+        await api.aclose()
+
+    run(main(lambda api, accounts: api.aclose()))
+    run(main(lambda api, accounts: accounts.aclose()))
+
+
+def test_cancelled_while_it_closes_it_has_closed_all_the_same() -> None:
+    async def main() -> None:
+        server = Many(500, seconds=5.0)
+        async with client(server) as api:
+            accounts = crawl_accounts(api, NAMES, works)
+            await anext(accounts)
+            closing = asyncio.create_task(accounts.aclose())
+            await asyncio.sleep(0)
+            closing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await closing
+            assert not server.in_flight.total()
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run(main())
+
+
+def test_dropped_it_says_so_and_leaves_nothing() -> None:
+    async def main() -> None:
+        server = Many(500)
+        async with client(server) as api:
+            accounts = crawl_accounts(api, NAMES, works, at_once=1)
+            await anext(accounts)
+            with pytest.warns(ResourceWarning, match="a Crawl was dropped"):
+                del accounts
+                gc.collect()
+            await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
+
+    run(main())
+
+
+def test_it_has_one_consumer() -> None:
+    async def main() -> None:
+        async with client(Many()) as api, crawl_accounts(api, NAMES, works) as accounts:
+            waiting = asyncio.ensure_future(anext(accounts))
+            await asyncio.sleep(0)
+            with pytest.raises(ConfigError, match="one consumer"):
+                await anext(accounts)
+            await waiting
+
+    run(main())
+
+
+# Failing
+
+
+def test_those_that_fail_stop_no_other_and_are_told_of_at_the_end_once() -> None:
+    async def main() -> None:
+        server = Many()
+        server.trouble[NAMES[2]] = lambda num: Response(status=401 if num == 1 else 200)
+        server.trouble[NAMES[20]] = lambda num: Response(status=503 if num == 2 else 200)
+        async with client(server) as api, crawl_accounts(api, NAMES, works) as accounts:
+            found: dict[str, list[int]] = {}
+            with pytest.raises(AccountsFailed) as failed:
+                async for account, work in accounts:
+                    found.setdefault(account, []).append(work.digital_person_works_id)
+            with pytest.raises(StopAsyncIteration):
+                await anext(accounts)
+        errors = failed.value.errors
+        assert list(errors) == [NAMES[2], NAMES[20]]
+        assert isinstance(errors[NAMES[2]], AuthError)
+        assert isinstance(errors[NAMES[20]], ServerError)
+        assert accounts.errors == errors
+        assert found.pop(NAMES[20]) == expected(10)  # what came before it failed
+        assert found == {name: expected() for name in NAMES if name not in errors}
+        assert accounts.reports[NAMES[20]].items == 10
+        incomplete = {name for name in NAMES if not accounts.reports[name].complete}
+        assert incomplete == set(errors)
+
+    run(main())
+
+
+def test_what_is_under_way_for_one_that_failed_is_ended_at_once() -> None:
+    async def main() -> None:
+        server = Many(95)
+        server.pages[3] = 1_000.0
+        server.trouble[NAMES[0]] = lambda num: Response(status=503 if num == 2 else 200)
+        async with client(server) as api:
+            accounts = crawl_accounts(api, NAMES[:1], works)
+            with pytest.raises(AccountsFailed):
+                await drain(accounts)
+            assert asyncio.get_running_loop().time() < 10
+            assert not server.in_flight.total()
+
+    run(main())
+
+
+def test_one_that_is_not_complete_is_reported_and_if_strict_has_failed() -> None:
+    async def main(strict: bool) -> None:
+        server = Many()
+
+        server.restless.add(NAMES[0])
+        server.rows[NAMES[0]] = 195
+        options = CrawlOptions(page_size=5, strict=strict, max_passes=1)
+        async with client(server) as api:
+            async with crawl_accounts(
+                api, NAMES[:2], lambda sub: sub.works(options=options)
+            ) as accounts:
+                if strict:
+                    with pytest.raises(AccountsFailed) as failed:
+                        await drain(accounts)
+                    assert isinstance(failed.value.errors[NAMES[0]], IncompleteCrawl)
+                else:
+                    await drain(accounts)
+                assert accounts.reports[NAMES[0]].complete is False
+                assert accounts.reports[NAMES[1]].complete is True
+
+    run(main(True))
+    run(main(False))
+
+
+def test_the_error_says_how_many_and_why_and_shows_no_account() -> None:
+    error = AccountsFailed({"13912345678": ServerError("it is down"), "1": ServerError("x")})
+    text = "2 accounts could not be crawled (see .errors), first …5678: it is down"
+    assert str(error) == text
+    assert repr(error) == f"AccountsFailed({text!r})"
+    assert str(AccountsFailed({"13912345678": ServerError("no")})).startswith("1 account could")
+    copy = pickle.loads(pickle.dumps(error))
+    assert str(copy) == text
+    assert list(copy.errors) == ["13912345678", "1"]
+
+
+def test_a_bug_in_what_sends_is_raised_as_it_is() -> None:
+    async def main() -> None:
+        server = Many()
+        server.trouble[NAMES[1]] = lambda num: ZeroDivisionError()
+        async with client(server) as api, crawl_accounts(api, NAMES, works) as accounts:
+            with pytest.raises(ZeroDivisionError):
+                await drain(accounts)
+
+    run(main())
+
+
+def test_another_loop_is_no_accounts_own_trouble() -> None:
+    api = client(Many())
+
+    async def first() -> None:
+        await api.for_account("139").works().probe()
+
+    async def second() -> None:
+        with pytest.raises(ConfigError, match="another Client for another loop"):
+            await drain(crawl_accounts(api, NAMES, works))
+
+    run(first())
+    run(second())
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("accounts", "text"),
+    [
+        (["139", ""], r"accounts\[1\] must be printable ASCII without spaces, and not empty"),
+        (["139", "  "], r"accounts\[1\] must be printable"),
+        (["13 9"], r"accounts\[0\] must be printable"),
+        ([139], r"accounts\[0\] must be a string, not int"),
+        (["139", None], r"accounts\[1\] must be a string, not NoneType"),
+        ("13912345678", "accounts must be a list of accounts, not str: put a single one into"),
+        (b"139", "accounts must be a list of accounts, not bytes"),
+        (None, "accounts must be a list of accounts, not NoneType"),
+        (139, "accounts must be a list of accounts, not int"),
+    ],
+)
+def test_what_is_no_account_is_refused_before_any_request(accounts: Any, text: str) -> None:
+    with pytest.raises(ConfigError, match=text) as refused:
+        crawl_accounts(Client(SETTINGS), accounts, works)
+    assert "13912345678" not in str(refused.value)
+
+
+@pytest.mark.parametrize("at_once", [0, -1, 10_001, True, 1.5, "8", None])
+def test_so_many_at_once_are_refused(at_once: Any) -> None:
+    with pytest.raises(ConfigError, match="at_once must be a whole number from 1 to 10000"):
+        crawl_accounts(Client(SETTINGS), NAMES, works, at_once=at_once)
+
+
+def test_no_client_and_no_listing_are_refused() -> None:
+    with pytest.raises(ConfigError, match="client must be a Client, not Settings"):
+        crawl_accounts(SETTINGS, NAMES, works)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ConfigError, match=r"what listing\(\) returns must be a Listing, not Crawl"):
+        crawl_accounts(Client(SETTINGS), NAMES, lambda sub: sub.works().crawl())  # type: ignore[arg-type,return-value]  # pyright: ignore

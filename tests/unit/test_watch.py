@@ -1,0 +1,699 @@
+"""A watch: what it asks and when, what it survives, what it raises, and how far it says it is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import anyio
+import pytest
+
+from dp_async import (
+    AuthError,
+    BadRequest,
+    Client,
+    ClientClosed,
+    ConfigError,
+    CrawlOptions,
+    DecodeError,
+    IncompleteCrawl,
+    Message,
+    PaginationError,
+    RetryPolicy,
+    Watch,
+    Watermark,
+    Work,
+)
+from dp_async.testing import (
+    AuthFailure,
+    Hang,
+    Html,
+    Malformed,
+    Reset,
+    Simulator,
+    Throttle,
+    WrongCode,
+    WrongEcho,
+)
+from tests.scripted import SETTINGS, Server, row, until
+from tests.scripted import client as scripted
+from tests.virtual import run
+
+NOW = 1_800_000_000.0  # when the loop's time is 0
+INTERVAL = 10.0
+ONCE = RetryPolicy(attempts=1)
+
+
+@asynccontextmanager
+async def world(
+    works: int = 50, *, retry: RetryPolicy = ONCE, **changes: Any
+) -> AsyncGenerator[tuple[Simulator, Client], None]:
+    """A simulator in the loop's time, and a client of it."""
+    loop = asyncio.get_running_loop()
+    given: dict[str, Any] = {"tolerance": 1e12, "latency": 0.1, **changes}
+    simulator = Simulator(works=works, messages=works, clock=lambda: NOW + loop.time(), **given)
+    settings = replace(simulator.settings, retry=retry)
+    async with Client(settings, send=simulator.send) as client:
+        yield simulator, client
+        await until(lambda: len(asyncio.all_tasks()) == 1)  # whoever watched left nothing behind
+        assert client.stats.in_flight == 0
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def take(watch: Watch[Work], count: int) -> list[int]:
+    """The ids of the next rows."""
+    return [(await anext(watch)).digital_person_works_id for _ in range(count)]
+
+
+async def rest(watch: Watch[Work], seconds: float) -> list[int]:
+    """The ids of the rows that come within so many *seconds*."""
+    ids: list[int] = []
+    with anyio.move_on_after(seconds):
+        while True:
+            ids += await take(watch, 1)
+    return ids
+
+
+def all_new(server: Server) -> None:
+    """No two pages hold together, as if all rows were replaced between any two answers."""
+    serial = len(server.asked)
+    server.rows = [
+        row(-serial * 60 - index) | {"digitalPersonWorksId": 1_000_000 + serial * 100 + index}
+        for index in range(60, 0, -1)
+    ]
+
+
+# What comes
+
+
+def test_what_was_there_before_does_not_come_and_what_is_new_or_updated_does() -> None:
+    async def main() -> None:
+        async with world() as (simulator, client), client.works().watch(INTERVAL) as watch:
+            assert await rest(watch, 25) == []
+            old = simulator.works.ids()[30]
+            new = simulator.works.insert()
+            await asyncio.sleep(1)
+            simulator.works.update(old, status="FAIL")
+            work = await anext(watch)
+            assert (work.digital_person_works_id, work.status) == (old, "FAIL")
+            assert await take(watch, 1) == [new]
+            assert await rest(watch, 100) == []
+            simulator.works.update(new)
+            assert await rest(watch, 100) == [new]
+
+    run(main())
+
+
+def test_messages_are_watched_just_so() -> None:
+    async def main() -> None:
+        async with world() as (simulator, client):
+            async with client.messages().watch(INTERVAL) as watch:
+                with anyio.move_on_after(15):
+                    await anext(watch)
+                new = simulator.messages.insert()
+                message = await anext(watch)
+                assert isinstance(message, Message)
+                assert message.msg_id == new
+
+    run(main())
+
+
+def test_a_list_that_is_empty_at_first_is_all_new() -> None:
+    async def main() -> None:
+        async with world(0) as (simulator, client), client.works().watch(INTERVAL) as watch:
+            assert await rest(watch, 25) == []
+            assert watch.watermark is not None
+            assert watch.watermark.updated == 0
+            assert len(simulator.requests) == 3
+            new = [simulator.works.insert() for _ in range(3)]
+            assert sorted(await take(watch, 3)) == new
+            assert watch.watermark.updated > 0
+            assert await rest(watch, 50) == []
+
+    run(main())
+
+
+def test_much_that_is_new_is_caught_up_with_in_few_requests_and_pages() -> None:
+    async def main() -> None:
+        options = CrawlOptions(concurrency=2)
+        async with world() as (simulator, client):
+            async with client.works(options=options).watch(INTERVAL) as watch:
+                await rest(watch, 1)
+                asked = len(simulator.requests)
+                new: list[int] = []
+                for _ in range(1_000):
+                    new.append(simulator.works.insert())
+                    await asyncio.sleep(0.5)
+                assert len(simulator.requests) == asked  # nobody asks for a consumer who is away
+                assert sorted(await take(watch, 1_000)) == new
+                assert len(simulator.requests) - asked < 20
+                assert simulator.max_in_flight <= 2
+
+    run(main())
+
+
+def test_rows_that_become_visible_as_late_as_settle_allows_are_not_missed() -> None:
+    async def main() -> None:
+        options = CrawlOptions(settle=8.0)
+        async with world(late=8.0) as (simulator, client):
+            async with client.works(options=options).watch(1) as watch:
+                await rest(watch, 5)
+                new: list[int] = []
+                seen: list[int] = []
+                for _ in range(100):
+                    new.append(simulator.works.insert())
+                    seen += await rest(watch, 0.7)
+                seen += await rest(watch, 20)
+                assert sorted(seen) == new
+
+    run(main())
+
+
+# What it costs
+
+
+def test_idle_costs_one_small_request_an_interval_give_or_take_a_tenth() -> None:
+    async def main() -> None:
+        async with world(5_000) as (simulator, client), client.works().watch(INTERVAL) as watch:
+            assert await rest(watch, 1_000) == []
+            looks = simulator.requests[1:]
+            assert {seen.page_num for seen in looks} == {1}
+            assert {seen.page_size for seen in looks} == {21}  # what is known, and 20 more
+            rests = [b.started - (a.ended or 0.0) for a, b in pairwise(looks)]
+            assert 90 <= len(rests) <= 110
+            assert all(0.89 * INTERVAL < each < 1.11 * INTERVAL for each in rests)
+            assert max(rests) - min(rests) > 0.1 * INTERVAL
+
+    run(main())
+
+
+def test_nothing_is_sent_before_it_is_iterated_nor_while_nobody_waits() -> None:
+    async def main() -> None:
+        async with world() as (simulator, client), client.works().watch(INTERVAL) as watch:
+            await asyncio.sleep(100)
+            assert not simulator.requests
+            await rest(watch, 1)
+            await asyncio.sleep(1_000)
+            assert len(simulator.requests) == 1
+            assert await rest(watch, 0.2) == []
+            assert len(simulator.requests) == 2  # long due: no rest before it
+
+    run(main())
+
+
+# Cancelling
+
+
+@pytest.mark.parametrize("patience", [0.01, 0.25, 3.0])
+def test_timeouts_shorter_than_an_answer_or_a_rest_lose_nothing_and_starve_nothing(
+    patience: float,
+) -> None:
+    async def main() -> None:
+        async with world() as (simulator, client), client.works().watch(INTERVAL) as watch:
+            seen: list[int] = []
+            new: list[int] = []
+            while now() < 200:
+                with anyio.move_on_after(patience):
+                    seen += await take(watch, 1)
+                if len(new) < min(now() // 20, 8):
+                    new.append(simulator.works.insert())
+            assert len(new) == 8
+            assert sorted(seen) == new
+            assert 18 <= len(simulator.requests) <= 25
+
+    run(main())
+
+
+def test_closing_it_ends_whoever_waits_at_once_in_each_of_its_states() -> None:
+    async def main(at: float) -> None:
+        async with world(latency=1.0) as (simulator, client):
+            watch = client.works().watch(INTERVAL)
+            waiting = asyncio.create_task(take(watch, 1))
+            await asyncio.sleep(at)
+            await watch.aclose()
+            assert now() == at
+            with pytest.raises(ClientClosed):
+                await waiting
+            assert now() == at
+            assert simulator.in_flight == 0
+            with pytest.raises(ClientClosed, match="the watch is closed"):
+                await anext(watch)
+            await watch.aclose()
+
+    for at in (0.5, 5.0, 11.8):  # beginning, resting, looking
+        run(main(at))
+
+
+def test_closing_the_client_ends_it_at_once_in_each_of_its_states() -> None:
+    async def main(at: float) -> None:
+        async with world(latency=1.0) as (simulator, client):
+            watch = client.works().watch(INTERVAL)
+            waiting = asyncio.create_task(take(watch, 1))
+            await asyncio.sleep(at)
+            await client.aclose()
+            with pytest.raises(ClientClosed):
+                await waiting
+            assert now() == at
+            assert simulator.in_flight == 0
+            with pytest.raises(ClientClosed):
+                await anext(watch)
+            await watch.aclose()
+
+    for at in (0.5, 5.0, 11.8):
+        run(main(at))
+
+
+def test_it_has_one_consumer() -> None:
+    async def main() -> None:
+        async with world() as (_, client), client.works().watch(INTERVAL) as watch:
+            waiting = asyncio.create_task(take(watch, 1))
+            await asyncio.sleep(1)
+            with pytest.raises(ConfigError, match="a watch has one consumer"):
+                await anext(watch)
+            assert now() == 1
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+
+    run(main())
+
+
+def test_a_client_that_was_not_entered_will_do() -> None:
+    async def main() -> None:
+        client = scripted(Server(5))
+        async with client.works().watch(INTERVAL) as watch:
+            assert await rest(watch, 25) == []
+        await client.aclose()
+
+    run(main())
+
+
+# Trouble
+
+
+def test_an_outage_is_waited_out_in_growing_rests_and_nothing_is_lost(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        async with world() as (simulator, client), client.works().watch(1) as watch:
+            await rest(watch, 10)
+            simulator.fail(Reset(), times=None)
+            asked = len(simulator.requests)
+            new = [simulator.works.insert() for _ in range(3)]
+            assert await rest(watch, 3_600) == []
+            assert 3_600 / 33 < len(simulator.requests) - asked < 3_600 / 27 + 10
+            simulator.heal()
+            assert sorted(await rest(watch, 40)) == new
+            asked = len(simulator.requests)
+            await rest(watch, 100)
+            assert 90 <= len(simulator.requests) - asked <= 111  # as often as before
+
+    with caplog.at_level(logging.WARNING, "dp_async"):
+        run(main())
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+    assert "a watch waits for" in caplog.text
+
+
+@pytest.mark.parametrize("fault", [Reset(), Html(), Hang(), Throttle(None), WrongCode(500)])
+def test_what_may_pass_is_waited_out_from_the_very_first_request_on(fault: Any) -> None:
+    async def main() -> None:
+        async with world() as (simulator, client), client.works().watch(1) as watch:
+            simulator.fail(fault, times=3)
+            assert await rest(watch, 150) == []
+            simulator.fail(fault, times=3)
+            new = simulator.works.insert()
+            assert await rest(watch, 150) == [new]
+
+    run(main())
+
+
+def test_rests_that_have_grown_are_as_before_once_it_works_again() -> None:
+    async def main() -> None:
+        async with world() as (simulator, client), client.works().watch(1) as watch:
+            simulator.fail(Reset(), times=4)
+            await rest(watch, 20)
+            first, second = (seen for seen in simulator.requests[4:6])
+            assert second.started - (first.ended or 0.0) <= 1.1
+
+    run(main())
+
+
+def test_errors_here_and_there_in_a_catch_up_do_not_add_up() -> None:
+    async def main() -> None:
+        options = CrawlOptions(page_size=20, concurrency=1)
+        async with world() as (simulator, client):
+            async with client.works(options=options).watch(1) as watch:
+                await rest(watch, 1)
+                for _ in range(200):
+                    simulator.works.insert()
+                    await asyncio.sleep(1)
+                began = now()
+                for after in range(1, 16, 2):
+                    simulator.fail(Reset(), after=after)
+                assert len(await take(watch, 200)) == 200
+                assert sum(seen.fault is not None for seen in simulator.requests) >= 6
+                assert now() - began < 15
+
+    run(main())
+
+
+def test_it_comes_back_no_earlier_than_the_server_says() -> None:
+    async def main() -> None:
+        async with world() as (simulator, client), client.works().watch(1) as watch:
+            await rest(watch, 0.5)
+            simulator.fail(Throttle(300))
+            await rest(watch, 1_000)
+            refused = next(seen for seen in simulator.requests if seen.fault)
+            after = simulator.requests[simulator.requests.index(refused) + 1]
+            assert 300 <= after.started - (refused.ended or 0.0) < 340
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (AuthFailure(403), AuthError),
+        (WrongCode(412), BadRequest),
+        (Malformed(), DecodeError),
+        (WrongEcho(), PaginationError),
+    ],
+)
+def test_what_does_not_pass_is_raised_once_and_the_next_call_waits_and_goes_on(
+    fault: Any, error: type[Exception]
+) -> None:
+    async def main() -> None:
+        async with world() as (simulator, client), client.works().watch(INTERVAL) as watch:
+            simulator.fail(fault)
+            with pytest.raises(error):
+                await anext(watch)
+            failed = now()
+            assert await rest(watch, 5) == []
+            assert len(simulator.requests) == 1
+            assert await rest(watch, 10) == []
+            assert simulator.requests[1].started >= failed + 0.9 * INTERVAL
+            new = simulator.works.insert()
+            simulator.fail(fault)
+            with pytest.raises(error):
+                await anext(watch)
+            assert await rest(watch, 25) == [new]
+
+    run(main())
+
+
+def test_an_error_in_the_midst_of_a_look_loses_no_row_and_repeats_none() -> None:
+    async def main() -> None:
+        options = CrawlOptions(page_size=20)
+        async with world() as (simulator, client):
+            async with client.works(options=options).watch(INTERVAL) as watch:
+                await rest(watch, 1)
+                new: list[int] = []
+                for _ in range(100):
+                    new.append(simulator.works.insert())
+                    await asyncio.sleep(1)
+                simulator.fail(AuthFailure(403), after=3)
+                seen: list[int] = []
+                with pytest.raises(AuthError):
+                    while True:
+                        seen += await take(watch, 1)
+                assert 0 < len(seen) < 100
+                seen += await rest(watch, 100)
+                assert sorted(seen) == new
+
+    run(main())
+
+
+def test_pages_that_contradict_each_other_give_up_the_look_and_the_next_has_all_of_it() -> None:
+    async def main() -> None:
+        options = CrawlOptions(page_size=20)
+        async with world() as (simulator, client):
+            async with client.works(options=options).watch(INTERVAL) as watch:
+                await rest(watch, 1)
+                new: list[int] = []
+                for _ in range(100):
+                    new.append(simulator.works.insert())
+                    await asyncio.sleep(1)
+                simulator.fail(WrongEcho(), after=3)
+                before = watch.watermark
+                with pytest.raises(PaginationError):
+                    while True:
+                        await take(watch, 1)
+                assert watch.watermark == before
+                assert sorted(await rest(watch, 100)) == new
+
+    run(main())
+
+
+def test_the_last_row_known_is_not_held_back_through_an_outage() -> None:
+    async def main() -> None:
+        options = CrawlOptions(page_size=20)
+        async with world() as (simulator, client):
+            async with client.works(options=options).watch(INTERVAL) as watch:
+                await rest(watch, 1)
+                for _ in range(100):
+                    simulator.works.insert()
+                    await asyncio.sleep(1)
+                before = watch.watermark
+                simulator.fail(Reset(), times=None, after=1)
+                assert len(await rest(watch, 100)) == 20
+                assert watch.watermark == before
+                simulator.heal()
+                assert len(await rest(watch, 100)) == 80
+                assert watch.watermark != before
+
+    run(main())
+
+
+def test_a_strict_look_that_is_not_complete_raises_and_the_next_repeats_nothing() -> None:
+    async def main() -> None:
+        server = Server(50, clamp=20)
+        options = CrawlOptions(page_size=20, strict=True, max_passes=1)
+        async with scripted(server, replace(SETTINGS, retry=ONCE)) as client:
+            async with client.works(options=options).watch(INTERVAL) as watch:
+                await rest(watch, 1)
+                server.before = lambda num: all_new(server)
+                seen: list[int] = []
+                with pytest.raises(IncompleteCrawl):
+                    while True:
+                        seen += await take(watch, 1)
+                server.before = lambda num: None
+                seen += await rest(watch, 50)
+                assert len(seen) == len(set(seen))
+
+    run(main())
+
+
+def test_a_list_that_proves_nothing_is_looked_at_ever_less_often_until_it_does() -> None:
+    async def main() -> None:
+        server = Server(500, clamp=100)
+        looks: set[float] = set()
+        server.before = lambda num: looks.add(now())
+        # More rows of one second than a page holds, and where they end one cannot be told.
+        new = [row(-1) | {"digitalPersonWorksId": 200_000 - index} for index in range(150)]
+        async with scripted(server) as client, client.works().watch(1) as watch:
+            await rest(watch, 5)
+            server.rows = [*new, row(-1) | {"updateTime": None}, *server.rows]
+            assert len(await rest(watch, 5)) == 150
+            looks.clear()
+            assert await rest(watch, 3_000) == []
+            assert 3_000 / 33 < len(looks) < 3_000 / 27 + 10
+            del server.rows[150]
+            await rest(watch, 40)
+            looks.clear()
+            asked = len(server.asked)
+            assert await rest(watch, 100) == []
+            assert 90 <= len(looks) <= 111
+            assert len(server.asked) - asked == 3 * len(looks)
+
+    run(main())
+
+
+def test_a_list_that_proves_nothing_but_has_rows_is_looked_at_as_often_as_ever() -> None:
+    async def main() -> None:
+        server = Server(50, clamp=40)
+        options = CrawlOptions(page_size=40, max_passes=1)
+        looks: set[float] = set()
+
+        def answering(num: int) -> None:
+            looks.add(now())
+            all_new(server)
+
+        async with scripted(server) as client:
+            async with client.works(options=options).watch(1) as watch:
+                await rest(watch, 0.5)
+                server.before = answering
+                with anyio.move_on_after(50):
+                    async for _ in watch:
+                        pass
+                assert 45 <= len(looks) <= 56
+
+    run(main())
+
+
+def test_a_list_that_is_in_no_order_for_a_while_is_refused_and_then_gone_on_with() -> None:
+    async def main() -> None:
+        server = Server(5)
+        async with scripted(server) as client, client.works().watch(1) as watch:
+            await rest(watch, 5)
+            rows = server.rows
+            server.rows = [rows[1], rows[0], *rows[2:]]
+            with pytest.raises(PaginationError, match="not sorted newest first"):
+                await anext(watch)
+            server.rows = [row(-1), *rows]
+            assert await rest(watch, 5) == [100_001]
+
+    run(main())
+
+
+def test_a_list_in_no_order_is_refused_also_where_it_was_empty_at_first() -> None:
+    async def main() -> None:
+        server = Server(0)
+        async with scripted(server) as client, client.works().watch(INTERVAL) as watch:
+            await rest(watch, 1)
+            server.rows = [row(index) for index in (3, 1, 2, 5, 4)]
+            with pytest.raises(PaginationError, match="not sorted newest first"):
+                while True:
+                    await anext(watch)
+        async with scripted(server) as client, client.works().watch(INTERVAL) as watch:
+            with pytest.raises(PaginationError, match="not sorted newest first"):
+                await anext(watch)
+
+    run(main())
+
+
+def test_a_bug_in_what_sends_is_raised_as_it_is() -> None:
+    async def main() -> None:
+        server = Server(5)
+        server.script[1] = [ZeroDivisionError()]
+        async with scripted(server) as client, client.works().watch(INTERVAL) as watch:
+            with pytest.raises(ZeroDivisionError):
+                await anext(watch)
+            assert await rest(watch, 5) == []
+            assert len(server.asked) == 1
+
+    run(main())
+
+
+# The watermark
+
+
+def test_from_every_watermark_it_ever_had_a_restart_gets_all_that_was_not_delivered() -> None:
+    async def main() -> None:
+        options = CrawlOptions(page_size=20)
+        kept: list[tuple[Watermark, set[tuple[int, object]]]] = []
+        seen: set[tuple[int, object]] = set()
+        async with world() as (simulator, client):
+            listing = client.works(options=options)
+            async with listing.watch(INTERVAL) as watch:
+                await rest(watch, 1)
+                assert watch.watermark is not None
+                kept.append((watch.watermark, set()))
+                async with simulator.writing(inserts=2, updates=2):
+                    with anyio.move_on_after(100):
+                        async for work in watch:
+                            seen.add((work.digital_person_works_id, work.update_time))
+                            if watch.watermark != kept[-1][0]:
+                                kept.append((watch.watermark, set(seen)))
+            assert len(kept) > 8
+            for mark, delivered in kept:
+                async with listing.watch(INTERVAL, since=Watermark.from_json(mark.to_json())) as on:
+                    again: set[tuple[int, object]] = set()
+                    with anyio.move_on_after(5):
+                        async for work in on:
+                            again.add((work.digital_person_works_id, work.update_time))
+                truth = {
+                    (number, when)
+                    for number in simulator.works.ids()
+                    if (when := str(simulator.works.row(number)["updateTime"])) >= "2027"
+                }
+                have = {(number, str(when)) for number, when in delivered | again}
+                assert truth <= have
+
+    run(main())
+
+
+def test_the_watermark_moves_on_with_the_last_row_of_a_look_and_then_a_restart_repeats_none() -> (
+    None
+):
+    async def main() -> None:
+        async with world() as (simulator, client), client.works().watch(INTERVAL) as watch:
+            assert watch.watermark is None
+            await rest(watch, 1)
+            mark = watch.watermark
+            assert mark is not None
+            for _ in range(3):
+                simulator.works.insert()
+            await take(watch, 2)
+            assert watch.watermark == mark
+            await take(watch, 1)
+            assert watch.watermark != mark
+            async with client.works().watch(INTERVAL, since=watch.watermark) as restarted:
+                assert await rest(restarted, 25) == []
+            async with client.works().watch(INTERVAL, since=mark) as restarted:
+                assert len(await rest(restarted, 1)) == 3  # the first look is at once
+
+    run(main())
+
+
+# Bad input
+
+
+@pytest.mark.parametrize("interval", [0, -1, 0.001, float("nan"), float("inf"), True, "1", None])
+def test_an_interval_that_is_none_is_refused(interval: Any) -> None:
+    with pytest.raises(ConfigError, match=r"interval must be a number from 0\.01 to 86,400"):
+        Client(SETTINGS).works().watch(interval)
+
+
+@pytest.mark.parametrize(
+    ("filters", "text"),
+    [
+        ({"options": CrawlOptions(limit=5)}, "without a limit"),
+        ({"options": CrawlOptions(verify=False)}, "verify=False"),
+        ({"sort": "ASC"}, "newest first"),
+    ],
+)
+def test_a_list_that_cannot_be_watched_is_refused(filters: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        Client(SETTINGS).works(**filters).watch(1)
+
+
+def test_a_watermark_of_another_list_or_account_is_refused() -> None:
+    async def main() -> None:
+        async with world() as (_, client):
+            async with client.works().watch(INTERVAL) as watch:
+                await rest(watch, 1)
+            mark = watch.watermark
+            assert mark is not None
+            for other in (client.works(status="FAIL"), client.for_account("139").works()):
+                with pytest.raises(ConfigError, match="the watermark is of another list"):
+                    other.watch(1, since=mark)
+            with pytest.raises(ConfigError, match="of another list"):
+                client.messages().watch(1, since=mark)
+            with pytest.raises(ConfigError, match="watermark must be a Watermark, not str"):
+                client.works().watch(1, since=mark.to_json())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    run(main())
+
+
+def test_another_loop_is_refused() -> None:
+    client = scripted(Server(5))
+    watch = client.works().watch(INTERVAL)
+
+    async def main() -> None:
+        await rest(watch, 1)
+
+    run(main())
+
+    async def elsewhere() -> None:
+        with pytest.raises(ConfigError, match="another Client for another loop"):
+            await anext(watch)
+
+    run(elsewhere())
