@@ -205,6 +205,11 @@ class Listing(Generic[T]):
         call = self._runtime.call(self._runtime.tally())
         return decoder(await call(self._endpoint.request(self._query, page_num, page_size)))
 
+    @property
+    def item(self) -> type[T]:
+        """What its items are: a Struct, ``dict`` or ``msgspec.Raw``."""
+        return self._item
+
     @overload
     def typed(self, item: type[S]) -> Listing[S]: ...
     @overload

@@ -11,8 +11,9 @@ import hypothesis
 import pytest
 
 from tests.elsewhere import elsewhere
+from tests.warehouse import open_warehouse, postgresql, warehouse
 
-__all__ = ["elsewhere"]
+__all__ = ["elsewhere", "open_warehouse", "postgresql", "warehouse"]
 
 # The same examples every time, so that a red test is red again; HYPOTHESIS_PROFILE=default looks
 # for new ones.

@@ -118,15 +118,39 @@ def test_consumers_use_public_names_only(folder: str) -> None:
                 assert node.level < 2 or node.module in (None, "testing"), path
 
 
-def test_the_telemetry_uses_public_names_only_and_alone_knows_opentelemetry() -> None:
-    tree = ast.parse((PACKAGE / "otel.py").read_text())
+#: Each integration, the libraries that it alone of the package's files may know (beside the
+#: consumers named), and what else of the package it stands on.
+INTEGRATIONS: dict[str, tuple[set[str], set[str]]] = {
+    "otel": ({"opentelemetry"}, set()),
+    "arrow": ({"pyarrow", "msgspec"}, set()),
+    "dlt": ({"dlt", "pyarrow", "anyio", "msgspec"}, {"arrow"}),
+}
+
+
+@pytest.mark.parametrize("name", INTEGRATIONS)
+def test_an_integration_uses_public_names_only(name: str) -> None:
+    libraries, below = INTEGRATIONS[name]
+    path = PACKAGE / f"{name}.py"
+    tree = ast.parse(path.read_text())
     own = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
-    assert {(node.level, node.module) for node in own} == {(1, None)}
-    assert {alias.name for node in own for alias in node.names} <= set(dp_async.__all__)
-    assert imports(PACKAGE / "otel.py")[1] == {"opentelemetry"}
+    assert {(node.level, node.module) for node in own} <= {(1, None), *((1, to) for to in below)}
+    direct = {alias.name for node in own if not node.module for alias in node.names}
+    assert direct <= {*dp_async.__all__, *below}
+    assert imports(path)[1] == libraries
     assert ast.get_docstring(tree)
-    users = {path for path in PACKAGE.rglob("*.py") if "opentelemetry" in imports(path)[1]}
-    assert users == {PACKAGE / "otel.py"}
+
+
+@pytest.mark.parametrize(
+    ("library", "files"),
+    [
+        ("opentelemetry", {"otel.py"}),
+        ("pyarrow", {"arrow.py", "dlt.py", "cli/_parquet.py", "cli/_target.py"}),
+        ("dlt", {"dlt.py", "cli/_target.py"}),
+    ],
+)
+def test_a_library_is_known_where_it_is_needed(library: str, files: set[str]) -> None:
+    users = {path for path in PACKAGE.rglob("*.py") if library in imports(path)[1]}
+    assert users == {PACKAGE / file for file in files}
 
 
 @pytest.mark.parametrize("name", CORE)

@@ -27,6 +27,7 @@ def environment(simulator: Simulator) -> dict[str, str]:
         "DP_APP_ID": settings.app_id,
         "DP_APP_SECRET": settings.app_secret,
         "PYTHONWARNINGS": "error",
+        "RUNTIME__DLTHUB_TELEMETRY": "false",
     }
 
 
@@ -45,7 +46,7 @@ def test_the_code_runs(code: str, elsewhere: Simulator, tmp_path: Path) -> None:
         command = [sys.executable, str(tmp_path / "main.py")]
     run = subprocess.run(
         command,
-        env=environment(elsewhere),
+        env=environment(elsewhere) | {"DLT_DATA_DIR": str(tmp_path / "dlt")},
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -25,7 +25,7 @@ from dp_async import (
 from dp_async.testing import Simulator
 
 from ._listing import FormatName, Target, export
-from ._run import Exit, execute, guarded
+from ._run import Exit, attempt, execute, guarded
 from ._simulator import JITTER, demonstrate, simulate
 
 R = TypeVar("R", bound=Struct)
@@ -36,8 +36,8 @@ SETTINGS = Settings(base_url="https://unset", app_id="unset", app_secret="unset"
 
 EXIT_CODES = """\
 Exit codes: 0 done · 1 the API, the network or the output failed · 2 wrong usage or a missing \
-setting · 3 with --strict: the crawl is known not to be complete · 130 Ctrl-C · 141 the reader of \
-the output left (as in `| head`)"""
+setting · 3 with --strict, or of a sync: a crawl is known not to be complete · 130 Ctrl-C · 141 \
+the reader of the output left (as in `| head`)"""
 
 app = App(
     name="dp-async",
@@ -50,6 +50,7 @@ app = App(
 )
 
 SERVER = Group("Server and account", sort_key=1)
+SYNC = Group("Sync", sort_key=2)
 CRAWL = Group("Crawl", sort_key=2)
 OUTPUT = Group("Output", sort_key=3)
 
@@ -178,8 +179,8 @@ class ListFlags:
         FormatName | None,
         _flag(
             OUTPUT,
-            "table on a terminal, else ndjson unless --output ends in .csv. ndjson keeps every "
-            "field as sent; csv and table hold the documented ones",
+            "table on a terminal, else ndjson unless --output ends in .csv or .parquet. ndjson "
+            "keeps every field as sent; the others hold the documented ones",
         ),
     ] = None
     output: Annotated[
@@ -208,6 +209,48 @@ class ListFlags:
         )
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncFlags:
+    """Where to, how much and how often."""
+
+    to: Annotated[
+        str | None,
+        _flag(
+            SYNC,
+            "duckdb:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE (others can see flags: set "
+            "the variable), or a folder for Parquet files",
+            "DP_SYNC_TO",
+        ),
+    ] = None
+    dataset: Annotated[str, _flag(SYNC, "the schema of the tables in the database")] = "dp_data"
+    accounts: Annotated[
+        Path | None, _flag(SYNC, "a file of sub-accounts, one a line; else that of --account")
+    ] = None
+    at_once: Annotated[
+        int, Parameter(group=SYNC, help="accounts at once", validator=Number(gte=1, lte=1000))
+    ] = 4
+    full: Annotated[bool, _switch(SYNC, "take all rows again, not only what is new")] = False
+    reconcile: Annotated[
+        bool,
+        _switch(SYNC, "the same, and set gone_at of rows that are not there any more, if proven"),
+    ] = False
+    watch: Annotated[bool, _switch(SYNC, "go on until Ctrl-C, with what is new")] = False
+    every: Annotated[
+        float,
+        Parameter(
+            group=SYNC, help="seconds from one to the next", validator=Number(gte=1, lte=86_400)
+        ),
+    ] = 30.0
+    page_size: PageSize = OPTIONS.page_size
+    concurrency: Concurrency = OPTIONS.concurrency
+    demo: Annotated[
+        bool, _switch(SYNC, "sync a simulated server three times, while it changes; no set-up")
+    ] = False
+    debug: Debug = False
+
+
+NO_SYNC_FLAGS = SyncFlags()
 NO_SERVER_FLAGS = ServerFlags()
 NO_LIST_FLAGS = ListFlags()
 
@@ -261,6 +304,44 @@ def _export(
         return Exit.OK
 
     return execute(work(), debug=flags.debug)
+
+
+@app.command(name="sync")
+def sync_command(*, server: ServerFlags = NO_SERVER_FLAGS, flags: SyncFlags = NO_SYNC_FLAGS) -> int:
+    """Bring both lists into a database, and again what is new since; no row twice, none lost.
+
+    Each run goes on from the last one that was loaded: stop it whenever you like. Rows that were
+    deleted and messages that were read are seen by --reconcile alone.
+    """
+
+    def work() -> int:
+        try:
+            from ._demo import demonstrate_sync
+            from ._sync import Job, accounts_in, sync
+            from ._target import target_of
+        except ImportError:
+            raise ConfigError(
+                "sync needs dlt, pyarrow and duckdb, an extra: pip install 'dp_async[sync]'"
+            ) from None
+        options = CrawlOptions(page_size=flags.page_size, concurrency=flags.concurrency)
+        if flags.demo:
+            return demonstrate_sync(flags.to, flags.dataset, options)
+        target = target_of(_required(flags.to, "DP_SYNC_TO", "--to"), flags.dataset)
+        settings = server.settings()
+        if flags.accounts is not None and settings.account:
+            raise ConfigError("--accounts and --account exclude each other: use one of them")
+        job = Job(
+            settings=settings,
+            target=target,
+            accounts=accounts_in(flags.accounts, settings) if flags.accounts else None,
+            full=flags.full,
+            reconcile=flags.reconcile,
+            at_once=flags.at_once,
+            options=options,
+        )
+        return sync(job, flags.every if flags.watch else None)
+
+    return attempt(work, debug=flags.debug)
 
 
 @app.command

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 from msgspec import Raw, Struct
 
-from dp_async import CrawlReport, Listing
+from dp_async import ConfigError, CrawlReport, Listing
 
 from ._formats import Csv, Format, Ndjson, Table
 from ._output import opened
@@ -23,7 +23,9 @@ from ._run import say
 T = TypeVar("T")
 R = TypeVar("R", bound=Struct)
 
-FormatName: TypeAlias = Literal["table", "ndjson", "csv"]
+FormatName: TypeAlias = Literal["table", "ndjson", "csv", "parquet"]
+#: What the name of the file says of its format.
+SUFFIXES: dict[str, FormatName] = {".csv": "csv", ".parquet": "parquet"}
 #: The width of a table that does not go to a terminal.
 PLAIN_WIDTH = 120
 
@@ -47,14 +49,16 @@ class Target:
         """The format asked for, or the one that suits: by the file's name, by who reads."""
         if self.format is not None:
             return self.format
-        if self.output is not None and self.output.suffix.lower() == ".csv":
-            return "csv"
+        if self.output is not None and (known := SUFFIXES.get(self.output.suffix.lower())):
+            return known
         return "table" if self.on_terminal else "ndjson"
 
 
 async def export(listing: Listing[R], model: type[R], target: Target) -> None:
     """Write every row of *listing* to *target*, page by page."""
     match target.chosen:
+        case "parquet":
+            report = await _copy(listing, _parquet(model, target), target)
         case "ndjson":
             report = await _copy(listing.typed(Raw), Ndjson(), target)
         case "csv":
@@ -64,6 +68,19 @@ async def export(listing: Listing[R], model: type[R], target: Target) -> None:
             report = await _copy(listing, Table(model, cells), target)
     if target.verbose or sys.stderr.isatty() or report.complete is False:
         say(summary(report))
+
+
+def _parquet(model: type[R], target: Target) -> Format[R]:
+    """Parquet, where it can be written. Raises ConfigError."""
+    if target.on_terminal:
+        raise ConfigError("--format parquet is not for a terminal: use --output FILE")
+    try:
+        from ._parquet import Parquet
+    except ImportError:
+        problem = "--format parquet needs pyarrow, an extra: pip install 'dp_async[arrow]'"
+    else:
+        return Parquet(model)
+    raise ConfigError(problem)
 
 
 async def _copy(listing: Listing[T], rows: Format[T], target: Target) -> CrawlReport:

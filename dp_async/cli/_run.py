@@ -43,8 +43,13 @@ def execute(work: Coroutine[object, object, int], *, debug: bool) -> int:
     An error that is neither the library's nor the system's is a bug and is raised, as are Ctrl-C
     (asyncio.run cancels *work* first) and a closed pipe.
     """
+    return attempt(lambda: asyncio.run(work), debug=debug)
+
+
+def attempt(work: Callable[[], int], *, debug: bool) -> int:
+    """The same, for *work* that is called, and runs a loop of its own if it needs one."""
     try:
-        return asyncio.run(work)
+        return work()
     except BrokenPipeError:
         raise
     except (DpError, OSError) as error:

@@ -1,4 +1,5 @@
 """The commands, run in this process against a simulated server."""
+# pyright: reportUnknownMemberType=false
 
 import asyncio
 import csv
@@ -17,8 +18,9 @@ from typing import Any, BinaryIO, TypeAlias
 
 import msgspec
 import pytest
+from pyarrow import parquet
 
-from dp_async import CrawlOptions, DpError
+from dp_async import CrawlOptions, DpError, Message, Work, arrow
 from dp_async.cli import _output, _run, main
 from dp_async.testing import Body, LyingTotals, Simulator
 
@@ -139,6 +141,47 @@ async def test_csv_by_name_of_the_file(cli: Cli, simulator: Simulator, tmp_path:
     rows = list(csv.DictReader(io.StringIO(file.read_bytes().decode(), newline="")))
     found = [int(row["digital_person_works_id"]) for row in rows]
     assert found == list(simulator.works.ids())
+
+
+@pytest.mark.parametrize("words", ["--output works.Parquet", "--format parquet --output rows"])
+async def test_parquet_in_groups_of_rows(
+    cli: Cli, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("dp_async.cli._parquet.GROUP", 150)
+    ended = await cli(f"works {words}")
+    assert ended == Ended(0, "", "")
+    file = parquet.ParquetFile(tmp_path / words.split()[-1])
+    assert file.metadata.num_row_groups == 2
+    table = file.read()
+    assert table["digital_person_works_id"].to_pylist() == simulator.works.ids()
+    assert table.schema == arrow.schema(Work)
+
+
+async def test_parquet_of_no_rows_has_columns(cli: Cli, tmp_path: Path) -> None:
+    ended = await cli(f"messages --limit 0 --output {tmp_path / 'none.parquet'}")
+    assert ended == Ended(0, "", "")
+    assert parquet.read_table(tmp_path / "none.parquet").schema == arrow.schema(Message)
+
+
+async def test_parquet_without_pyarrow_names_the_extra(
+    cli: Cli, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "dp_async.cli._parquet", None)
+    ended = await cli("works --format parquet")
+    message = "dp-async: --format parquet needs pyarrow, an extra: pip install 'dp_async[arrow]'\n"
+    assert ended == Ended(2, "", message)
+    assert simulator.requests == []
+
+
+async def test_parquet_is_not_for_a_terminal(
+    cli: Cli, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dp_async.cli._listing.Target.on_terminal", True)
+    ended = await cli("works --format parquet")
+    message = "dp-async: --format parquet is not for a terminal: use --output FILE\n"
+    assert ended == Ended(2, "", message)
+    assert simulator.requests == []
 
 
 async def test_a_table_without_a_terminal(cli: Cli) -> None:

@@ -1,0 +1,56 @@
+"""Rows as Parquet: from the items of a page to bytes. Needs the extra ``arrow``.
+
+Columns and types are those of ``dp_async.arrow``. No stream, no network.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from msgspec import Struct
+
+from dp_async import arrow
+
+R = TypeVar("R", bound=Struct)
+
+#: So many rows are kept until they are written: readers want few groups of many rows.
+GROUP = 20_000
+
+
+class Parquet(Generic[R]):
+    """One Parquet file of the Struct *model*, in groups of rows as they come."""
+
+    def __init__(self, model: type[R]) -> None:
+        self._model = model
+        self._sink = io.BytesIO()
+        self._writer = pq.ParquetWriter(self._sink, arrow.schema(model))
+        self._kept: list[pa.RecordBatch] = []
+        self._rows = 0
+
+    def page(self, items: Sequence[R]) -> bytes:
+        self._kept.append(arrow.to_batch(items, self._model))
+        self._rows += len(items)
+        if self._rows >= GROUP:
+            self._write()
+        return self._written()
+
+    def end(self) -> bytes:
+        if self._rows:
+            self._write()
+        self._writer.close()
+        return self._written()
+
+    def _write(self) -> None:
+        self._writer.write_table(pa.Table.from_batches(self._kept))
+        self._kept, self._rows = [], 0
+
+    def _written(self) -> bytes:
+        """The bytes since the last call. The writer only counts its own, so they can go."""
+        data = self._sink.getvalue()
+        self._sink.truncate(0)
+        self._sink.seek(0)
+        return data

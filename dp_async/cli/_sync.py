@@ -1,0 +1,196 @@
+"""Both lists of some accounts into a database, once or again and again; bars, and what came of it.
+
+Knows no flag. Where the rows go is the target's to know. Needs the extra ``sync``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from dp_async import AuthError, ConfigError, CrawlOptions, CrawlReport, Settings
+
+from ._output import standard_output
+from ._progress import verdict
+from ._run import Exit, say
+from ._target import LoadFailed, Target  # first: dlt is set up there
+from ._text import line, width
+
+from dp_async.dlt import Name, Outcome, source  # isort: skip
+
+HEADING = ("list", "account", "new", "updated", "gone", "requests", "verdict")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What to sync, and where to; *accounts* None for that of *settings*."""
+
+    settings: Settings
+    target: Target
+    accounts: Sequence[str] | None = None
+    full: bool = False
+    reconcile: bool = False
+    at_once: int = 4
+    options: CrawlOptions = field(default_factory=CrawlOptions)
+
+    def run(self) -> list[Outcome]:
+        """Sync once; what came of each list of each account. Raises DpError."""
+        outcomes: list[Outcome] = []
+        with self.target.opened() as pipeline, _bars() as (progress, done):
+
+            def told(outcome: Outcome) -> None:
+                outcomes.append(outcome)
+                done(outcome)
+
+            pipeline.run(
+                source(
+                    self.settings,
+                    accounts=self.accounts,
+                    full=self.full,
+                    reconcile=self.reconcile,
+                    at_once=self.at_once,
+                    options=self.options,
+                    progress=progress,
+                    told=told,
+                )
+            )
+            self.target.copy(pipeline)
+        order = {name: place for place, name in enumerate(self.accounts or ())}
+        return sorted(outcomes, key=lambda one: (one.resource, order.get(one.account, 0)))
+
+
+def sync(job: Job, every: float | None, sleep: Callable[[float], object] = time.sleep) -> Exit:
+    """Run *job* and show what came of it; then, *every* so many seconds, take what is new since.
+
+    Returns the exit code of one run. Watching ends by Ctrl-C, by a setting that is refused, or when
+    the server refuses who asks, everywhere: what else goes wrong on the way is said, and tried
+    again the next time.
+    """
+    outcomes = job.run()
+    show(outcomes)
+    while every is not None and not all(isinstance(one.error, AuthError) for one in outcomes):
+        sleep(every)
+        job = replace(job, full=False, reconcile=False)
+        try:
+            outcomes = job.run()
+        except LoadFailed as error:
+            say(f"{error}; the next try is in {every:g} s")
+            continue
+        news = [one for one in outcomes if one.new or one.updated or one.error]
+        if news:
+            show(news)
+    return _code(outcomes)
+
+
+def show(outcomes: Sequence[Outcome]) -> None:
+    """Write the outcomes as a table to standard output, and what is wrong with them to stderr."""
+    rows = [HEADING, *map(_row, outcomes)]
+    widths = [max(map(width, column)) + 1 for column in zip(*rows, strict=True)]
+    text = "".join(line(row, widths) for row in rows)
+    asyncio.run(standard_output().write(text.encode()))
+    for one in outcomes:
+        if one.error is not None:
+            say(f"{one.resource} of {_short(one.account)}: {one.error}")
+        elif one.report.complete is False:
+            say(
+                f"{one.resource} of {_short(one.account)}: {one.report.reason}; "
+                "no row was marked as gone, and the next run goes over it again"
+            )
+
+
+def _code(outcomes: Sequence[Outcome]) -> Exit:
+    if any(one.error is not None for one in outcomes):
+        return Exit.FAILED
+    if any(one.report.complete is False for one in outcomes):
+        return Exit.INCOMPLETE
+    return Exit.OK
+
+
+def _row(one: Outcome) -> tuple[str, ...]:
+    counts = (one.new, one.updated, one.gone, one.report.requests)
+    said = "FAILED" if one.error is not None else verdict(one.report)
+    return (one.resource, _short(one.account), *map(str, counts), said)
+
+
+def _short(account: str) -> str:
+    """An account as it may be shown."""
+    return f"…{account[-4:]}" if account else "main"
+
+
+def accounts_in(file: Path, settings: Settings) -> list[str]:
+    """The accounts in *file*, one a line. Raises ConfigError, which names the lines it refuses."""
+    try:
+        lines = file.read_text("utf-8").splitlines()
+    except OSError as error:
+        problem = f"--accounts cannot be read: {error.strerror}"
+    except UnicodeDecodeError:
+        problem = "--accounts cannot be read: it is not UTF-8 text"
+    else:
+        wrong = list(_wrong(lines, settings))
+        if lines and not wrong:
+            return lines
+        problem = f"--accounts: {'; '.join(wrong) or 'the file is empty'}"
+        problem += "; one account a line, each once, and nothing else"
+    raise ConfigError(problem)
+
+
+def _wrong(lines: Sequence[str], settings: Settings) -> Iterator[str]:
+    for number, text in enumerate(lines, start=1):
+        first = lines.index(text) + 1
+        if text != text.strip() or not text:
+            yield f"line {number} is blank or has blanks around it"
+        elif first < number:
+            yield f"line {number} repeats line {first}"
+        else:
+            try:
+                settings.with_account(text)
+            except ConfigError as error:
+                yield f"line {number}: {error}"
+
+
+@contextmanager
+def _bars() -> Generator[
+    tuple[Callable[[Name, str, CrawlReport], None], Callable[[Outcome], None]]
+]:
+    """A bar for each list and account under way, on a terminal: to be called with each report, and
+    at the end of each."""
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        disable=not sys.stderr.isatty(),
+    ) as bars:
+        tasks: dict[tuple[str, str], TaskID] = {}
+
+        def progress(resource: Name, account: str, report: CrawlReport) -> None:
+            name = (resource, account)
+            if name not in tasks:
+                tasks[name] = bars.add_task(f"{resource} {_short(account)}", total=None)
+            bars.update(tasks[name], completed=report.items, total=report.total_elements)
+
+        def done(outcome: Outcome) -> None:
+            task = tasks.pop((outcome.resource, outcome.account), None)
+            if task is not None:
+                bars.remove_task(task)
+
+        yield progress, done

@@ -1,0 +1,164 @@
+"""Where a sync goes: a DuckDB file, a PostgreSQL database, or a folder of Parquet files.
+
+Knows no list and no flag but ``--to`` and ``--dataset``. Needs the extra ``sync``.
+"""
+# The types of dlt are partial:
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+# Before dlt is imported: nothing is reported to its makers, and it says nothing of its own.
+os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
+
+import dlt
+import pyarrow.parquet as pq
+from dlt.destinations.exceptions import DestinationConnectionError
+
+from dp_async import ConfigError, DpError, Message, Work
+from dp_async.dlt import schema
+
+#: What holds the rows of a folder, beside its Parquet files.
+STATE = ".dp-async.duckdb"
+#: Who holds this is the one that syncs into the dataset.
+LOCK = "SELECT pg_try_advisory_lock(hashtextextended('dp_async ' || %s, 0))"
+MODELS: dict[str, type[Work | Message]] = {"works": Work, "messages": Message}
+#: Whose errors are about the database.
+DATABASES = {"dlt", "duckdb", "psycopg2", "adbc_driver_manager", "pyarrow"}
+HOW = "duckdb:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE, or a folder for Parquet files"
+
+
+class LoadFailed(DpError):
+    """The destination could not be reached, or did not take the rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A destination as given: the *database*, as dlt takes it, the *dataset* in it, and a *folder*
+    that gets a copy as Parquet. *secret* is never shown."""
+
+    database: Any
+    dataset: str
+    folder: Path | None = None
+    secret: str = ""
+    locks: bool = False
+
+    @contextmanager
+    def opened(self) -> Generator[dlt.Pipeline]:
+        """A pipeline into the database, which nobody else syncs into while the block runs.
+
+        Its working files go with the block, and all that it knows comes from the database: where it
+        was stopped does not matter. Raises LoadFailed.
+        """
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="dp-async-") as working, _told(self.secret):
+            pipeline = dlt.pipeline(
+                "dp_async",
+                destination=self.database,
+                dataset_name=self.dataset,
+                pipelines_dir=working,
+            )
+            with pipeline.sql_client() as held:  # DuckDB's file is locked as long as it is open
+                if self.locks and held.execute_sql(LOCK, self.dataset) != [(True,)]:
+                    raise LoadFailed("--to: another sync into this dataset is running")
+                pipeline.sync_destination()
+                yield pipeline
+
+    def copy(self, pipeline: dlt.Pipeline) -> None:
+        """Write the folder's Parquet files anew, each replaced when it is whole."""
+        if self.folder is None:
+            return
+        with pipeline.sql_client() as client:
+            for name, model in MODELS.items():
+                part = self.folder / f".{name}.parquet.part"
+                if client.execute_sql(
+                    "SELECT 1 FROM information_schema.tables"
+                    " WHERE table_schema = %s AND table_name = %s",
+                    self.dataset,
+                    name,
+                ):
+                    table = client.make_qualified_table_name(name)
+                    quoted = str(part).replace("'", "''")
+                    client.execute_sql(
+                        f"COPY (SELECT * FROM {table} ORDER BY account, update_time DESC)"
+                        f" TO '{quoted}' (FORMAT parquet)"
+                    )
+                else:
+                    pq.write_table(schema(model).empty_table(), part)
+                part.replace(self.folder / f"{name}.parquet")
+
+
+@contextmanager
+def _told(secret: str) -> Generator[None]:
+    """What goes wrong with the database in the block, as LoadFailed, in one line.
+
+    What is wrong with a list stays what it is, and so does a bug, inside what dlt made of it.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None and not isinstance(cause, DpError):
+            cause = cause.__cause__
+        if isinstance(cause, KeyboardInterrupt) or str(cause) == "Query interrupted":
+            # As dlt and DuckDB tell of Ctrl-C.
+            raise KeyboardInterrupt from None
+        if isinstance(cause, DestinationConnectionError):
+            cause = cause.inner_exc
+        if type(cause).__module__.lstrip("_").partition(".")[0] not in DATABASES:
+            raise cause from None
+        lines = str(cause).strip().splitlines() or [type(cause).__name__]
+        problem = lines[0].replace(secret, "…") if secret else lines[0]
+    else:
+        return
+    raise LoadFailed(f"--to: {problem}")
+
+
+def target_of(to: str, dataset: str) -> Target:
+    """The destination that *to* names. Raises ConfigError; nothing is opened or made yet."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", dataset):
+        raise ConfigError("--dataset: use a-z, 0-9 and _, beginning with a letter, at most 40")
+    scheme, separator, rest = to.partition("://")
+    if not separator:
+        return _folder(Path(to), dataset)
+    if scheme == "duckdb":
+        if not rest.startswith("/") or rest == "/" or ":memory:" in rest:
+            raise ConfigError("--to: a DuckDB file is duckdb:///FILE, or duckdb:////FOLDER/FILE")
+        if Path(rest).stem == dataset:
+            raise ConfigError(f"--dataset: DuckDB calls the file {dataset} too; use another name")
+        return Target(dlt.destinations.duckdb(rest[1:]), dataset)
+    if scheme in ("postgresql", "postgres"):
+        return _postgresql(to, dataset)
+    raise ConfigError(f"--to: nothing is known of {scheme[:20]}://; use {HOW}")
+
+
+def _postgresql(to: str, dataset: str) -> Target:
+    try:
+        parts = urlsplit(to)
+        whole = parts.hostname and parts.username and parts.path.strip("/") and parts.port != 0
+    except ValueError:  # its text may repeat what could not be read
+        pass
+    else:
+        if whole:
+            secret = unquote(parts.password or "")
+            return Target(dlt.destinations.postgres(to), dataset, secret=secret, locks=True)
+    raise ConfigError("--to: it must read postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+
+
+def _folder(path: Path, dataset: str) -> Target:
+    if path.exists() and not path.is_dir():
+        raise ConfigError(
+            f"--to: {path} is a file; for DuckDB say duckdb:///{path}; else use {HOW}"
+        )
+    return Target(dlt.destinations.duckdb(str(path / STATE)), dataset, folder=path)

@@ -1,0 +1,210 @@
+"""Rows as Arrow tables and batches: the columns, their types and their values."""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from datetime import datetime, timedelta, timezone
+from enum import Enum, IntEnum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pytest
+
+from dp_async import (
+    Client,
+    ConfigError,
+    CrawlOptions,
+    DecodeError,
+    IncompleteCrawl,
+    Message,
+    Work,
+    arrow,
+)
+from dp_async.testing import LyingTotals, Simulator
+from tests.scripted import Server, client, row
+
+CHINA = timezone(timedelta(hours=8))
+INSTANT = pa.timestamp("us", tz="Asia/Shanghai")
+
+
+def made(simulator: Simulator) -> Client:
+    return Client(simulator.settings, send=simulator.send)
+
+
+async def test_a_table_is_every_item_in_order_with_its_values() -> None:
+    simulator = Simulator(works=230)
+    async with made(simulator) as client:
+        table = await arrow.to_table(client.works())
+        works = await client.works().collect()
+    assert table.num_rows == 230
+    for name in ("digital_person_works_id", "name", "status", "works_url", "duration", "user_id"):
+        assert table[name].to_pylist() == [getattr(work, name) for work in works]
+    assert table["update_time"].to_pylist() == [work.updated_at for work in works]
+    assert table["create_time"].to_pylist() == [work.created_at for work in works]
+
+
+@pytest.mark.parametrize("model", [Work, Message])
+def test_the_columns_are_the_documented_fields(model: type[Work] | type[Message]) -> None:
+    columns = arrow.schema(model)
+    assert columns.names == list(model.__struct_fields__)
+    types = {field.name: field.type for field in columns}
+    assert types["create_time"] == types["update_time"] == INSTANT
+    assert {name for name, kind in types.items() if kind == pa.int64()} == {
+        "user_id",
+        "digital_person_works_id" if model is Work else "msg_id",
+    }
+    sure = [field.name for field in columns if not field.nullable]
+    assert sure == ["digital_person_works_id" if model is Work else "msg_id"]
+
+
+@pytest.mark.parametrize("name", ["works", "messages"])
+async def test_an_empty_list_has_the_same_columns(name: str) -> None:
+    async with made(Simulator(works=0, messages=0)) as client:
+        if name == "works":
+            table = await arrow.to_table(client.works())
+        else:
+            table = await arrow.to_table(client.messages())
+    assert table.num_rows == 0
+    assert table.schema == arrow.schema(Work if name == "works" else Message)
+
+
+async def test_nulls_unknown_enums_and_values_of_any_type() -> None:
+    server = Server(1)
+    server.rows[:] = [
+        {"digitalPersonWorksId": 3, "status": "ARCHIVED", "fee": {"价": [1.5, None]}},
+        {"digitalPersonWorksId": 2, "fee": "free", "name": "", "duration": 7},
+        {"digitalPersonWorksId": 1, "fee": None, "notDocumented": 1},
+    ]
+    table = await arrow.to_table(client(server).works(options=CrawlOptions(verify=False)))
+    assert table["status"].to_pylist() == ["ARCHIVED", None, None]
+    assert table["fee"].to_pylist() == ['{"价":[1.5,null]}', '"free"', None]
+    assert table["name"].to_pylist() == [None, "", None]
+    assert table["duration"].to_pylist() == [None, 7.0, None]
+    assert table["update_time"].to_pylist() == [None, None, None]
+    assert "notDocumented" not in table.column_names
+
+
+async def test_times_are_instants_whatever_offset_they_come_with() -> None:
+    server = Server(0)
+    times = ["2023-07-13 17:15:27", "2023-07-13T09:15:27.5Z", None, "1990-05-01 00:00:00"]
+    server.rows[:] = [{"msgId": 4 - n, "createTime": time} for n, time in enumerate(times)]
+    table = await arrow.to_table(client(server).messages(options=CrawlOptions(verify=False)))
+    assert table["create_time"].to_pylist() == [
+        datetime(2023, 7, 13, 17, 15, 27, tzinfo=CHINA),
+        datetime(2023, 7, 13, 17, 15, 27, 500_000, tzinfo=CHINA),
+        None,
+        datetime(1990, 5, 1, tzinfo=CHINA),
+    ]
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Slim(msgspec.Struct, rename="camel"):
+    """Each kind of column, and some that no type of Arrow is said for."""
+
+    digital_person_works_id: int
+    flag: bool
+    share: float | None
+    level: Level
+    colour: Colour
+    either: int | str
+    tags: list[str] | None
+    raw: msgspec.Raw
+
+
+async def test_a_struct_of_ones_own() -> None:
+    server = Server(1)
+    own = {"flag": True, "share": 1, "level": 1, "colour": "red", "either": "x", "tags": ["a"]}
+    server.rows = [row(0) | own | {"raw": {"a": 1.0}}]
+    table = await arrow.to_table(client(server).works().typed(Slim))
+    assert table.to_pylist() == [
+        {
+            "digital_person_works_id": 100_000,
+            "flag": True,
+            "share": 1.0,
+            "level": "1",
+            "colour": '"red"',
+            "either": '"x"',
+            "tags": '["a"]',
+            "raw": '{"a": 1.0}',
+        }
+    ]
+    assert [field.nullable for field in table.schema] == [
+        False,
+        False,
+        True,
+        *[False] * 3,
+        True,
+        False,
+    ]
+
+
+async def test_a_crawl_as_a_batch_for_each_page() -> None:
+    simulator = Simulator(works=230)
+    async with made(simulator) as client, client.works().crawl() as crawl:
+        sizes = [batch.num_rows async for batch in arrow.batches(crawl)]
+        assert sizes == [100, 100, 30]
+        assert crawl.report.complete
+        assert crawl.watermark is not None
+        async with client.works().since(crawl.watermark) as nothing:
+            assert [batch async for batch in arrow.batches(nothing)] == []
+
+
+async def test_what_is_not_complete_is_no_table() -> None:
+    simulator = Simulator(works=230)
+    simulator.fail(LyingTotals(500), times=None)
+    async with made(simulator) as client:
+        with pytest.raises(IncompleteCrawl):
+            await arrow.to_table(client.works())
+
+
+@pytest.mark.parametrize("item", [dict, msgspec.Raw])
+async def test_items_without_columns_are_refused_before_any_request(item: Any) -> None:
+    server = Server(1)
+    with pytest.raises(ConfigError, match=r"items of a Struct: .*typed\(YourStruct\)"):
+        await arrow.to_table(client(server).works().typed(item))
+    assert server.requests == []
+
+
+async def test_batches_of_items_without_columns_are_refused() -> None:
+    async with client(Server(1)).works().typed(dict).crawl() as crawl:
+        with pytest.raises(ConfigError, match="items of a Struct"):
+            await anext(arrow.batches(crawl))  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+
+
+async def test_a_number_that_no_column_holds_is_named() -> None:
+    server = Server(1)
+    server.rows = [row(0) | {"userId": 2**70}]
+    with pytest.raises(DecodeError, match="user_id: a number does not fit into 64 bits"):
+        await arrow.to_table(client(server).works())
+
+
+async def test_parquet_keeps_all_of_it(tmp_path: Path) -> None:
+    parquet = importlib.import_module("pyarrow.parquet")
+    async with made(Simulator(messages=30)) as client:
+        table = await arrow.to_table(client.messages())
+    parquet.write_table(table, tmp_path / "messages.parquet")
+    assert parquet.read_table(tmp_path / "messages.parquet").equals(table)
+
+
+def test_without_pyarrow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "dp_async.arrow")
+    with pytest.raises(ImportError, match=r"pip install 'dp_async\[arrow\]'"):
+        importlib.import_module("dp_async.arrow")
+
+
+def test_the_package_loads_no_pyarrow() -> None:
+    code = "import sys, dp_async; assert 'pyarrow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

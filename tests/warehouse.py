@@ -1,0 +1,185 @@
+"""The databases that a sync lands in, and what is in them: a DuckDB file, a PostgreSQL 15 server.
+
+The server is started once, as an unprivileged user, on a spare port, and ends with the tests.
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import duckdb
+import msgspec
+import psycopg2
+import pytest
+
+from dp_async.testing import SimulatedList
+
+#: Made up: it opens nothing but a server that lives as long as the tests.
+PASSWORD = "open-sesame"
+KEYS = {"works": "digital_person_works_id", "messages": "msg_id"}
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """One empty database; *to* is what the command line calls it."""
+
+    to: str
+    dataset: str = "dp_data"
+
+    def _connected(self) -> Any:
+        if self.to.startswith("duckdb:///"):
+            return duckdb.connect(self.to.removeprefix("duckdb:///"))
+        connection = psycopg2.connect(self.to)
+        connection.autocommit = True
+        return connection
+
+    def run(self, sql: str) -> list[dict[str, Any]]:
+        """The rows that *sql* selects, in the dataset."""
+        with closing(self._connected()) as connection, closing(connection.cursor()) as cursor:
+            cursor.execute(sql)
+            if not cursor.description:
+                return []
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def tables(self) -> set[str]:
+        """All tables of the database but its own."""
+        return {
+            f"{row['table_schema']}.{row['table_name']}"
+            for row in self.run("SELECT table_schema, table_name FROM information_schema.tables")
+            if row["table_schema"] not in ("information_schema", "pg_catalog")
+        }
+
+    def rows(self, table: str, *, account: str = "", gone: bool = False) -> dict[int, Any]:
+        """Name, status and second of the update of each row by its id; none twice."""
+        sql = (
+            f"SELECT *, CAST(EXTRACT(EPOCH FROM update_time) AS BIGINT) AS second"
+            f" FROM {self.dataset}.{table}"
+            f" WHERE account = '{account}' AND (gone_at IS NOT NULL) = {gone}"
+        )
+        rows = self.run(sql)
+        found = {row[KEYS[table]]: told(row) for row in rows}
+        assert len(found) == len(rows), "an id is there twice"
+        return found
+
+
+def told(row: dict[str, Any]) -> tuple[object, ...]:
+    """What is compared of a row."""
+    texts = ("name", "avatar", "status", "works_url", "title", "content", "read_status")
+    return (row["second"], *(row.get(name) for name in texts), row.get("duration"))
+
+
+def truth(rows: SimulatedList) -> dict[int, Any]:
+    """What a table is to hold."""
+    raws, total = rows.read(0, 10_000_000, {})
+    assert len(raws) == total
+    found: dict[int, Any] = {}
+    for raw in raws:
+        sent = msgspec.json.decode(raw, type=dict[str, Any])
+        row = {_snake(name): value for name, value in sent.items()}
+        row["second"] = _second(row["update_time"])
+        found[row.get("digital_person_works_id") or row["msg_id"]] = told(row)
+    return found
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{char.lower()}" if char.isupper() else char for char in name)
+
+
+def _second(text: str) -> int:
+    return int(datetime.fromisoformat(f"{text}+08:00").timestamp())
+
+
+def _binaries() -> Path | None:
+    """Where PostgreSQL's programs are."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    on_path = shutil.which("initdb")
+    if found:
+        return found[-1].parent
+    return Path(on_path).resolve().parent if on_path else None
+
+
+def is_installed() -> bool:
+    """Whether PostgreSQL is on this machine."""
+    return _binaries() is not None
+
+
+@contextmanager
+def running() -> Generator[str]:
+    """The address of a PostgreSQL server that is started here, its own database included."""
+    binaries = _binaries()
+    user = ["setpriv", "--reuid=nobody", "--clear-groups", "--"] if os.geteuid() == 0 else []
+    with tempfile.TemporaryDirectory(prefix="dp-async-tests-") as folder:
+        home = Path(folder)
+        (home / "password").write_text(PASSWORD)
+        if user:
+            shutil.chown(home, "nobody")
+            shutil.chown(home / "password", "nobody")
+        initdb = [f"{binaries}/initdb", f"--pgdata={home}/data", "--username=dp", "--no-sync"]
+        initdb += ["--auth=scram-sha-256", f"--pwfile={home}/password", "--encoding=UTF8"]
+        subprocess.run([*user, *initdb], cwd="/", check=True, stdout=subprocess.DEVNULL)
+        with closing(socket.create_server(("127.0.0.1", 0))) as spare:
+            port = spare.getsockname()[1]
+        server = [f"{binaries}/postgres", f"-D{home}/data", f"-p{port}", f"-k{home}", "-F"]
+        server += ["-clisten_addresses=127.0.0.1"]
+        log = (home / "log").open("wb")
+        with log, subprocess.Popen([*user, *server], cwd="/", stdout=log, stderr=log) as process:
+            try:
+                ready = [f"{binaries}/pg_isready", "-h127.0.0.1", f"-p{port}", "-t1"]
+                while subprocess.run(ready, stdout=subprocess.DEVNULL, check=False).returncode:
+                    assert process.poll() is None, (home / "log").read_text()
+                yield f"postgresql://dp:{PASSWORD}@127.0.0.1:{port}/postgres"
+            finally:
+                process.send_signal(signal.SIGINT)  # at once, whoever is connected
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The address of a running server, its own database included."""
+    if not is_installed():
+        reason = "PostgreSQL is not installed: apt-get install postgresql"
+        if "CI" in os.environ:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with running() as address:
+        yield address
+
+
+_numbers = count()
+
+
+@pytest.fixture
+def open_warehouse(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], Warehouse]:
+    """Makes an empty database of a kind, "duckdb" or "postgresql"."""
+
+    def make(kind: str) -> Warehouse:
+        number = next(_numbers)
+        if kind == "duckdb":
+            return Warehouse(f"duckdb:///{tmp_path}/dp{number}.duckdb")
+        server: str = request.getfixturevalue("postgresql")
+        Warehouse(server).run(f"CREATE DATABASE dp{number}")
+        return Warehouse(urlsplit(server)._replace(path=f"/dp{number}").geturl())
+
+    return make
+
+
+@pytest.fixture(params=["duckdb", "postgresql"])
+def warehouse(
+    request: pytest.FixtureRequest, open_warehouse: Callable[[str], Warehouse]
+) -> Warehouse:
+    """An empty database, once of each kind."""
+    return open_warehouse(request.param)
