@@ -101,11 +101,11 @@ class _Core:
             self._gates[1].room = self.adaptive.limit
         return self._gates
 
-    async def sleep(self, seconds: float) -> None:
-        """Sleep, but no longer than until the client is closed."""
+    async def sleep(self, seconds: float, until: asyncio.Future[None] | None = None) -> None:
+        """Sleep, but no longer than *until* that has a result, or the client is closed."""
         self.enter()
         assert self._loop is not None
-        over: asyncio.Future[None] = self._loop.create_future()
+        over = self._loop.create_future() if until is None else until
         timer = self._loop.call_later(seconds, _wake, over)
         self._sleeping.add(over)
         try:
@@ -173,9 +173,8 @@ class _View:
     def spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
         return self.core.spawn(work)
 
-    async def sleep(self, seconds: float) -> None:
-        self.core.enter()
-        await self.core.sleep(seconds)
+    async def sleep(self, seconds: float, until: asyncio.Future[None]) -> None:
+        await self.core.sleep(seconds, until)
 
     def clock(self) -> float:
         return time.monotonic()

@@ -72,8 +72,8 @@ class Runtime(Protocol):
         """A task that ends with the client at the latest."""
         ...
 
-    async def sleep(self, seconds: float) -> None:
-        """Return after so many *seconds*, or when the client is closed."""
+    async def sleep(self, seconds: float, until: asyncio.Future[None]) -> None:
+        """Return after so many *seconds*, when *until* has a result, or the client is closed."""
         ...
 
     def clock(self) -> float:

@@ -12,8 +12,6 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Generic, Self, TypeVar
 
-import anyio
-
 from ._crawl import Crawl, Runtime
 from ._errors import (
     ClientClosed,
@@ -73,7 +71,7 @@ class Watch(Generic[T]):
         self._due = 0.0  # when to ask next, in the loop's time
         self._failures = 0  # in a row
         self._vain = 0  # looks in a row that found nothing and were not proven complete
-        self._resting: anyio.CancelScope | None = None
+        self._resting: asyncio.Future[None] | None = None  # has a result at the end of a rest
         self._busy = False
         self._closed = False
 
@@ -117,8 +115,8 @@ class Watch(Generic[T]):
         self._runtime.enter()
         loop = asyncio.get_running_loop()
         while (left := self._due - loop.time()) > 0:
-            with anyio.CancelScope() as self._resting:
-                await self._runtime.sleep(left)
+            self._resting = loop.create_future()
+            await self._runtime.sleep(left, self._resting)
             self._refuse_closed()
 
     async def _go_on(self) -> None:
@@ -182,8 +180,8 @@ class Watch(Generic[T]):
     async def aclose(self) -> None:
         """End it; returns when none of its requests is under way. Twice is fine."""
         self._closed = True
-        if self._resting is not None:
-            self._resting.cancel()
+        if self._resting is not None and not self._resting.done():
+            self._resting.set_result(None)
         await (self._beginning if self._crawl is None else self._crawl).aclose()
 
     async def __aenter__(self) -> Self:

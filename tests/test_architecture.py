@@ -64,7 +64,6 @@ THIRD_PARTY = {
     "_pager": {"anyio"},
     "_transport": {"aiohttp", "yarl"},
     "_crawl": {"msgspec"},
-    "_watch": {"anyio"},
     "_listing": {"msgspec"},
     "_client": {"aiohttp", "msgspec"},  # aiohttp for the type of a session alone
 }

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import socket
 import sys
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 
 from dp_async import ConfigError, DpError, IncompleteCrawl
@@ -71,6 +74,30 @@ def guarded(command: Callable[[], int]) -> int:
         _forget_output()
         return Exit.CLOSED_PIPE
     return code
+
+
+@contextmanager
+def interrupts() -> Generator[Callable[[], None]]:
+    """A call that raises KeyboardInterrupt, if Ctrl-C was pressed since the block began.
+
+    For work that may lose one: dlt takes the signal for itself, DuckDB looks for it now and then.
+    The main thread's alone.
+    """
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+
+        def check() -> None:
+            with suppress(BlockingIOError):
+                if signal.SIGINT in ours.recv(4096):
+                    raise KeyboardInterrupt
+
+        try:
+            yield check
+        finally:
+            signal.set_wakeup_fd(before)
 
 
 def say(line: str) -> None:

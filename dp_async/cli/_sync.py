@@ -27,7 +27,7 @@ from dp_async import AuthError, ConfigError, CrawlOptions, CrawlReport, Settings
 
 from ._output import standard_output
 from ._progress import verdict
-from ._run import Exit, say
+from ._run import Exit, interrupts, say
 from ._target import LoadFailed, Target  # first: dlt is set up there
 from ._text import line, width
 
@@ -81,20 +81,26 @@ def sync(job: Job, every: float | None, sleep: Callable[[float], object] = time.
     the server refuses who asks, everywhere: what else goes wrong on the way is said, and tried
     again the next time.
     """
-    outcomes = job.run()
-    show(outcomes)
-    while every is not None and not all(isinstance(one.error, AuthError) for one in outcomes):
-        sleep(every)
-        job = replace(job, full=False, reconcile=False)
-        try:
-            outcomes = job.run()
-        except LoadFailed as error:
-            say(f"{error}; the next try is in {every:g} s")
-            continue
-        news = [one for one in outcomes if one.new or one.updated or one.error]
-        if news:
-            show(news)
+    with interrupts() as raise_if_interrupted:
+        outcomes = job.run()
+        show(outcomes)
+        while every is not None and not _is_refused(outcomes):
+            raise_if_interrupted()
+            sleep(every)
+            job = replace(job, full=False, reconcile=False)
+            try:
+                outcomes = job.run()
+            except LoadFailed as error:
+                say(f"{error}; the next try is in {every:g} s")
+                continue
+            news = [one for one in outcomes if one.new or one.updated or one.error]
+            if news:
+                show(news)
     return _code(outcomes)
+
+
+def _is_refused(outcomes: Sequence[Outcome]) -> bool:
+    return all(isinstance(one.error, AuthError) for one in outcomes)
 
 
 def show(outcomes: Sequence[Outcome]) -> None:

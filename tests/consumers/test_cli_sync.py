@@ -10,8 +10,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import pytest
@@ -477,13 +479,18 @@ def test_ctrl_c_is_known_in_whatever_form_it_comes(
 SCRIPT = "import sys; from dp_async.cli import main; sys.exit(main())"
 
 
-def started(environment: dict[str, str], *argv: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+@contextmanager
+def started(environment: dict[str, str], *argv: str) -> Generator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(
         [sys.executable, "-c", SCRIPT, "sync", *argv],
         env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("kind", ["duckdb", "postgresql"])
@@ -524,5 +531,28 @@ def test_ctrl_c_ends_it(environment: dict[str, str], simulator: Simulator, tmp_p
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate()
+        _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, b"")
+
+
+def test_ctrl_c_that_a_run_has_lost_ends_it_all_the_same(
+    simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(job: _sync.Job) -> list[Any]:
+        usual = signal.signal(signal.SIGINT, nothing)
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.signal(signal.SIGINT, usual)
+        return [SimpleNamespace(error=None)]
+
+    def sleep(seconds: float) -> None:
+        pytest.fail("it rests")
+
+    def nothing(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(_sync.Job, "run", run)
+    monkeypatch.setattr(_sync, "show", nothing)
+    job = _sync.Job(settings=simulator.settings, target=target_of(str(tmp_path), "dp_data"))
+    with pytest.raises(KeyboardInterrupt):
+        _sync.sync(job, 7.0, sleep)
+    assert signal.set_wakeup_fd(-1) == -1
