@@ -13,7 +13,7 @@ from typing import Generic, Self, TypeVar, cast
 
 from ._client import Client
 from ._crawl import Crawl
-from ._errors import ClientClosed, ConfigError, DpError
+from ._errors import ClientClosed, ConfigError, DpError, RateLimited
 from ._listing import Listing
 from ._models import Page
 from ._pager import Pager, ended
@@ -44,7 +44,9 @@ class Accounts(Generic[T]):
 
     An account's items come in its list's order, the accounts' as they come in. When all others are
     done, AccountsFailed is raised, once, for those that failed. A slow consumer is waited for. It
-    has one consumer; a timeout round ``anext`` loses nothing.
+    has one consumer; a timeout round ``anext`` loses nothing. Where the server asks the client to
+    wait for longer than ``RetryPolicy.cap``, RateLimited is raised: no account's failure. The next
+    call goes on.
 
     ``reports`` has the report of each account that is done, failed ones too; ``errors`` the errors
     of those that failed.
@@ -87,6 +89,10 @@ class Accounts(Generic[T]):
             return account, await self._crawls[account].next_page()
         except (ClientClosed, ConfigError):  # no account's own trouble
             raise
+        except RateLimited as error:
+            if not error.status:  # not sent: the server has asked the whole client to wait
+                raise
+            return account, error
         except DpError as error:
             return account, error
 
@@ -109,7 +115,7 @@ class Accounts(Generic[T]):
             self.reports[account] = crawl.report
             if page is not None:
                 self.errors[account] = page
-                await crawl.aclose()
+            await crawl.aclose()
         if self.errors and not self._told:
             self._told = True
             raise AccountsFailed(dict(self.errors))

@@ -216,6 +216,7 @@ class _Engine(Generic[T]):
 
     def _end(self) -> None:
         self.ended = self._runtime.clock()
+        self.pager.cancel()  # at a limit, pages may be under way that nobody needs
         report = self.report(0)
         if report.complete is False:
             log.warning("a crawl is not complete: %s", report.reason)

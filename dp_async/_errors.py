@@ -68,9 +68,9 @@ class AttemptTimeout(TransportError, TimeoutError):
 class ApiError(CallError):
     """An answer that says no.
 
-    *status* is HTTP's; *code*, *message* and *request_id* are the envelope's (None, "" and "" where
-    the answer had none). *retry_after* is in seconds, *date* is the server's clock in seconds since
-    the epoch; None where the server did not say.
+    *status* is HTTP's, 0 where nothing was sent; *code*, *message* and *request_id* are the
+    envelope's (None, "" and "" where the answer had none). *retry_after* is in seconds, *date* is
+    the server's clock in seconds since the epoch; None where the server did not say.
     """
 
     def __init__(

@@ -148,6 +148,8 @@ class Listing(Generic[T]):
         number("interval", interval, 0.01, DAY)
         if self._options.limit is not None:
             raise ConfigError("watch() goes without a limit: leave it when you have enough")
+        if self._options.on_bad_item == "keep":
+            raise ConfigError('watch() needs on_bad_item="raise": it has nowhere to keep such rows')
         crawl = partial(self.since, lag=self._options.settle)
         crawl(since)  # refuses what it cannot do, before the first request
         return Watch(

@@ -315,7 +315,8 @@ class Walk(Generic[T]):
                 self._edge = self.size
                 yield from self._pass()
                 mend = self._moving or self._overlapping
-        self.finished = True
+        # Not if the list grew beyond the limit meanwhile: then some of it is not handed out.
+        self.finished = self._limit is None or self.unique <= self._limit
 
     def _rested_since(self, head: Read) -> bool:
         """Whether page 1 is what it was: enough to bet a pass on it, not to prove anything."""

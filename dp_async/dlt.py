@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequen
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 import anyio
 import msgspec
@@ -124,16 +124,19 @@ def source(
 
     The columns: ``account`` ("" for the main one), those of ``dp_async.arrow``, ``gone_at``, and
     each field that is not documented, as its JSON. A list without rows makes no table. Raises
-    ConfigError; in a run too, before any request, for a table of another shape and for a watermark
-    of another list.
+    ConfigError; in a run too, before any request for the list, for a table of another shape and for
+    a watermark of another list. Nothing is loaded then.
     """
-    if isinstance(accounts, str):
-        raise ConfigError("accounts needs a list of accounts, not one text")
-    if at_once < 1:
-        raise ConfigError("at_once must be 1 or more")
+    given = cast("object", accounts)  # whatever its type says
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable | None):
+        raise ConfigError("accounts needs a list of accounts, not a single one")
+    if not _is_whole(at_once) or at_once < 1:
+        raise ConfigError("at_once must be a whole number, 1 or more")
     names = [settings.account or ""] if accounts is None else list(dict.fromkeys(accounts))
-    for name in names:
-        settings.with_account(name or None)
+    for place, name in enumerate(() if accounts is None else names):
+        if not _is_text(name):
+            raise ConfigError(f"accounts[{place}] must be an account, and is blank or no text")
+        settings.with_account(name)
     if not names:
         raise ConfigError("accounts is empty: give at least one, or None for the main account")
     shared = _Shared(lambda: client(settings))
@@ -153,6 +156,14 @@ def source(
         ]
 
     return lists()
+
+
+def _is_text(given: object) -> bool:
+    return isinstance(given, str) and bool(given.strip())
+
+
+def _is_whole(given: object) -> bool:
+    return isinstance(given, int) and not isinstance(given, bool)
 
 
 def schema(item: type[Struct]) -> pa.Schema:
@@ -362,8 +373,11 @@ class _Run(Generic[S]):
 
     def _gone(self, report: CrawlReport) -> pa.Table | None:
         """The rows that the destination has and the list has not, marked; None if none are."""
-        if not report.complete:
-            log.warning("no row of the %s is marked as gone: %s", self._of.name, report.reason)
+        reason = "" if report.complete else report.reason
+        if report.bad_items:  # one whose time cannot be read does not keep a crawl from its proof
+            reason = f"{report.bad_items} rows could not be read"
+        if reason:
+            log.warning("no row of the %s is marked as gone: %s", self._of.name, reason)
             return None
         there = [number for number, (_, gone) in self._store.known(self.account) if not gone]
         missing = [number for number in there if number not in self._times]

@@ -90,7 +90,7 @@ def sync(job: Job, every: float | None, sleep: Callable[[float], object] = time.
             job = replace(job, full=False, reconcile=False)
             try:
                 outcomes = job.run()
-            except LoadFailed as error:
+            except (LoadFailed, OSError) as error:
                 say(f"{error}; the next try is in {every:g} s")
                 continue
             news = [one for one in outcomes if one.new or one.updated or one.error]
@@ -141,7 +141,7 @@ def _short(account: str) -> str:
 def accounts_in(file: Path, settings: Settings) -> list[str]:
     """The accounts in *file*, one a line. Raises ConfigError, which names the lines it refuses."""
     try:
-        lines = file.read_text("utf-8").splitlines()
+        lines = file.read_text("utf-8-sig").splitlines()
     except OSError as error:
         problem = f"--accounts cannot be read: {error.strerror}"
     except UnicodeDecodeError:

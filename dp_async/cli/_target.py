@@ -12,7 +12,7 @@ import re
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -47,10 +47,10 @@ class Target:
     """A destination as given: the *database*, as dlt takes it, the *dataset* in it, and a *folder*
     that gets a copy as Parquet. *secret* is never shown."""
 
-    database: Any
+    database: Any = field(repr=False)
     dataset: str
     folder: Path | None = None
-    secret: str = ""
+    secret: str = field(default="", repr=False)
     locks: bool = False
 
     @contextmanager
@@ -131,11 +131,13 @@ def target_of(to: str, dataset: str) -> Target:
         raise ConfigError("--dataset: use a-z, 0-9 and _, beginning with a letter, at most 40")
     scheme, separator, rest = to.partition("://")
     if not separator:
+        if not to.strip() or re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", to):
+            raise ConfigError(f"--to: it must be {HOW}")
         return _folder(Path(to), dataset)
     if scheme == "duckdb":
         if not rest.startswith("/") or rest == "/" or ":memory:" in rest:
             raise ConfigError("--to: a DuckDB file is duckdb:///FILE, or duckdb:////FOLDER/FILE")
-        if Path(rest).stem == dataset:
+        if Path(rest).stem.lower() in (dataset, f"{dataset}_staging"):
             raise ConfigError(f"--dataset: DuckDB calls the file {dataset} too; use another name")
         return Target(dlt.destinations.duckdb(rest[1:]), dataset)
     if scheme in ("postgresql", "postgres"):
@@ -146,7 +148,8 @@ def target_of(to: str, dataset: str) -> Target:
 def _postgresql(to: str, dataset: str) -> Target:
     try:
         parts = urlsplit(to)
-        whole = parts.hostname and parts.username and parts.path.strip("/") and parts.port != 0
+        named = parts.hostname and parts.username and parts.password
+        whole = named and parts.path.strip("/") and parts.port != 0
     except ValueError:  # its text may repeat what could not be read
         pass
     else:
@@ -157,8 +160,8 @@ def _postgresql(to: str, dataset: str) -> Target:
 
 
 def _folder(path: Path, dataset: str) -> Target:
-    if path.exists() and not path.is_dir():
+    if (path.exists() and not path.is_dir()) or path.suffix in (".duckdb", ".db", ".parquet"):
         raise ConfigError(
-            f"--to: {path} is a file; for DuckDB say duckdb:///{path}; else use {HOW}"
+            f"--to: {path} is no folder; for DuckDB say duckdb:///{path}; else use {HOW}"
         )
     return Target(dlt.destinations.duckdb(str(path / STATE)), dataset, folder=path)

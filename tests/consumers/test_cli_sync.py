@@ -245,16 +245,18 @@ def test_watching_goes_on_when_something_fails(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     real = _sync.Job.run
-    fails = [False, True]
+    fails = [None, LoadFailed("--to: gone away"), IsADirectoryError(21, "Is a directory", "x")]
 
     def run(job: _sync.Job) -> Any:
-        if fails and fails.pop(0):
-            raise LoadFailed("--to: gone away")
+        error = fails.pop(0) if fails else None
+        if error is not None:
+            raise error
         return real(job)
 
     monkeypatch.setattr(_sync.Job, "run", run)
     refuse = AuthFailure()
     turns: list[Callable[[], object]] = [
+        lambda: None,
         lambda: None,
         lambda: simulator.fail(refuse, times=None, endpoint="msgList"),
         lambda: simulator.heal(),
@@ -262,7 +264,8 @@ def test_watching_goes_on_when_something_fails(
     watched(simulator, open_warehouse("duckdb"), turns)
     out, err = capfd.readouterr()
     assert err.splitlines()[0] == "dp-async: --to: gone away; the next try is in 7 s"
-    assert "messages of main: msg_list: " in err.splitlines()[1]
+    assert "Is a directory: 'x'; the next try is in 7 s" in err.splitlines()[1]
+    assert "messages of main: msg_list: " in err.splitlines()[2]
     assert "FAILED" in out
 
 
@@ -291,9 +294,16 @@ DESTINATIONS = {
     "duckdb://file": "a DuckDB file is duckdb:///FILE",
     "duckdb:///:memory:": "a DuckDB file is duckdb:///FILE",
     "duckdb:///dp_data.duckdb": "--dataset: DuckDB calls the file dp_data too",
+    "duckdb:///DP_DATA.duckdb": "--dataset: DuckDB calls the file dp_data too",
+    "duckdb:///dp_data_staging.db": "--dataset: DuckDB calls the file dp_data too",
+    "duckdb:/x": "--to: it must be duckdb:///FILE, ",
+    "postgresql:u:open-sesame@host/db": "--to: it must be duckdb:///FILE, ",
+    "' '": "--to: it must be duckdb:///FILE, ",
+    "x.duckdb": "x.duckdb is no folder; for DuckDB say duckdb:///x.duckdb",
+    "postgresql://u@host/db": "it must read postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
     "postgresql://host/db": "it must read postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
     "postgresql://u:open-sesame@h:99999999/db": "it must read postgresql://USER",
-    "a-file": "a-file is a file; for DuckDB say duckdb:///a-file",
+    "a-file": "a-file is no folder; for DuckDB say duckdb:///a-file",
     "x --dataset No": "--dataset: use a-z, 0-9 and _",
 }
 

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dlt
 import msgspec
@@ -23,6 +23,7 @@ from dp_async import (
     AuthError,
     Client,
     ConfigError,
+    CrawlOptions,
     CrawlReport,
     DecodeError,
     DpError,
@@ -34,7 +35,7 @@ from dp_async import (
     Work,
 )
 from dp_async.dlt import Outcome, schema, source
-from dp_async.testing import AuthFailure, LyingTotals, Simulator
+from dp_async.testing import AuthFailure, BadRow, LyingTotals, Simulator
 from tests.warehouse import Warehouse, truth
 
 ACCOUNTS = ["19900000001", "19900000002", "19900000003"]
@@ -184,6 +185,19 @@ def test_many_rows_are_marked_in_one_go(
         simulator.works.delete(key)
     assert small(reconcile=True)["works"] == (0, 0, 20)
     assert small.agrees()
+
+
+def test_a_row_whose_time_cannot_be_read_is_not_marked_as_gone(
+    small: Sync, simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    keep = CrawlOptions(on_bad_item="keep")
+    small(options=keep)
+    soon = BadRow(3, "updateTime", "soon")  # the crawl is complete, and has not its id in it
+    simulator.fail(soon, page=2, times=None, endpoint="workList")
+    with caplog.at_level(logging.WARNING, "dp_async"):
+        assert small(options=keep, reconcile=True)["works"][2] == 0
+    assert small.outcomes["works", ""].report.complete
+    assert "no row of the works is marked as gone: 1 rows could not be read" in caplog.text
 
 
 def test_nothing_is_marked_without_proof(
@@ -489,10 +503,15 @@ def test_an_account_that_cannot_be_sent_is_refused_at_once(simulator: Simulator)
         source(simulator.settings, accounts=["1\n2"])
     with pytest.raises(ConfigError, match="accounts is empty"):
         source(simulator.settings, accounts=[])
-    with pytest.raises(ConfigError, match="not one text"):
-        source(simulator.settings, accounts=ACCOUNTS[0])
-    with pytest.raises(ConfigError, match="at_once must be 1 or more"):
-        source(simulator.settings, accounts=ACCOUNTS, at_once=0)
+    for single in (ACCOUNTS[0], b"1", 5):
+        with pytest.raises(ConfigError, match="not a single one"):
+            source(simulator.settings, accounts=cast("Any", single))
+    for blank in ("", "  ", None, 5):
+        with pytest.raises(ConfigError, match=r"accounts\[1\] must be an account"):
+            source(simulator.settings, accounts=cast("Any", [ACCOUNTS[0], blank]))
+    for at_once in (0, "4", True, 1.5):
+        with pytest.raises(ConfigError, match="at_once must be a whole number, 1 or more"):
+            source(simulator.settings, accounts=ACCOUNTS, at_once=cast("Any", at_once))
 
 
 @pytest.mark.parametrize("more", [{}, {"brandNew": 1}])

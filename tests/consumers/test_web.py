@@ -21,7 +21,7 @@ import pytest
 import uvicorn
 from aiohttp import web
 
-from dp_async import Client, RetryPolicy, TransportError
+from dp_async import Client, RetryPolicy, TransportError, Watermark
 from dp_async.testing import Reset, Simulator
 from tests.wire.test_faults import MovingLoop, connections, inside, nothing_left, pool, quietly
 
@@ -193,6 +193,21 @@ def test_the_feed_has_what_changes_and_one_who_leaves_leaves_nothing(
         asked = len(served.simulator.requests)
         await asyncio.sleep(100)
         assert len(served.simulator.requests) == asked
+
+    under_uvicorn(test, monkeypatch)
+
+
+def test_a_last_event_id_that_is_not_ours_is_refused_at_the_door(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(served: Served) -> None:
+        other = Watermark(scope="0" * 24, updated=0).to_json()
+        for last in ("nonsense", other):
+            headers = {"last-event-id": last}
+            async with served.browser.get(f"{served.url}/feed", headers=headers) as response:
+                assert response.status == 400
+                assert "watermark" in (await response.json())["detail"]
+        assert not served.simulator.requests
 
     under_uvicorn(test, monkeypatch)
 

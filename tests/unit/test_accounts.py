@@ -24,6 +24,7 @@ from dp_async import (
     CrawlOptions,
     IncompleteCrawl,
     Listing,
+    RateLimited,
     Request,
     Response,
     ServerError,
@@ -87,6 +88,10 @@ def client(server: Many, **changes: Any) -> Client:
 
 def down(num: int) -> Response:
     return Response(status=503)
+
+
+def later(num: int) -> Response:
+    return Response(status=429, headers={"retry-after": "60"})
 
 
 async def drain(accounts: Accounts[Work]) -> dict[str, list[int]]:
@@ -365,6 +370,29 @@ def test_those_that_fail_stop_no_other_and_are_told_of_at_the_end_once() -> None
         assert accounts.reports[NAMES[20]].items == 10
         incomplete = {name for name in NAMES if not accounts.reports[name].complete}
         assert incomplete == set(errors)
+
+    run(main())
+
+
+def test_where_the_whole_client_is_to_wait_for_long_no_other_account_has_failed() -> None:
+    async def main() -> None:
+        server = Many()
+        server.trouble[NAMES[3]] = later
+        async with client(server) as api, crawl_accounts(api, NAMES, works) as accounts:
+            found: dict[str, list[int]] = {}
+            waits: list[float | None] = []
+            with pytest.raises(AccountsFailed) as failed:
+                while True:
+                    try:
+                        account, work = await anext(accounts)
+                    except RateLimited as error:
+                        waits.append(error.retry_after)
+                        await asyncio.sleep(error.retry_after or 0)
+                    else:
+                        found.setdefault(account, []).append(work.digital_person_works_id)
+        assert waits
+        assert list(failed.value.errors) == [NAMES[3]]
+        assert found == {name: expected() for name in NAMES if name != NAMES[3]}
 
     run(main())
 

@@ -6,11 +6,13 @@ import asyncio
 import gc
 from dataclasses import replace
 from itertools import pairwise
+from random import Random
 
 import msgspec
 import pytest
 
 from dp_async import (
+    Client,
     ClientClosed,
     ConfigError,
     CrawlOptions,
@@ -24,6 +26,7 @@ from dp_async import (
     Work,
 )
 from dp_async._pager import Pager
+from dp_async.testing import Simulator
 from tests.scripted import SETTINGS, Server, answer, client, row, until
 from tests.virtual import run
 
@@ -115,6 +118,64 @@ async def test_an_end_that_is_not_the_end_is_never_taken_for_it(
     async with client(Server(25)) as api:
         with pytest.raises(AssertionError, match="ended before the plan"):
             await api.works().collect()
+
+
+def test_at_a_limit_that_the_list_outgrew_meanwhile_nothing_is_said_to_be_complete() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        simulator = Simulator(
+            works=230, clock=lambda: 1.8e9 + loop.time(), tolerance=1e12, latency=0.1
+        )
+        async with Client(simulator.settings, send=simulator.send) as api:
+            async with api.works(options=CrawlOptions(limit=250)).since(None) as crawl:
+                loop.call_later(0.15, lambda: [simulator.works.insert() for _ in range(60)])
+                found = {work.digital_person_works_id async for work in crawl}
+            assert len(found) == 250
+            assert crawl.report.complete is None
+            assert crawl.report.reason == "stopped at the limit of 250 items"
+            async with api.works().since(crawl.watermark) as rest:
+                found |= {work.digital_person_works_id async for work in rest}
+        assert found == {*simulator.works.ids()}
+
+    run(main())
+
+
+@pytest.mark.parametrize("seed", range(85, 95))
+def test_what_a_limit_leaves_under_way_is_ended_with_the_crawl(seed: int) -> None:
+    async def main() -> None:
+        chance, loop = Random(seed), asyncio.get_running_loop()
+        simulator = Simulator(
+            works=chance.choice((50, 150, 230)),
+            clock=lambda: 1.8e9 + loop.time(),
+            tolerance=1e12,
+            latency=0.08,
+            jitter=0.5,
+            seed=seed,
+        )
+        inserts, updates = chance.choice((0, 5, 20, 60)), chance.choice((0, 5, 20))
+        async with (
+            Client(simulator.settings, send=simulator.send) as api,
+            simulator.writing(
+                simulator.works, inserts=inserts, updates=updates, deletes=0, seed=seed
+            ),
+        ):
+            near = len(simulator.works) + chance.randint(-20, 60)
+            limit = max(0, chance.choice((near, chance.randint(1, 300))))
+            options = CrawlOptions(
+                page_size=chance.choice((20, 50, 100)),
+                limit=limit,
+                concurrency=chance.choice((1, 4, 8)),
+                ordered=chance.random() < 0.7,
+            )
+            before = asyncio.all_tasks()
+            crawl = api.works(options=options).crawl()
+            async for _ in crawl:
+                pass
+            for _ in range(3):  # it takes the loop a turn or two to end what is cancelled
+                await asyncio.sleep(0)
+            assert asyncio.all_tasks() == before
+
+    run(main())
 
 
 async def test_pages_are_cut_to_the_limit_too() -> None:

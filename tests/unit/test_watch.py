@@ -656,6 +656,7 @@ def test_an_interval_that_is_none_is_refused(interval: Any) -> None:
     ("filters", "text"),
     [
         ({"options": CrawlOptions(limit=5)}, "without a limit"),
+        ({"options": CrawlOptions(on_bad_item="keep")}, "nowhere to keep"),
         ({"options": CrawlOptions(verify=False)}, "verify=False"),
         ({"sort": "ASC"}, "newest first"),
     ],
