@@ -188,15 +188,16 @@ def test_many_rows_are_marked_in_one_go(
 
 
 def test_a_row_whose_time_cannot_be_read_is_not_marked_as_gone(
-    small: Sync, simulator: Simulator, caplog: pytest.LogCaptureFixture
+    small: Sync, caplog: pytest.LogCaptureFixture
 ) -> None:
+    few = Simulator(works=30, messages=3)
+    sync = Sync(small.warehouse, few, small.folder)
     keep = CrawlOptions(on_bad_item="keep")
-    small(options=keep)
-    soon = BadRow(3, "updateTime", "soon")  # the crawl is complete, and has not its id in it
-    simulator.fail(soon, page=2, times=None, endpoint="workList")
+    sync(options=keep)
+    few.fail(BadRow(3, "updateTime", "soon"), times=None, endpoint="workList")
     with caplog.at_level(logging.WARNING, "dp_async"):
-        assert small(options=keep, reconcile=True)["works"][2] == 0
-    assert small.outcomes["works", ""].report.complete
+        assert sync(options=keep, reconcile=True)["works"][2] == 0
+    assert sync.outcomes["works", ""].report.complete  # and that row's id is not among its own
     assert "no row of the works is marked as gone: 1 rows could not be read" in caplog.text
 
 
