@@ -13,12 +13,9 @@ from dp_async import CrawlReport
 VERDICTS = {True: "complete, proven", False: "NOT complete", None: "not known to be complete"}
 
 
-@contextmanager
-def progress_bar(
-    title: str, *, shown: bool, limit: int | None = None
-) -> Generator[Callable[[CrawlReport], None]]:
-    """A bar that lasts as long as the block; call the value with each report."""
-    with Progress(
+def bars(*, shown: bool) -> Progress:
+    """Bars on stderr, for a ``with`` block; nothing of them stays."""
+    return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
@@ -28,7 +25,15 @@ def progress_bar(
         redirect_stdout=False,
         redirect_stderr=False,
         disable=not shown,
-    ) as bar:
+    )
+
+
+@contextmanager
+def progress_bar(
+    title: str, *, shown: bool, limit: int | None = None
+) -> Generator[Callable[[CrawlReport], None]]:
+    """A bar that lasts as long as the block; call the value with each report."""
+    with bars(shown=shown) as bar:
         task = bar.add_task(title, total=None)
 
         def update(report: CrawlReport) -> None:

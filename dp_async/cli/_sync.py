@@ -13,20 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.progress import TaskID
 
 from dp_async import AuthError, ConfigError, CrawlOptions, CrawlReport, Settings
 
 from ._output import standard_output
-from ._progress import verdict
+from ._progress import bars, verdict
 from ._run import Exit, interrupts, say
 from ._target import LoadFailed, Target  # first: dlt is set up there
 from ._text import line, width
@@ -175,28 +167,18 @@ def _bars() -> Generator[
 ]:
     """A bar for each list and account under way, on a terminal: to be called with each report, and
     at the end of each."""
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-        disable=not sys.stderr.isatty(),
-    ) as bars:
+    with bars(shown=sys.stderr.isatty()) as shown:
         tasks: dict[tuple[str, str], TaskID] = {}
 
         def progress(resource: Name, account: str, report: CrawlReport) -> None:
             name = (resource, account)
             if name not in tasks:
-                tasks[name] = bars.add_task(f"{resource} {_short(account)}", total=None)
-            bars.update(tasks[name], completed=report.items, total=report.total_elements)
+                tasks[name] = shown.add_task(f"{resource} {_short(account)}", total=None)
+            shown.update(tasks[name], completed=report.items, total=report.total_elements)
 
         def done(outcome: Outcome) -> None:
             task = tasks.pop((outcome.resource, outcome.account), None)
             if task is not None:
-                bars.remove_task(task)
+                shown.remove_task(task)
 
         yield progress, done
