@@ -48,7 +48,7 @@ def remembered(total: int) -> tuple[float, float]:
     walk = Walk[int](CrawlOptions(page_size=SIZE))
     held = 0
     while (ask := walk.plan()) is not None:
-        walk.learn(ask, walk.tick(), rows(ask, total))
+        walk.learn(ask, walk.tick(), walk.tick(), rows(ask, total))
         held = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     start = time.process_time()

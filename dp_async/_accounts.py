@@ -84,17 +84,19 @@ class Accounts(Generic[T]):
             return account
         return None
 
-    async def _fetch(self, account: str) -> tuple[str, Page[T] | DpError | None]:
+    async def _fetch(self, account: str) -> Callable[[], tuple[str, Page[T] | DpError | None]]:
+        came: Page[T] | DpError | None
         try:
-            return account, await self._crawls[account].next_page()
+            came = await self._crawls[account].next_page()
         except (ClientClosed, ConfigError):  # no account's own trouble
             raise
         except RateLimited as error:
             if not error.status:  # not sent: the server has asked the whole client to wait
                 raise
-            return account, error
+            came = error
         except DpError as error:
-            return account, error
+            came = error
+        return lambda: (account, came)
 
     def __aiter__(self) -> Self:
         return self

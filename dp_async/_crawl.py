@@ -14,9 +14,10 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, Protocol, Self, TypeVar
 
-from msgspec import structs
+from msgspec import Raw, structs
 
 from ._certificate import Complete
 from ._checkpoint import Checkpoint, read, written
@@ -131,13 +132,16 @@ class _Engine(Generic[T]):
         self.began: float | None = None
         self.ended: float | None = None
 
-    async def _fetch(self, ask: Ask) -> Step[T]:
+    async def _fetch(self, ask: Ask) -> Callable[[], Step[T]]:
         assert self._call is not None
+        sent = self.walk.tick()
+        answer = await self._call(self._source.request(ask.num, ask.size))
+        return partial(self._learned, ask, sent, self.walk.tick(), answer)
+
+    def _learned(self, ask: Ask, sent: int, answered: int, answer: Raw) -> Step[T]:
         walk = self.walk
-        sent = walk.tick()
-        data = await self._call(self._source.request(ask.num, ask.size))
-        rows = self._source.read(data, keys=self._options.verify, created=walk.wants_created)
-        step = walk.learn(ask, sent, rows)
+        rows = self._source.read(answer, keys=self._options.verify, created=walk.wants_created)
+        step = walk.learn(ask, sent, answered, rows)
         if self._adapts:
             self._adapt()
         return step
@@ -187,7 +191,8 @@ class _Engine(Generic[T]):
         return self._options.limit is not None and self.items >= self._options.limit
 
     def _sort_in(self, step: Step[T]) -> None:
-        self.bad |= {bad.raw if bad.id is None else bad.id: bad for bad in step.rows.bad}
+        for bad in step.rows.bad:
+            self.bad[bad.raw if bad.id is None else bad.id] = bad
         if step.late:
             self._let_out()
         else:
@@ -304,7 +309,8 @@ async def mark_now(source: Source[T], options: CrawlOptions) -> Watermark | None
     walk: Walk[T] = Walk(options, after=Watermark.start(source.scope))
     ask = walk.plan()
     assert ask is not None
-    walk.learn(ask, walk.tick(), source.read(await call(source.request(ask.num, ask.size))))
+    sent, answer = walk.tick(), await call(source.request(ask.num, ask.size))
+    walk.learn(ask, sent, walk.tick(), source.read(answer))
     return walk.news.watermark(source.scope, covered=True)
 
 

@@ -1,7 +1,12 @@
 """Jobs run concurrently, their results handed out one at a time, within a window.
 
-Knows no page, no list and no HTTP: a *plan* names the next job, *fetch* does it. One one-shot task
-a job; nothing is open across a hand-out: no task group, no cancel scope, no lock, no permit.
+Knows no page, no list and no HTTP: a *plan* names the next job, *fetch* does it. A task does jobs
+one after another, for as long as there is one at once; nothing is open across a hand-out: no task
+group, no cancel scope, no lock, no permit.
+
+What came is made into a result as late as that costs nobody time: just before it is handed out.
+Else the next results would be made first, and whoever looks at this one finds it no longer in the
+processor's caches, which costs a twentieth of all that is done for a page.
 """
 
 from __future__ import annotations
@@ -9,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import anyio
 
@@ -20,21 +25,34 @@ P = TypeVar("P")
 
 
 class _Slot(Generic[J, P]):
-    """A place in the window: a job, and the task that does it (None: to be started, or redone)."""
+    """A place in the window: a job, and what came of it once it is *done*."""
 
-    __slots__ = ("job", "task")
+    __slots__ = ("came", "done", "error", "job", "result")
 
     def __init__(self, job: J) -> None:
         self.job = job
-        self.task: asyncio.Task[P] | None = None
+        self.done = False
+        self.came: Callable[[], P] | None = None  # what makes the result, until that is made
+        self.result: P | None = None
+        self.error: BaseException | None = None
+
+    def make(self) -> None:
+        """Make the result of what came, or the error of that."""
+        came, self.came = self.came, None
+        if came is not None:
+            try:
+                self.result = came()
+            except Exception as error:
+                self.error = error
 
 
 class Pager(Generic[J, P]):
-    """The results of *fetch* for each job of *plan*, in the plan's order (or as they come in).
+    """The results for each job of *plan*, in the plan's order (or as they come in).
 
-    *plan* is asked again whenever there is room; its None means: nothing now, perhaps after the
-    next result. The end is reached when it has nothing and nothing is held. At most *concurrency*
-    jobs are under way and at most *window* are held, done or not; both may be changed any time.
+    *fetch* does a job, and returns what makes the result of what came. *plan* is asked again
+    whenever there is room; its None means: nothing now, perhaps after the next result. The end is
+    reached when it has nothing and nothing is held. At most *concurrency* jobs are under way and at
+    most *window* are held, done or not; both may be changed any time.
 
     A job's error is raised once, in its place; the next call does that job again. A caller's
     timeout or cancellation loses nothing. Raises ClientClosed when closed while waiting.
@@ -43,8 +61,8 @@ class Pager(Generic[J, P]):
     def __init__(
         self,
         plan: Callable[[], J | None],
-        fetch: Callable[[J], Coroutine[object, object, P]],
-        spawn: Callable[[Coroutine[object, object, P]], asyncio.Task[P]],
+        fetch: Callable[[J], Coroutine[object, object, Callable[[], P]]],
+        spawn: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
         *,
         concurrency: int,
         window: int,
@@ -60,7 +78,7 @@ class Pager(Generic[J, P]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Future[None] | None = None
         self._again: deque[_Slot[J, P]] = deque()  # failed, to be done once more
-        self._running: set[asyncio.Task[P]] = set()
+        self._running: dict[asyncio.Task[None], _Slot[J, P]] = {}  # what each does now
         self._failed = False
         self._bug: Exception | None = None
         self._waiting = False
@@ -79,89 +97,116 @@ class Pager(Generic[J, P]):
             )
         self._waiting = True
         try:
-            return await self._next()
+            while True:
+                self._refuse_broken()
+                self._fill()
+                slot = self._ready()
+                if slot is not None:
+                    return self._take(slot)
+                if not self._slots:
+                    return None
+                # A future of our own, not a task: a caller's cancellation must not reach the task.
+                if self._loop is None:
+                    self._loop = asyncio.get_running_loop()
+                self._wake = self._loop.create_future()
+                await self._wake
         finally:
             self._waiting = False
-
-    async def _next(self) -> P | None:
-        self._refuse_broken()
-        self._fill()
-        while (slot := self._ready()) is None:
-            if not self._slots:
-                if not self._running:
-                    return None
-                # All were handed out before the loop has come to their callbacks.
-                self._running.clear()
-                self._fill()
-                continue
-            # A future of our own, not the task: a caller's cancellation must not reach the task.
-            if self._loop is None:
-                self._loop = asyncio.get_running_loop()
-            self._wake = self._loop.create_future()
-            await self._wake
-            self._refuse_broken()
-            self._fill()
-        return self._take(slot)
 
     def _ready(self) -> _Slot[J, P] | None:
         """The slot to hand out, if it is done: the first, or any if order does not matter."""
         for slot in self._slots:
-            if slot.task is not None and slot.task.done():
+            if slot.done:
                 return slot
             if self._ordered:
                 break
         return None
 
     def _take(self, slot: _Slot[J, P]) -> P:
-        task = slot.task
-        assert task is not None
-        if task.cancelled():  # by whoever ends the loop
+        slot.make()
+        error, slot.error = slot.error, None
+        if isinstance(error, asyncio.CancelledError):  # by whoever ends the loop
             self.cancel()
             raise ClientClosed("the crawl was cancelled from outside")
-        if (error := task.exception()) is not None:
-            slot.task = None
+        if error is not None:
+            slot.done = False
             self._again.append(slot)
-            self._running.discard(task)  # its callback may be still to come: it is dealt with
             self._failed = False
             raise error
         self._slots.remove(slot)
         self._fill()
-        return task.result()
+        return cast("P", slot.result)
 
     def _fill(self) -> None:
-        """Start what fits: what is to be redone, if the consumer is back; then what comes next."""
+        """Start what fits."""
+        while len(self._running) < self.concurrency and (slot := self._following()) is not None:
+            task = self._spawn(self._work(slot))
+            task.add_done_callback(self._ended)
+            if not task.done():  # as an eager one may be, or be at another job
+                self._running.setdefault(task, slot)
+
+    def _following(self) -> _Slot[J, P] | None:
+        """What to do now: what is to be redone once the consumer is back, else what comes next."""
         if self.closed:
-            return
-        while self._again and self._waiting and len(self._running) < self.concurrency:
-            self._start(self._again.popleft())
-        if self._failed:
-            return
-        while len(self._running) < self.concurrency and len(self._slots) < self.window:
-            if (job := self._plan()) is None:
-                break
-            slot: _Slot[J, P] = _Slot(job)  # subscripted in a call, it takes five times the time
-            self._slots.append(slot)
-            self._start(slot)
+            return None
+        if self._again:
+            return self._again.popleft() if self._waiting else None
+        if self._failed or len(self._slots) >= self.window or (job := self._plan()) is None:
+            return None
+        slot: _Slot[J, P] = _Slot(job)  # subscripted in a call, it takes five times the time
+        self._slots.append(slot)
+        return slot
 
-    def _start(self, slot: _Slot[J, P]) -> None:
-        slot.task = self._spawn(self._fetch(slot.job))
-        self._running.add(slot.task)
-        slot.task.add_done_callback(self._done)
+    async def _work(self, slot: _Slot[J, P]) -> None:
+        """Do this job, then one after another, for as long as there is one at once."""
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        following: _Slot[J, P] | None = slot
+        while following is not None:
+            slot = following
+            try:
+                slot.came = await self._fetch(slot.job)
+            except Exception as error:
+                slot.error = error
+            slot.done = True
+            if not self._is_awaited(slot):
+                slot.make()
+            self._failed |= slot.error is not None  # no new jobs until the consumer has seen it
+            following = self._go_on(task)
 
-    def _done(self, task: asyncio.Task[P]) -> None:
-        if task not in self._running:
-            return
-        self._running.discard(task)
-        # Asking for the exception also keeps asyncio from reporting it as never retrieved.
-        if task.cancelled() or task.exception() is not None:
-            self._failed = True  # no new jobs until the consumer has seen the error
+    def _is_awaited(self, slot: _Slot[J, P]) -> bool:
+        """Whether the consumer waits, and nothing else has to be done before it gets this one."""
+        if not (self._waiting and self._ordered):
+            return self._waiting
+        return next(each for each in self._slots if each is slot or not each.done) is slot
+
+    def _go_on(self, task: asyncio.Task[None]) -> _Slot[J, P] | None:
+        """What *task*, which has just done a job, does next; None to end it."""
+        following: _Slot[J, P] | None = None
         try:
-            self._fill()
+            if len(self._running) <= self.concurrency:
+                following = self._following()
+            if following is None:
+                self._running.pop(task, None)
+            else:
+                self._running[task] = following
+                self._fill()
         except Exception as error:  # a bug, and the consumer's to see: here nobody would
+            following = None
+            self._running.pop(task, None)
             self._bug = error
             self._rouse()
         if self._wake is not None and self._ready() is not None:
             self._rouse()
+        return following
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Of a task that was cancelled, perhaps before it began: the consumer is to hear of it."""
+        slot = self._running.pop(task, None)
+        if slot is not None:
+            slot.error = asyncio.CancelledError() if task.cancelled() else task.exception()
+            slot.done = self._failed = True
+            if self._ready() is not None:
+                self._rouse()
 
     def _rouse(self) -> None:
         """Let a consumer that waits look again."""

@@ -99,7 +99,8 @@ class Walk(Generic[T]):
         self._reads: list[Read] = []
         self._all_keyed = True  # every row read had an id and a time
         self._seen: set[int] = set()
-        self._same: dict[tuple[int, int, int], list[int]] = {}
+        self._same: dict[tuple[int, int, int], int] = {}  # the first page that had these rows
+        self._again: dict[tuple[int, int, int], set[int]] = {}  # all of them, if there were more
         self._asked = 0
         self._under_way = 0
         self._hollow = 0
@@ -144,14 +145,14 @@ class Walk(Generic[T]):
             self._stage = stage
 
     def tick(self) -> int:
-        """The next moment of the walk's own clock: take one before asking."""
+        """The next moment of the walk's own clock: take one before asking, one when answered."""
         return next(self._ticks)
 
-    def learn(self, ask: Ask, sent: int, rows: Rows[T]) -> Step[T]:
-        """Take an answer in. Raises PaginationError for one that contradicts the request."""
+    def learn(self, ask: Ask, sent: int, answered: int, rows: Rows[T]) -> Step[T]:
+        """Take an answer in, in any order. Raises PaginationError if it contradicts the request."""
         page = rows.page
         self._guard(ask, rows)
-        read = self._read(ask, sent, rows) if self._options.verify else None
+        read = self._read(ask, sent, answered, rows) if self._options.verify else None
         self._under_way -= 1
         if read and (not read.by_update or read.by_update.newest >= self.news.recent):
             self.news.note(rows, self._seen)
@@ -199,25 +200,27 @@ class Walk(Generic[T]):
             new, keys, repeated = self.news.sift(rows, self._seen)
             self.unique += len(new)
             return new, keys, repeated
-        seen = self._seen
-        if seen.isdisjoint(ids) and len(set(ids)) == len(ids):
-            seen.update(ids)
-            fresh = content
-        else:
-            fresh = list[T]()
+        seen, fresh = self._seen, content
+        unseen = ids
+        if not seen.isdisjoint(ids):
+            unseen = [number for number in ids if number not in seen]
+        known = len(seen)
+        seen.update(unseen)
+        if len(seen) < known + len(ids):  # some came before, or come twice on this page
+            wanted, fresh = set(unseen), list[T]()
             for item, number in zip(content, ids, strict=True):
-                if number not in seen:
-                    seen.add(number)
+                if number in wanted:
+                    wanted.remove(number)
                     fresh.append(item)
         self.unique += len(fresh)
         return fresh, (), len(content) - len(fresh)
 
-    def _read(self, ask: Ask, sent: int, rows: Rows[T]) -> Read:
+    def _read(self, ask: Ask, sent: int, answered: int, rows: Rows[T]) -> Read:
         page = rows.page
         size = page.size or ask.size
         read = Read.of(
             sent=sent,
-            answered=self.tick(),
+            answered=answered,
             offset=page.number * size,
             size=size,
             count=rows.count,
@@ -240,7 +243,7 @@ class Walk(Generic[T]):
 
     def _guard(self, ask: Ask, rows: Rows[T]) -> None:
         page = rows.page
-        if page.page_num != ask.num:
+        if page.number != ask.num - 1:
             raise PaginationError(
                 f"page {ask.num} was asked for, and the server answered with page {page.page_num}"
             )
@@ -254,13 +257,15 @@ class Walk(Generic[T]):
         if len(rows.ids) > 2 and ask.size == self.size:
             # Under one total and in one pass: a list that moves on by whole pages is no error.
             key = (hash(tuple(rows.ids)), page.total_elements, self.passes)
-            nums = self._same.setdefault(key, [])
-            if ask.num not in nums:
-                nums.append(ask.num)
-            if len(nums) > 2:
-                raise PaginationError(
-                    f"the server answers with the same rows under the page numbers {nums}"
-                )
+            first = self._same.setdefault(key, ask.num)
+            if first != ask.num:
+                nums = self._again.setdefault(key, {first})
+                nums.add(ask.num)
+                if len(nums) > 2:
+                    raise PaginationError(
+                        "the server answers with the same rows under the page numbers "
+                        f"{sorted(nums)}"
+                    )
         self._hollow += not rows.count and page.total_elements > page.number * ask.size
         if self._hollow > HOLLOW:
             raise PaginationError(

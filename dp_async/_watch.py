@@ -155,8 +155,9 @@ class Watch(Generic[T]):
         self._put_off(None)
         self._watermark = crawl.watermark  # what is held is handed out next, nothing in between
 
-    async def _begin(self, _: bool) -> tuple[Watermark | None]:
-        return (await self._mark(),)
+    async def _begin(self, _: bool) -> Callable[[], tuple[Watermark | None]]:
+        mark = await self._mark()
+        return lambda: (mark,)
 
     def _put_off(self, error: Exception | None) -> float:
         """The seconds until the next request is due: an interval, or more while nothing works."""

@@ -75,6 +75,7 @@ class Request:
     sent: int
     rows: Shown | None = None
     total: int | None = None
+    answered: int | None = None
 
 
 @dataclass
@@ -146,14 +147,14 @@ class Course:
         return outcome
 
     def _fill(self) -> None:
-        while self.case.eager and len(self.under_way) < self.case.concurrency:
+        while self.case.eager and self._unanswered < self.case.concurrency:
             if not self._plan():
                 return
         if not self.under_way:
             self._plan()
 
     def _plan(self) -> bool:
-        if len(self.under_way) >= self.case.concurrency or self._is_enough:
+        if self._unanswered >= self.case.concurrency or self._is_enough:
             self.ended = self.ended or (self._is_enough and not self.under_way)
             return False
         coming = sum(request.ask.size for request in self.under_way)
@@ -169,6 +170,10 @@ class Course:
             raise TooMany(f"{len(outcome.asks)} asks: {outcome.asks}")
         self.under_way.append(Request(ask, self.walk.tick()))
         return True
+
+    @property
+    def _unanswered(self) -> int:
+        return sum(request.answered is None for request in self.under_way)
 
     @property
     def _is_enough(self) -> bool:
@@ -227,20 +232,21 @@ class Course:
             request.total = len(self.outcome.moment.rows)
             if request.rows and place.offset + place.size > request.total:
                 request.total = place.offset + len(request.rows)
-        else:
+        elif request.answered is None:
+            request.answered = self.walk.tick()
+        else:  # perhaps much later: an answer may wait until the consumer comes for it
             del self.under_way[which]
-            self._learn(request, request.rows, request.total)
+            self._learn(request, request.answered, request.rows, request.total)
 
     def _size(self, ask: Ask) -> int:
         return ask.size if self.case.largest is None else min(ask.size, self.case.largest)
 
-    def _learn(self, request: Request, shown: Shown, total: int) -> None:
+    def _learn(self, request: Request, answered: int, shown: Shown, total: int) -> None:
         size, number = self._size(request.ask), request.ask.num - 1
         if not self.walk.passes:
             self.first_total = total
-        step = self.walk.learn(
-            request.ask, request.sent, answer(shown, self.case.flaws, number, size, total)
-        )
+        rows = answer(shown, self.case.flaws, number, size, total)
+        step = self.walk.learn(request.ask, request.sent, answered, rows)
         flaws = self.case.flaws
         self.outcome.bad |= {row.id for row in shown if flaws.get(row.id) == "unreadable"}
         self.outcome.delivered += step.fresh

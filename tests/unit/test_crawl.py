@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
 from random import Random
 
 import msgspec
@@ -453,10 +453,12 @@ class Slow(Server):
         self.workers = asyncio.Semaphore(at_once)
         self.under_way = 0
         self.seen: list[int] = []  # by each request: how many were under way, it included
+        self.times: list[float] = []  # by each request: when it came
 
     async def __call__(self, request: Request, /) -> Response:
         self.under_way += 1
         self.seen.append(self.under_way)
+        self.times.append(asyncio.get_running_loop().time())
         try:
             async with self.workers:
                 await asyncio.sleep(0.05)
@@ -467,8 +469,7 @@ class Slow(Server):
     @property
     def waves(self) -> list[int]:
         """As all take the same time, they come in waves: of how many each."""
-        starts = [place for place, count in enumerate(self.seen) if count == 1]
-        return [end - start for start, end in pairwise([*starts, len(self.seen)])]
+        return list(Counter(self.times).values())
 
 
 AUTO = CrawlOptions(page_size=10, concurrency="auto")
@@ -496,7 +497,7 @@ def test_a_list_of_few_pages_teaches_nothing() -> None:
         async with client(server) as api:
             for _ in range(20):
                 await api.works(options=AUTO).collect()
-            server.seen.clear()
+            server.times.clear()
             server.rows = [row(index) for index in range(300)]
             await api.works(options=AUTO).collect()
         assert server.waves[:4] == [1, 1, 2, 4]
@@ -560,7 +561,7 @@ def test_the_next_crawl_goes_on_from_what_the_last_has_learned() -> None:
         server = Slow(3000)
         async with client(server) as api:
             await api.works(options=AUTO).collect()
-            server.seen.clear()
+            server.times.clear()
             del server.rows[200:]
             await api.works(options=AUTO).collect()
         assert server.waves[:3] == [1, 1, 16]

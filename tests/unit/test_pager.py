@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, cast
 
 import pytest
 
@@ -29,7 +31,7 @@ class Work:
         self.planned += 1
         return self.planned
 
-    async def fetch(self, job: int) -> int:
+    async def fetch(self, job: int) -> Callable[[], int]:
         self.started.append(job)
         self.under_way += 1
         self.peak = max(self.peak, self.under_way)
@@ -40,7 +42,7 @@ class Work:
             if self.failures.get(job):
                 raise self.failures[job].pop(0)
             self.finished += 1
-            return job * 2
+            return lambda: job * 2
         finally:
             self.under_way -= 1
 
@@ -50,7 +52,7 @@ class Work:
         )
 
 
-def spawn(work: Coroutine[object, object, int]) -> asyncio.Task[int]:
+def spawn(work: Coroutine[object, object, None]) -> asyncio.Task[None]:
     return asyncio.get_running_loop().create_task(work)
 
 
@@ -79,10 +81,10 @@ async def test_the_end_comes_after_the_last_job_however_the_turns_of_the_loop_fa
 ) -> None:
     work = Work(20)
 
-    async def fetch(job: int) -> int:
+    async def fetch(job: int) -> Callable[[], int]:
         for _ in range(suspends):
             await asyncio.sleep(0)
-        return job
+        return lambda: job
 
     pager = Pager(
         work.plan, fetch, spawn, concurrency=concurrency, window=2 * concurrency, ordered=ordered
@@ -277,7 +279,7 @@ async def test_in_whatever_turn_of_the_loop_a_job_fails_the_others_still_come(
     work = Work(12)
     work.failures[3] = [ValueError("once")]
 
-    async def fetch(job: int) -> int:
+    async def fetch(job: int) -> Callable[[], int]:
         for _ in range(turns if job == 3 else 0):
             await asyncio.sleep(0)
         return await work.fetch(job)
@@ -313,3 +315,228 @@ async def test_the_bounds_may_be_changed_at_any_time() -> None:
     results += await drain(pager)
     assert work.peak == 1
     assert results == [2 * job for job in range(1, 61)]
+
+
+# When a result is made
+
+
+class Made:
+    """A pager of *work* that tells *made* of each result it makes, and fails where told to."""
+
+    def __init__(self, work: Work, **how: Any) -> None:
+        self.made: list[int] = []
+        self.bad: list[int] = []
+        self.work = work
+        self.pager: Pager[int, int] = Pager(work.plan, self.fetch, spawn, **how)
+
+    async def fetch(self, job: int) -> Callable[[], int]:
+        result = await self.work.fetch(job)
+        return lambda: self.make(job, result())
+
+    def make(self, job: int, result: int) -> int:
+        self.made.append(job)
+        if job in self.bad:
+            self.bad.remove(job)
+            raise ValueError(job)
+        return result
+
+
+async def test_what_the_consumer_waits_for_is_made_when_it_takes_it() -> None:
+    work = Work(6)
+    made = Made(work, concurrency=6, window=6)
+    gates = [work.gates.setdefault(job, asyncio.Event()) for job in range(1, 7)]
+    first = asyncio.ensure_future(made.pager())
+    await until(lambda: work.under_way == 6)
+    for gate in gates:
+        gate.set()
+    assert await first == 2
+    # All came in one turn of the loop, and the consumer was about to run.
+    assert made.made == [1]
+    assert await made.pager() == 4
+    assert made.made == [1, 2]
+
+
+async def test_what_comes_while_the_consumer_is_away_or_out_of_turn_is_made_at_once() -> None:
+    work = Work(6)
+    made = Made(work, concurrency=3, window=6)
+    first = work.gates[1] = asyncio.Event()
+    waiting = asyncio.ensure_future(made.pager())
+    await until(lambda: work.finished == 5)
+    await until(lambda: made.made == [2, 3, 4, 5, 6])
+    first.set()
+    assert await waiting == 2
+    assert await drain(made.pager) == [4, 6, 8, 10, 12]
+    assert sorted(made.made) == [1, 2, 3, 4, 5, 6]
+
+
+async def test_out_of_order_all_that_came_waits_for_the_consumer_who_waits() -> None:
+    work = Work(3)
+    made = Made(work, concurrency=3, window=3, ordered=False)
+    gate = work.gates[1] = asyncio.Event()
+    assert await made.pager() == 4
+    assert made.made == [2]
+    gate.set()
+    assert sorted(await drain(made.pager)) == [2, 6]
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("concurrency", [1, 3, 6])
+@pytest.mark.parametrize("late", [0, 2])
+async def test_a_result_that_cannot_be_made_is_an_error_and_its_job_is_done_again(
+    late: int, concurrency: int, ordered: bool
+) -> None:
+    work = Work(6)
+    made = Made(work, concurrency=concurrency, window=6, ordered=ordered)
+    made.bad = [1, 3, 6]
+    results: list[int] = []
+    failed: list[int] = []
+    ended = False
+    while not ended:
+        try:
+            result = await made.pager()
+        except ValueError as error:
+            failed += error.args
+        else:
+            ended = result is None
+            results += [] if result is None else [result]
+        for _ in range(late):
+            await asyncio.sleep(0)
+    assert sorted(results) == [2, 4, 6, 8, 10, 12]
+    assert ordered is False or results == sorted(results)
+    assert sorted(failed) == [1, 3, 6]
+    assert sorted(work.started) == [1, 1, 2, 3, 3, 4, 5, 6, 6]
+
+
+# Tasks
+
+
+async def test_a_task_does_one_job_after_another() -> None:
+    work = Work(50)
+    spawned: list[asyncio.Task[None]] = []
+
+    def counting(coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        spawned.append(spawn(coroutine))
+        return spawned[-1]
+
+    pager = Pager(work.plan, work.fetch, counting, concurrency=4, window=50)
+    assert len(await drain(pager)) == 50
+    assert len(spawned) == 4
+
+
+async def test_with_less_concurrency_tasks_end_and_with_more_others_begin() -> None:
+    work = Work(60)
+    pager = work.pager(concurrency=6, window=60)
+    await pager()
+    pager.concurrency = 2
+    await until(lambda: work.under_way <= 2)
+    work.peak = 0
+    for _ in range(20):
+        await pager()
+    assert work.peak == 2
+    pager.concurrency = 5
+    assert len(await drain(pager)) == 39
+    assert work.peak == 5
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+async def test_a_task_that_another_cancels_closes_the_pager_and_the_consumer_hears_of_it(
+    turns: int,
+) -> None:
+    work = Work(9)
+    tasks: list[asyncio.Task[None]] = []
+
+    def kept(coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        tasks.append(spawn(coroutine))
+        return tasks[-1]
+
+    pager = Pager(work.plan, work.fetch, kept, concurrency=3, window=9)
+    work.gates[4] = asyncio.Event()
+    waiting = asyncio.ensure_future(drain(pager))
+    await until(lambda: len(tasks) == 3)
+    for _ in range(turns):  # with none, it is cancelled before it began
+        await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    with pytest.raises(ClientClosed, match="cancelled from outside"):
+        await waiting
+    assert pager.closed
+    await pager.aclose()
+    assert not pager.running
+
+
+async def test_a_job_that_will_not_be_cancelled_is_the_last_of_its_task() -> None:
+    work = Work(9)
+    work.gates[1] = asyncio.Event()
+
+    async def stubborn(job: int) -> Callable[[], int]:
+        with suppress(asyncio.CancelledError):
+            await work.fetch(job)
+        return lambda: job
+
+    pager = Pager(work.plan, stubborn, spawn, concurrency=1, window=9)
+    waiting = asyncio.ensure_future(pager())
+    await until(lambda: work.under_way == 1)
+    await pager.aclose()
+    with pytest.raises(ClientClosed):
+        await waiting
+    assert work.started == [1]
+    assert not pager.running
+
+
+@pytest.mark.parametrize("at", [2, 3])
+async def test_a_bug_in_the_plan_leaves_no_task_behind(at: int) -> None:
+    # It shows when a task looks for its next job, or when that one would begin others beside it.
+    work = Work(9)
+    gate = work.gates[1] = asyncio.Event()
+
+    def broken() -> int | None:
+        if work.planned >= at or not (work.planned == 0 or work.finished):
+            if work.planned >= at:
+                raise ZeroDivisionError
+            return None
+        return work.plan()
+
+    pager = Pager(broken, work.fetch, spawn, concurrency=4, window=9)
+    waiting = asyncio.ensure_future(pager())
+    await until(lambda: work.under_way == 1)
+    gate.set()
+    with pytest.raises(ZeroDivisionError):
+        await waiting
+    await pager.aclose()
+    assert work.under_way == 0
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_what_is_no_exception_ends_the_task_and_reaches_the_consumer() -> None:
+    class Stop(BaseException):
+        pass
+
+    async def stopping(job: int) -> Callable[[], int]:
+        raise Stop(job)
+
+    pager = Pager(Work(3).plan, stopping, spawn, concurrency=1, window=3)
+    with pytest.raises(Stop):
+        await pager()
+    await pager.aclose()
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_tasks_that_have_ended_before_they_are_known_are_fine_as_well(
+    concurrency: int,
+) -> None:
+    # As those of an eager task factory have, if nothing in them waits.
+    work = Work(20)
+
+    async def fetch(job: int) -> Callable[[], int]:
+        return lambda: job
+
+    def eager(coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        with pytest.raises(StopIteration):
+            coroutine.send(None)
+        ended.set_result(None)
+        return cast("asyncio.Task[None]", ended)
+
+    pager = Pager(work.plan, fetch, eager, concurrency=concurrency, window=6)
+    assert await drain(pager) == list(range(1, 21))
+    assert not pager.running

@@ -122,7 +122,7 @@ class Crawl:
             assert len(self.asks) < 5000
             self.asks.append(ask)
             sent = walk.tick()
-            self.steps.append(walk.learn(ask, sent, served(ask)))
+            self.steps.append(walk.learn(ask, sent, walk.tick(), served(ask)))
             walk.delivered(self.steps[-1], len(self.steps[-1].fresh))
 
     @property
@@ -190,7 +190,7 @@ def test_pages_are_planned_ahead_of_their_answers() -> None:
 
     def take(ask: Ask | None) -> None:
         assert ask is not None
-        walk.learn(ask, walk.tick(), served(ask))
+        walk.learn(ask, walk.tick(), walk.tick(), served(ask))
 
     take(walk.plan())
     last = walk.plan()
@@ -510,9 +510,9 @@ def refused(ask: Ask, rows: Rows[int], match: str, **changes: Any) -> None:
     served = List([(place, 999 - place) for place in range(100, 130)])
     while (planned := walk.plan()) != ask:
         assert planned is not None
-        walk.learn(planned, walk.tick(), served(planned))
+        walk.learn(planned, walk.tick(), walk.tick(), served(planned))
     with pytest.raises(PaginationError, match=match):
-        walk.learn(ask, walk.tick(), rows)
+        walk.learn(ask, walk.tick(), walk.tick(), rows)
 
 
 def test_another_page_than_asked_for() -> None:
@@ -536,8 +536,8 @@ def test_a_refused_answer_may_be_asked_for_again() -> None:
     ask = walk.plan()
     assert ask is not None
     with pytest.raises(PaginationError):
-        walk.learn(ask, walk.tick(), page(rows(5), 2, 5, 30))
-    walk.learn(ask, walk.tick(), page(rows(5), 1, 5, 30))
+        walk.learn(ask, walk.tick(), walk.tick(), page(rows(5), 2, 5, 30))
+    walk.learn(ask, walk.tick(), walk.tick(), page(rows(5), 1, 5, 30))
     assert walk.plan() is not None
 
 
@@ -748,7 +748,7 @@ def test_a_list_that_is_not_newest_first_is_refused(start: bool) -> None:
     with pytest.raises(PaginationError, match="not sorted newest first"):
         Crawl(walk, served)
     served.rows.reverse()  # the page that was refused may be asked for again
-    walk.learn(Ask(1, 5), walk.tick(), served(Ask(1, 5)))
+    walk.learn(Ask(1, 5), walk.tick(), walk.tick(), served(Ask(1, 5)))
 
 
 def test_a_whole_crawl_has_a_watermark_of_its_own() -> None:
