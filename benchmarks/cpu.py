@@ -30,6 +30,7 @@ from dp_async.testing import Simulator
 
 OURS = "dp_async"
 FLOOR = "by hand: aiohttp + msgspec"
+TRUSTING = "by hand, decoded in one step"
 RAW = "raw sockets, nothing decoded"
 PYDANTIC = "httpx + pydantic"
 GATHER = "aiohttp + json, gather"
@@ -39,6 +40,7 @@ KEPT = " (heap kept)"
 WAYS = {
     RAW: ("raw_sockets", "none"),
     FLOOR: ("by_hand", "Work"),
+    TRUSTING: ("by_hand_trusting", "Work"),
     OURS: ("ours", "Work"),
     "dp_async, verify=False": ("ours_plain", "Work"),
     "dp_async, pages()": ("ours_pages", "Work"),

@@ -1,4 +1,4 @@
-"""From a response to the data of a good answer, or the error it stands for.
+"""Whether a response is a good answer, else the error it stands for.
 
 Pure. The envelope's ``host`` and ``errorStackTrace`` are never declared, so they cannot leak; the
 success text varies and is never tested; HTTP may say 200 where the envelope says no.
@@ -37,6 +37,8 @@ NONE = Secrets()
 #: Bytes of a message or a request id that are looked at, at most.
 LONGEST = 1 << 17
 _NULL = Raw(b"null")
+#: How a good answer begins; an envelope has one code, and this is it.
+_WELL = re.compile(rb'\s*\{\s*"code"\s*:\s*200\s*,\s*"data"\s*:\s*\{')
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")  # HTTP has whole ones, some gateways do not
 
 _HINTS = {
@@ -70,26 +72,26 @@ def checked(
     secrets: Secrets = NONE,
     clock: Callable[[], float] = time.time,
 ) -> Call:
-    """*send*, giving only the data of good answers; any other answer is raised as its error.
+    """*send*, giving only good answers, unread; any other is raised as its error.
 
     The *observers* are told of each. *secrets* stand in no error, even if the server wrote them.
     """
 
     async def call(request: Request, /) -> Raw:
         if not observers.listening:
-            return opened(request, await send(request), secrets, clock).data
-        response: Response | None = None
+            return good(request, await send(request), secrets, clock)
+        came: Response | None = None
         began = time.perf_counter()
         try:
-            response = await send(request)
-            envelope = opened(request, response, secrets, clock)
+            came = await send(request)
+            envelope = opened(request, came, secrets, clock)
         except BaseException as error:
-            observers.tell(_attempt(request, response, time.perf_counter() - began, error))
+            observers.tell(_attempt(request, came, time.perf_counter() - began, error))
             raise
         seconds = time.perf_counter() - began
         request_id = blotted(_text(envelope.request_id), request, secrets)
-        observers.tell(_attempt(request, response, seconds, None, _cut(request_id, 64)))
-        return envelope.data
+        observers.tell(_attempt(request, came, seconds, None, _cut(request_id, 64)))
+        return Raw(came.body)
 
     return call
 
@@ -112,6 +114,21 @@ def _attempt(
         request_id=request_id if refused is None else refused.request_id,
         error="" if error is None else type(error).__name__,
     )
+
+
+def good(
+    request: Request,
+    response: Response,
+    secrets: Secrets = NONE,
+    clock: Callable[[], float] = time.time,
+) -> Raw:
+    """A good answer, unread if it says at once that it is good and that data follow.
+
+    To look for what stands behind the data would be to read them twice. Raises as ``opened``.
+    """
+    if not (200 <= response.status < 300 and _WELL.match(response.body)):
+        opened(request, response, secrets, clock)
+    return Raw(response.body)
 
 
 def opened(

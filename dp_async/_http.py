@@ -48,7 +48,7 @@ class Send(Protocol):
 
 
 class Call(Protocol):
-    """Sends a request and returns good data only: an answer that says no is an error."""
+    """Sends a request and returns good answers only, unread: one that says no is an error."""
 
     async def __call__(self, request: Request, /) -> Raw: ...
 

@@ -53,11 +53,11 @@ def limited(call: Call, gate: Gate, tally: Tally, adaptive: Adaptive | None = No
         seconds: float | None = None
         tally.began()
         try:
-            data = await call(request)
+            answer = await call(request)
             if adaptive is not None:
                 seconds = gate.clock() - began
             gate.passed(era, good=True)
-            return data
+            return answer
         except ApiError as error:
             told = isinstance(error, RateLimited)
             if told:

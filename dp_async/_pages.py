@@ -1,4 +1,4 @@
-"""From the ``data`` of an answer to a page of items, and what its rows are told apart by.
+"""From a good answer to a page of items, and what its rows are told apart by.
 
 Pure. Reads either shape of a page; the same for every list.
 """
@@ -21,7 +21,6 @@ from ._json import decode
 from ._models import CHINA, Key, Page
 
 T = TypeVar("T")
-V = TypeVar("V")
 
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
 
@@ -55,10 +54,16 @@ class _WirePage(_Numbers, Generic[T], rename="camel", gc=False, kw_only=True):
     empty: bool | None = None
 
 
-def _decoder(item: type[T]) -> msgspec.json.Decoder[_WirePage[T]]:
+class _Answer(Struct, Generic[T], gc=False):
+    """A good answer, whose envelope says nothing that is needed any more."""
+
+    data: _WirePage[T]
+
+
+def _decoder(item: type[T]) -> msgspec.json.Decoder[_Answer[T]]:
     try:
         # What lru_cache hands out no longer says that it depends on what went in.
-        return cast("msgspec.json.Decoder[_WirePage[T]]", _made(cast("Hashable", item)))
+        return cast("msgspec.json.Decoder[_Answer[T]]", _made(cast("Hashable", item)))
     except TypeError as error:
         problem = f"typed() needs a Struct, dict or msgspec.Raw: {error}"
     raise ConfigError(problem)
@@ -66,19 +71,19 @@ def _decoder(item: type[T]) -> msgspec.json.Decoder[_WirePage[T]]:
 
 @lru_cache(maxsize=64)  # making one costs as much as decoding a page
 def _made(item: Hashable) -> object:
-    return msgspec.json.Decoder(_WirePage[item])  # type: ignore[valid-type]
+    return msgspec.json.Decoder(_Answer[item])  # type: ignore[valid-type]
 
 
 class PageDecoder(Generic[T]):
-    """Reads the ``data`` of an answer as a page of items of one type."""
+    """Reads a good answer as a page of items of one type."""
 
     def __init__(self, endpoint: str, item: type[T]) -> None:
         self._endpoint = endpoint
         self._decoder = _decoder(item)
 
-    def __call__(self, data: Raw) -> Page[T]:
+    def __call__(self, answer: Raw) -> Page[T]:
         """The page. Raises DecodeError, with the path inside the answer."""
-        wire = decode(self._decoder, data, self._endpoint, root="$.data")
+        wire = decode(self._decoder, answer, self._endpoint).data
         numbers = wire.page or wire
         number, size, total = numbers.number, numbers.size, numbers.total_elements
         if number is None or size is None or total is None:
@@ -88,22 +93,24 @@ class PageDecoder(Generic[T]):
         pages = numbers.total_pages
         if pages is None:
             pages = -(-total // size) if size else 0
-        count = len(wire.content)
+        count, sent, first, last, empty = (
+            len(wire.content),
+            wire.number_of_elements,
+            wire.first,
+            wire.last,
+            wire.empty,
+        )
         return Page(
             content=wire.content,
             number=number,
             size=size,
             total_elements=total,
             total_pages=pages,
-            number_of_elements=_or(wire.number_of_elements, count),
-            first=_or(wire.first, number == 0),
-            last=_or(wire.last, number + 1 >= pages),
-            empty=_or(wire.empty, count == 0),
+            number_of_elements=count if sent is None else sent,
+            first=number == 0 if first is None else first,
+            last=number + 1 >= pages if last is None else last,
+            empty=count == 0 if empty is None else empty,
         )
-
-
-def _or(sent: V | None, derived: V) -> V:
-    return derived if sent is None else sent
 
 
 class Timed(Protocol):
@@ -159,7 +166,7 @@ class Rows(Generic[T]):
 
 
 class RowReader(Generic[T]):
-    """Reads the ``data`` of an answer as ``Rows`` of one type of item.
+    """Reads a good answer as ``Rows`` of one type of item.
 
     Ids and times are read off the items where these are of *model*; of another type, from the same
     bytes through *key*. With *keep*, a row that cannot be read is kept apart; without, the page is
@@ -179,21 +186,21 @@ class RowReader(Generic[T]):
         self._item = msgspec.json.Decoder(item)
         self._key = msgspec.json.Decoder(key)
 
-    def __call__(self, data: Raw, *, keys: bool = True, created: bool = True) -> Rows[T]:
+    def __call__(self, answer: Raw, *, keys: bool = True, created: bool = True) -> Rows[T]:
         """The rows; without times and what costs a decoding, or without create times, if unwanted.
 
         Raises DecodeError, with the path inside the answer.
         """
         try:
-            page = self._whole(data)
+            page = self._whole(answer)
             if not keys:
                 ids = [] if self._keys else list(map(self._id_of, page.content))
                 return Rows(page, len(page.content), ids, _NONE, _NONE, _NONE)
-            timed = self._keys(data).content if self._keys else cast("list[Timed]", page.content)
+            timed = self._keys(answer).content if self._keys else cast("list[Timed]", page.content)
             return Rows(page, len(timed), *_columns(timed, self._id_of, created))
         except (DecodeError, OverflowError):  # or an id that 64 bits do not hold
             pass
-        return self._one_by_one(self._raw(data))
+        return self._one_by_one(self._raw(answer))
 
     def _one_by_one(self, page: Page[Raw]) -> Rows[T]:
         """The page again, row by row, so that one bad row is named and spoils no other."""

@@ -56,7 +56,7 @@ def retrying(
         free = 0
         while True:
             try:
-                data = await call(request)
+                answer = await call(request)
             except CallError as error:
                 error.attempts, error.elapsed = request.attempt, clock() - start
                 if error.cured and request.idempotent and not free:
@@ -74,7 +74,7 @@ def retrying(
                     wait = planned
             else:
                 budget.earn()
-                return data
+                return answer
             tally.retried()
             if wait:
                 await sleep(wait)

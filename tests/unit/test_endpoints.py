@@ -143,10 +143,11 @@ def test_a_third_list_is_a_row_of_the_table(method: Any) -> None:
         assert request.body == b'{"voiceKind":"a b","minAge":7,"pageNum":2,"pageSize":5}'
     with pytest.raises(ConfigError, match=r"^min_age: Expected `int \| null`, got `str`"):
         voices.ask({"voice_kind": None, "min_age": "7"})
-    data = Raw(b'{"content":[{"voiceId":9}],"number":1,"size":5,"totalElements":6,"totalPages":2}')
+    data = b'{"content":[{"voiceId":9}],"number":1,"size":5,"totalElements":6,"totalPages":2}'
+    answer = Raw(b'{"code":200,"data":' + data + b"}")
     read = RowReader(voices.name, voices.model, voices.model, voices.key, keep=False)
-    assert read(data).page.content == [Voice(voice_id=9)]
-    assert list(read(data).ids) == [9]
+    assert read(answer).page.content == [Voice(voice_id=9)]
+    assert list(read(answer).ids) == [9]
 
 
 def test_a_query_that_turns_the_list_round_is_refused_where_it_has_to_be_newest_first() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
@@ -23,12 +23,16 @@ from dp_async import (
     DecodeError,
     DpError,
     RateLimited,
+    Request,
     Response,
     ServerError,
     TransportError,
+    Work,
+    _envelope,
 )
-from dp_async._envelope import checked, opened, retry_after
+from dp_async._envelope import checked, good, opened, retry_after
 from dp_async._observe import Observers
+from dp_async._pages import PageDecoder
 from tests.unit.given import REQUEST, SECRET, Script, vector
 
 HTML = b"\n <!DOCTYPE html><title>Bad Gateway</title>"
@@ -349,14 +353,14 @@ def test_any_error_carries_the_server_s_clock(
     assert error.date == date
 
 
-async def test_a_checked_send_gives_data_only() -> None:
+async def test_a_checked_send_gives_good_answers_only() -> None:
     send = Script(
         Response(status=200, body=b'{"code":200,"data":[1]}'),
         Response(status=429, headers={"retry-after": LATER}),
         TransportError("gone"),
     )
     call = checked(send, Observers(), clock=lambda: NOW)
-    assert bytes(await call(REQUEST)) == b"[1]"
+    assert bytes(await call(REQUEST)) == b'{"code":200,"data":[1]}'
     with pytest.raises(RateLimited) as caught:
         await call(REQUEST)
     assert caught.value.retry_after == 30.0
@@ -364,9 +368,66 @@ async def test_a_checked_send_gives_data_only() -> None:
         await call(REQUEST)
 
 
-def outcome(response: Response) -> Raw | DpError:
+WELL = [
+    b'{"code":200,"data":{"content":[]},"requestId":"r"}',
+    b'\r\n { "code" : 200 ,\t"data" : { } }',
+    b'{"code":200,"data":{"code":500}}',
+]
+ELSE = [
+    b'{"code":"200","data":{}}',
+    b'{"code":2000,"data":{}}',
+    b'{"code":200,"data":null}',
+    b'{"code":200,"data":[]}',
+    b'{"code":200,"requestId":"r","data":{}}',
+    b'{"requestId":"r","code":200,"data":{}}',
+    b'{"code":500,"data":{}}',
+    b'{"code":200}',
+    b'x{"code":200,"data":{}}',
+    b'[{"code":200,"data":{}}]',
+    b"",
+]
+
+
+@pytest.mark.parametrize("body", [*WELL, vector("workList"), vector("msgList")])
+def test_a_good_answer_that_says_so_at_once_is_not_read(
+    body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert opened(REQUEST, Response(status=200, body=body))
+    monkeypatch.delattr(_envelope, "opened")
+    assert bytes(good(REQUEST, Response(status=200, body=body))) == body
+
+
+@pytest.mark.parametrize(("status", "body"), [*((200, each) for each in ELSE), (500, WELL[0])])
+def test_of_any_other_answer_all_is_read(status: int, body: bytes) -> None:
+    response = Response(status=status, body=body)
+    expected, result = outcome(response), outcome(response, good)
+    if isinstance(expected, Raw):
+        assert isinstance(result, Raw)
+        assert bytes(result) == body
+    else:
+        assert (type(result), str(result)) == (type(expected), str(expected))
+
+
+@given(st.sampled_from(WELL), st.data())
+def test_what_does_not_read_to_its_end_as_it_begins_is_no_page(body: bytes, data: Any) -> None:
+    # Nothing of the sort is a refusal, so that to read it later changes no outcome.
+    cut = Response(status=200, body=body[: data.draw(st.integers(0, len(body) - 1))])
+    assert isinstance(outcome(cut), DecodeError | TransportError)
+    begun = outcome(cut, good)
+    if isinstance(begun, Raw):
+        with pytest.raises(DecodeError):
+            PageDecoder("work_list", Work)(begun)
+
+
+def data_of(request: Request, response: Response) -> Raw:
+    return opened(request, response, clock=lambda: NOW).data
+
+
+def outcome(
+    response: Response, read: Callable[[Request, Response], Raw] = data_of
+) -> Raw | DpError:
     try:
-        return opened(REQUEST, response, clock=lambda: NOW).data
+        return read(REQUEST, response)
     except DpError as error:
         return error
 

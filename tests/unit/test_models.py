@@ -12,14 +12,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from msgspec import Struct
+from msgspec import Raw, Struct
 
-from dp_async import Align, Message, Page, ReadStatus, Response, SortOrder, Work, WorkStatus
+from dp_async import Align, Message, Page, ReadStatus, SortOrder, Work, WorkStatus
 from dp_async._endpoints import MESSAGES, WORKS, ListEndpoint
-from dp_async._envelope import opened
 from dp_async._models import OpenEnum
 from dp_async._pages import PageDecoder
-from tests.unit.given import REQUEST, vector
+from tests.unit.given import vector
 
 LISTS = pytest.mark.parametrize(("name", "endpoint"), [("workList", WORKS), ("msgList", MESSAGES)])
 ROWS = pytest.mark.parametrize(
@@ -48,8 +47,7 @@ WEIRD = [
 def documented(name: str, endpoint: ListEndpoint[Struct, Struct]) -> tuple[Any, Page[Struct]]:
     """The documented answer's data, as plain JSON and as the page it decodes to."""
     text = vector(name)
-    raw = opened(REQUEST, Response(status=200, body=text)).data
-    return json.loads(text)["data"], PageDecoder(endpoint.name, endpoint.model)(raw)
+    return json.loads(text)["data"], PageDecoder(endpoint.name, endpoint.model)(Raw(text))
 
 
 def attribute(name: str) -> str:

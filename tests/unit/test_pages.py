@@ -26,13 +26,14 @@ LISTS = pytest.mark.parametrize(
 
 
 def documented(name: str) -> tuple[list[Row], Raw]:
-    """The documented rows, and the data they came in."""
-    data = json.loads(vector(name))["data"]
-    return data["content"], encoded(data)
+    """The documented rows, and the answer they came in."""
+    answer = vector(name)
+    return json.loads(answer)["data"]["content"], Raw(answer)
 
 
-def encoded(data: object) -> Raw:
-    return Raw(json.dumps(data).encode())
+def around(data: bytes) -> Raw:
+    """A good answer with these data."""
+    return Raw(b'{"code":200,"host":"10.0.0.1","data":' + data + b',"requestId":"r"}')
 
 
 # A page
@@ -48,7 +49,7 @@ USUAL: Row = {
 
 
 def page(**fields: object) -> Page[Row]:
-    return PageDecoder("work_list", dict[str, object])(encoded(USUAL | fields))
+    return PageDecoder("work_list", dict[str, object])(around(json.dumps(USUAL | fields).encode()))
 
 
 def test_a_page_that_says_little_is_completed() -> None:
@@ -139,7 +140,7 @@ def test_a_page_that_cannot_be_trusted_is_an_error(fields: dict[str, object], pr
 @pytest.mark.parametrize("data", [b"[]", b"7", b'"text"', b"{}", b"false"])
 def test_data_that_is_no_page_is_an_error_with_its_place(data: bytes) -> None:
     with pytest.raises(DecodeError, match=r"at `\$\.data`$"):
-        PageDecoder("work_list", Work)(Raw(data))
+        PageDecoder("work_list", Work)(around(data))
 
 
 @pytest.mark.parametrize("item", ["text", 7, lambda: None, set[Work] | list[Work]])
@@ -161,11 +162,11 @@ class Brief(Struct, frozen=True):
 
 
 def wire(*rows: bytes | Row, number: int = 0, nested: bool = False) -> Raw:
-    """The data of page *number*, whose rows may be any bytes, in either shape."""
+    """The answer with page *number*, whose rows may be any bytes, in either shape."""
     numbers = {"number": number, "size": 9, "totalElements": 99}
     sent = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
     fields = json.dumps({"page": numbers} if nested else numbers).encode()
-    return Raw(b'{"content":[' + b",".join(sent) + b"]," + fields[1:])
+    return around(b'{"content":[' + b",".join(sent) + b"]," + fields[1:])
 
 
 def read(*rows: bytes | Row, number: int = 0, keep: bool = True) -> Rows[Work]:
@@ -378,7 +379,7 @@ def test_of_another_type_a_row_is_bad_by_that_type_and_by_its_key(
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_page_that_is_none_is_an_error_even_if_rows_are_kept(data: bytes, keep: bool) -> None:
     with pytest.raises(DecodeError) as caught:
-        RowReader("work_list", Work, Work, WorkKey, keep=keep)(Raw(data))
+        RowReader("work_list", Work, Work, WorkKey, keep=keep)(around(data))
     assert caught.value.__context__ is None
 
 
