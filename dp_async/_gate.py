@@ -116,10 +116,11 @@ class Gate:
         """
         ticket: int | None = None
         while True:
-            self._refuse(endpoint)
-            if not self._waiting and self._wait(self.clock()) <= 0:
+            now = self.clock()
+            self._refuse(endpoint, now)
+            if not self._waiting and self._wait(now) <= 0:
                 self.inside += 1
-                self._take_turn()
+                self._take_turn(now)
                 return self.era
             if ticket is None:  # kept: who is turned back keeps its place in the queue
                 ticket = next(self._tickets)
@@ -134,7 +135,7 @@ class Gate:
                 raise
             if admitted == self.era and not self._closed:
                 self._going = False
-                self._take_turn()
+                self._take_turn(self.clock())
                 self.wake()
                 return admitted
             if admitted >= 0:  # shut between being let in and going: back to its place, unnoticed
@@ -216,10 +217,10 @@ class Gate:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _refuse(self, endpoint: str) -> None:
+    def _refuse(self, endpoint: str, now: float) -> None:
         if self._closed:
             raise ClientClosed("the client is closed")
-        longer = self._opens - self.clock()
+        longer = self._opens - now
         if longer > self._cap + 0.001:  # more than rounding
             raise RateLimited(
                 f"{endpoint}: not sent: the server asked all to wait, for another {longer:.0f} s, "
@@ -247,9 +248,8 @@ class Gate:
     def _is_paced(self) -> bool:
         return self._rate < math.inf or self._learned is not None
 
-    def _take_turn(self) -> None:
+    def _take_turn(self, now: float) -> None:
         if self._is_paced:
-            now = self.clock()
             rate = self._pace(now)
             # With so much to catch up, floor(rate) + 1 turns at most fall into a second.
             slack = (math.floor(rate) + 1 - rate) / rate
