@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
@@ -384,6 +385,7 @@ ELSE = [
     b'{"code":200}',
     b'x{"code":200,"data":{}}',
     b'[{"code":200,"data":{}}]',
+    b" " * 100 + b'{"code":200,"data":{}}',
     b"",
 ]
 
@@ -398,9 +400,14 @@ def test_a_good_answer_that_says_so_at_once_is_not_read(
 
 
 @pytest.mark.parametrize(("status", "body"), [*((200, each) for each in ELSE), (500, WELL[0])])
-def test_of_any_other_answer_all_is_read(status: int, body: bytes) -> None:
+def test_of_any_other_answer_all_is_read(
+    status: int, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     response = Response(status=status, body=body)
+    opening = Mock(wraps=opened)
+    monkeypatch.setattr(_envelope, "opened", opening)
     expected, result = outcome(response), outcome(response, good)
+    assert opening.call_count == 1
     if isinstance(expected, Raw):
         assert isinstance(result, Raw)
         assert bytes(result) == body
