@@ -205,8 +205,7 @@ class Pager(Generic[J, P]):
         if slot is not None:
             slot.error = asyncio.CancelledError() if task.cancelled() else task.exception()
             slot.done = self._failed = True
-            if self._ready() is not None:
-                self._rouse()
+            self._rouse()  # also to start what waited for this one's place
 
     def _rouse(self) -> None:
         """Let a consumer that waits look again."""

@@ -464,6 +464,30 @@ async def test_a_task_that_another_cancels_closes_the_pager_and_the_consumer_hea
     assert not pager.running
 
 
+async def test_a_task_that_is_cancelled_makes_room_for_a_job_to_be_done_again() -> None:
+    work = Work(9)
+    work.failures[1] = [RuntimeError("no")]
+    work.gates[2] = asyncio.Event()
+    tasks: list[asyncio.Task[None]] = []
+
+    def kept(coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        tasks.append(spawn(coroutine))
+        return tasks[-1]
+
+    pager = Pager(work.plan, work.fetch, kept, concurrency=2, window=9)
+    with pytest.raises(RuntimeError):
+        await pager()
+    pager.concurrency = 1
+    waiting = asyncio.ensure_future(drain(pager))
+    await asyncio.sleep(0)
+    assert work.started == [1, 2]  # there is no place for the first
+    tasks[1].cancel()
+    await until(waiting.done)
+    with pytest.raises(ClientClosed, match="cancelled from outside"):
+        await waiting
+    assert work.started == [1, 2, 1]
+
+
 async def test_a_job_that_will_not_be_cancelled_is_the_last_of_its_task() -> None:
     work = Work(9)
     work.gates[1] = asyncio.Event()
