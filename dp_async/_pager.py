@@ -80,6 +80,7 @@ class Pager(Generic[J, P]):
         self._again: deque[_Slot[J, P]] = deque()  # failed, to be done once more
         self._running: dict[asyncio.Task[None], _Slot[J, P]] = {}  # what each does now
         self._failed = False
+        self._filling = False
         self._bug: Exception | None = None
         self._waiting = False
         self.closed = False
@@ -139,11 +140,17 @@ class Pager(Generic[J, P]):
 
     def _fill(self) -> None:
         """Start what fits."""
-        while len(self._running) < self.concurrency and (slot := self._following()) is not None:
-            task = self._spawn(self._work(slot))
-            task.add_done_callback(self._ended)
-            if not task.done():  # as an eager one may be, or be at another job
-                self._running.setdefault(task, slot)
+        if self._filling:  # an eager task did its job while it was begun: the loop below goes on
+            return
+        self._filling = True
+        try:
+            while len(self._running) < self.concurrency and (slot := self._following()) is not None:
+                task = self._spawn(self._work(slot))
+                task.add_done_callback(self._ended)
+                if not task.done():  # as an eager one may be, or be at another job
+                    self._running.setdefault(task, slot)
+        finally:
+            self._filling = False
 
     def _following(self) -> _Slot[J, P] | None:
         """What to do now: what is to be redone once the consumer is back, else what comes next."""
@@ -160,6 +167,7 @@ class Pager(Generic[J, P]):
     async def _work(self, slot: _Slot[J, P]) -> None:
         """Do this job, then one after another, for as long as there is one at once."""
         task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._running[task] = slot  # else an eager one that is cancelled at once was never heard of
         following: _Slot[J, P] | None = slot
         while following is not None:
             slot = following

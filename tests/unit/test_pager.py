@@ -544,23 +544,40 @@ async def test_what_is_no_exception_ends_the_task_and_reaches_the_consumer() -> 
     await pager.aclose()
 
 
-@pytest.mark.parametrize("concurrency", [1, 3])
+def begun_at_once(coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
+    """A task as an eager task factory makes it, of what never waits: it has ended by now."""
+    task: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(asyncio, "current_task", lambda: task)
+        try:
+            coroutine.send(None)
+        except StopIteration:
+            task.set_result(None)
+        except asyncio.CancelledError:
+            task.cancel()
+    return cast("asyncio.Task[None]", task)
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 400])
 async def test_tasks_that_have_ended_before_they_are_known_are_fine_as_well(
     concurrency: int,
 ) -> None:
-    # As those of an eager task factory have, if nothing in them waits.
-    work = Work(20)
+    work = Work(1000)
 
     async def fetch(job: int) -> Callable[[], int]:
         return lambda: job
 
-    def eager(coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        with pytest.raises(StopIteration):
-            coroutine.send(None)
-        ended.set_result(None)
-        return cast("asyncio.Task[None]", ended)
-
-    pager = Pager(work.plan, fetch, eager, concurrency=concurrency, window=6)
-    assert await drain(pager) == list(range(1, 21))
+    pager = Pager(work.plan, fetch, begun_at_once, concurrency=concurrency, window=2 * concurrency)
+    assert await drain(pager) == list(range(1, 1001))
     assert not pager.running
+
+
+async def test_a_task_that_was_cancelled_before_it_is_known_is_an_error_not_an_end() -> None:
+    async def cancelled(job: int) -> Callable[[], int]:
+        raise asyncio.CancelledError
+
+    pager = Pager(Work(3).plan, cancelled, begun_at_once, concurrency=2, window=3)
+    waiting = asyncio.ensure_future(pager())
+    await until(waiting.done)
+    with pytest.raises(ClientClosed, match="cancelled from outside"):
+        await waiting
