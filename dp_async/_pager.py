@@ -174,7 +174,11 @@ class Pager(Generic[J, P]):
             try:
                 slot.came = await self._fetch(slot.job)
             except Exception as error:
-                slot.error = error
+                # Without this frame, which may live on: whoever clears those of an error it has
+                # caught, as unittest does, would end the task in the midst of another job.
+                slot.error = error.with_traceback(
+                    error.__traceback__ and error.__traceback__.tb_next
+                )
             slot.done = True
             if not self._is_awaited(slot):
                 slot.make()

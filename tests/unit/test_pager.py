@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, cast
@@ -436,6 +437,27 @@ async def test_with_less_concurrency_tasks_end_and_with_more_others_begin() -> N
     pager.concurrency = 5
     assert len(await drain(pager)) == 39
     assert work.peak == 5
+
+
+async def test_whoever_clears_the_frames_of_an_error_ends_no_task() -> None:
+    # The task whose job fails second goes on with the one that failed first.
+    work = Work(3)
+    work.failures = {1: [RuntimeError("one")], 2: [RuntimeError("two")]}
+    second = work.gates[2] = asyncio.Event()
+    pager = work.pager(concurrency=2, window=3, ordered=False)
+    with pytest.raises(RuntimeError, match="one"):
+        await pager()
+    first = work.gates[1] = asyncio.Event()
+    pager.concurrency = 1
+    waiting = asyncio.ensure_future(pager())
+    await asyncio.sleep(0)
+    second.set()
+    with pytest.raises(RuntimeError, match="two") as caught:
+        await waiting
+    assert work.started == [1, 2, 1]
+    traceback.clear_frames(caught.tb)
+    first.set()
+    assert sorted(await drain(pager)) == [2, 4, 6]
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
