@@ -155,7 +155,7 @@ class Signing:
             if problem := _problem(name, signature[name]):
                 del signature
                 raise ConfigError(f"sign(): {name!r} {problem}")
-        cast("dict[str, str]", named.headers).update(signature)  # which nobody else has seen yet
+        cast("dict[str, str]", named.headers).update(signature)  # made above, seen by sign() alone
         return named
 
 

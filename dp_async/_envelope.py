@@ -125,7 +125,9 @@ def good(
 ) -> Raw:
     """A good answer, unread if it says at once that it is good and that data follow.
 
-    To look for what stands behind the data would be to read them twice. Raises as ``opened``.
+    To look for what stands behind the data would be to read them twice. So one that cannot be read
+    to its end is found out by who reads it: that DecodeError does not tell the attempts, and to the
+    gate and the budget of retries it was a good answer. Raises as ``opened``.
     """
     if not (200 <= response.status < 300 and _WELL.match(response.body, 0, _BEGINNING)):
         opened(request, response, secrets, clock)
