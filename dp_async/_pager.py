@@ -124,7 +124,10 @@ class Pager(Generic[J, P]):
         return None
 
     def _take(self, slot: _Slot[J, P]) -> P:
-        slot.make()
+        try:
+            slot.make()
+        except BaseException as raised:  # by Ctrl-C: without a result it would look like the end
+            slot.error = raised
         error, slot.error = slot.error, None
         if isinstance(error, asyncio.CancelledError):  # by whoever ends the loop
             self.cancel()

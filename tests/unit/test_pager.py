@@ -408,6 +408,28 @@ async def test_a_result_that_cannot_be_made_is_an_error_and_its_job_is_done_agai
     assert sorted(work.started) == [1, 1, 2, 3, 3, 4, 5, 6, 6]
 
 
+async def test_what_is_no_exception_loses_no_result_that_was_just_being_made() -> None:
+    class Stop(BaseException):
+        pass
+
+    stops = [Stop()]
+
+    def make(job: int) -> int:
+        if job == 2 and stops:
+            raise stops.pop()
+        return job
+
+    async def fetch(job: int) -> Callable[[], int]:
+        await asyncio.sleep(0)
+        return lambda: make(job)
+
+    pager = Pager(Work(4).plan, fetch, spawn, concurrency=4, window=4)
+    assert await pager() == 1
+    with pytest.raises(Stop):
+        await pager()
+    assert await drain(pager) == [2, 3, 4]
+
+
 # Tasks
 
 
