@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 
 import msgspec
@@ -26,6 +27,9 @@ from dp_async import (
     Work,
 )
 from dp_async._pager import Pager
+from dp_async._pages import Rows
+from dp_async._plan import Ask
+from dp_async._walk import Step, Walk
 from dp_async.testing import Simulator
 from tests.scripted import SETTINGS, Server, answer, client, row, until
 from tests.virtual import run
@@ -592,6 +596,25 @@ def test_the_window_of_a_list_of_few_pages_is_that_of_eight_at_once() -> None:
             assert len(server.asked) == 16
 
     run(work())
+
+
+async def test_an_answer_counts_from_when_it_came_though_it_is_read_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # One at a time: each was answered before the next was sent, whenever it was read.
+    spans: list[tuple[int, int]] = []
+    learn = Walk[Work].learn
+
+    def noted(walk: Walk[Work], ask: Ask, sent: int, answered: int, rows: Rows[Work]) -> Step[Work]:
+        spans.append((sent, answered))
+        return learn(walk, ask, sent, answered, rows)
+
+    monkeypatch.setattr(Walk, "learn", noted)
+    async with client(Server(100)) as api:
+        options = CrawlOptions(page_size=10, concurrency=1)
+        assert len(await api.works(options=options).collect()) == 100
+    assert len(spans) == 12
+    assert all(answered < sent for (_, answered), (sent, _) in pairwise(spans))
 
 
 # Watermarks

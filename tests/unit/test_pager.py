@@ -555,14 +555,13 @@ async def test_a_job_that_will_not_be_cancelled_is_the_last_of_its_task() -> Non
 async def test_a_bug_in_the_plan_leaves_no_task_behind(at: int) -> None:
     # It shows when a task looks for its next job, or when that one would begin others beside it.
     work = Work(9)
-    gate = work.gates[1] = asyncio.Event()
+    work.gates = {job: asyncio.Event() for job in range(1, 10)}
+    gate = work.gates[1]
 
     def broken() -> int | None:
-        if work.planned >= at or not (work.planned == 0 or work.finished):
-            if work.planned >= at:
-                raise ZeroDivisionError
-            return None
-        return work.plan()
+        if work.planned >= at:
+            raise ZeroDivisionError
+        return work.plan() if work.finished or not work.planned else None
 
     pager = Pager(broken, work.fetch, spawn, concurrency=4, window=9)
     waiting = asyncio.ensure_future(pager())
