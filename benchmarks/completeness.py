@@ -24,7 +24,7 @@ from statistics import mean
 from benchmarks.harness import Bars, Cell, Result, at_most, main
 from dp_async import Client, CrawlOptions, Settings
 from dp_async.testing import Simulator
-from tests.virtual import run
+from tests.support.virtual_loop import run
 
 START = 1_790_000_000.0
 WARM_UP = 10.0

@@ -14,9 +14,9 @@ from array import array
 
 from benchmarks.harness import Lines, Result, at_most, main
 from dp_async import CrawlOptions, Page
-from dp_async._pages import Rows
-from dp_async._plan import Ask
-from dp_async._walk import Walk
+from dp_async._page.reader import Rows
+from dp_async._plan.page_ref import Ask
+from dp_async._plan.walk import Walk
 
 SIZE = 100
 NEWEST = 1_790_000_000

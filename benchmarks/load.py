@@ -39,7 +39,7 @@ from dp_async import (
     Settings,
 )
 from dp_async.testing import Fault, HalfBody, Html, Reset, Simulator, Throttle
-from tests.virtual import run
+from tests.support.virtual_loop import run
 
 Concurrency: TypeAlias = int | Literal["auto"]
 

@@ -15,7 +15,7 @@ from statistics import mean
 from benchmarks.harness import Lines, Result, main
 from dp_async import Client, CrawlOptions, Request, Response, Settings
 from dp_async.testing import Simulator
-from tests.virtual import run
+from tests.support.virtual_loop import run
 
 IN_FLIGHT = (4, 10, 32)
 SIZE = 10

@@ -55,7 +55,7 @@ from dp_async.testing import (
     WrongCode,
     WrongEcho,
 )
-from tests.virtual import run
+from tests.support.virtual_loop import run
 
 START = 1_790_000_000.0
 MINUTE = 60.0

@@ -109,7 +109,7 @@ def seconds(way: str, settings: Settings, to: str, dataset: str, works: int) -> 
 
 def measure(*, rounds: int = 3, works: int = 20_000) -> Result:
     require(LIBRARIES)
-    from tests.warehouse import is_installed, running
+    from tests.support.databases import is_installed, running
 
     again: dict[str, list[float]] = {}
     with ExitStack() as stack:

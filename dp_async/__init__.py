@@ -6,9 +6,13 @@ Everything public is here; the modules behind it are private.
 import logging
 
 from ._accounts import Accounts, AccountsFailed, crawl_accounts
-from ._auth import Md5Signer
+from ._call.auth import Md5Signer
+from ._call.observe import Attempt
+from ._call.stats import ClientStats
+from ._call.transport import HttpTransport
 from ._client import Client
-from ._crawl import Crawl, Pages
+from ._crawl.crawl import Crawl, Pages
+from ._crawl.report import CrawlReport, IncompleteCrawl
 from ._errors import (
     ApiError,
     AttemptTimeout,
@@ -25,15 +29,14 @@ from ._errors import (
     ServerError,
     TransportError,
 )
-from ._http import VERSION, Request, Response, Send, Sign
+from ._http import Request, Response, Send, Sign
 from ._listing import Listing, Probe
 from ._models import Align, Message, Page, ReadStatus, SortOrder, Work, WorkStatus
-from ._pages import BadItem
-from ._report import Attempt, ClientStats, CrawlReport, IncompleteCrawl
+from ._page.reader import BadItem
+from ._plan.watermark import Watermark
 from ._settings import CrawlOptions, RetryPolicy, Settings
-from ._transport import HttpTransport
+from ._version import VERSION
 from ._watch import Watch
-from ._watermark import Watermark
 
 __version__ = VERSION
 

@@ -11,14 +11,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Generic, Self, TypeVar, cast
 
+from ._checks import header, instance, whole
 from ._client import Client
-from ._crawl import Crawl
+from ._crawl.crawl import Crawl
+from ._crawl.pager import Pager, ended
+from ._crawl.report import CrawlReport
 from ._errors import ClientClosed, ConfigError, DpError, RateLimited
 from ._listing import Listing
 from ._models import Page
-from ._pager import Pager, ended
-from ._report import CrawlReport
-from ._settings import header, instance, whole
 
 T = TypeVar("T")
 

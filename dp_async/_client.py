@@ -5,179 +5,29 @@ No paging, no parsing, no HTTP. Everything the layers need is put together here 
 
 from __future__ import annotations
 
-import asyncio
-import os
-import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
 
 from msgspec import Struct
 
-from ._adaptive import Adaptive
-from ._auth import Clock, Md5Signer, Signing, hidden, identity, signed
-from ._endpoints import MESSAGES, WORKS, ListEndpoint
-from ._envelope import checked
-from ._errors import ClientClosed, ConfigError
-from ._gate import Gate
-from ._http import Call, Send, Sign
-from ._limits import adapted, limited, timed
+from ._call.auth import Md5Signer
+from ._call.observe import Attempt
+from ._call.stats import ClientStats
+from ._call.transport import HttpTransport
+from ._checks import instance
+from ._errors import ConfigError
+from ._http import Send, Sign
 from ._listing import Listing
 from ._models import Message, Page, ReadStatus, SortOrder, Work, WorkStatus
-from ._observe import Observers
-from ._pager import ended
-from ._report import Attempt, ClientStats, Tally
-from ._retry import Budget, retrying
-from ._settings import CrawlOptions, Settings, instance
-from ._transport import HttpTransport
+from ._page.endpoints import MESSAGES, WORKS, ListEndpoint
+from ._runtime import Core, View
+from ._settings import CrawlOptions, Settings
 
 if TYPE_CHECKING:
     import aiohttp
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Struct)
-
-
-_ELSEWHERE = (
-    "a client belongs to the event loop it was first used in: "
-    "make another Client for another loop, thread or process"
-)
-
-
-class _Core:
-    """What a client and all its views share: the exchange, the gate, the tasks, the counts."""
-
-    def __init__(
-        self, settings: Settings, send: Send, sign: Sign, owned: HttpTransport | None
-    ) -> None:
-        self.settings = settings
-        self.tally = Tally()
-        self.tasks: set[asyncio.Task[object]] = set()
-        self.observers = Observers()
-        self.adaptive = Adaptive(settings.max_in_flight)
-        self._send = send
-        self._owned = owned
-        self._sign = sign
-        self._clock = Clock()
-        self._budget = Budget()
-        self._gates: tuple[Gate, Gate] | None = None  # for all calls; for those that adapt, before
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._process = 0
-        self._sleeping: set[asyncio.Future[None]] = set()
-        self._closed = False
-
-    def enter(self) -> None:
-        """Refuse to work when closed, or outside the loop and the process of the first use."""
-        if self._closed:
-            raise ClientClosed("the client is closed")
-        loop = asyncio.get_running_loop()
-        if self._loop is None:
-            self._loop, self._process = loop, os.getpid()
-        elif self._loop is not loop:
-            raise ConfigError(_ELSEWHERE)
-
-    def call(self, settings: Settings, tally: Tally, adaptive: bool) -> Call:
-        """The way of a request, inside out: signed after all waiting, so that its time is fresh."""
-        self.enter()
-        if self._process != os.getpid():  # asked here, and not for each page: it is a system call
-            raise ConfigError(_ELSEWHERE)
-        gate, narrow = self._doors()
-        call = checked(timed(self._send, settings.timeout), self.observers, hidden(settings))
-        call = signed(call, Signing(self._sign, identity(settings)), self._clock)
-        if adaptive:
-            call = adapted(limited(call, gate, tally, self.adaptive), narrow, self.adaptive)
-        else:
-            call = limited(call, gate, tally)
-        return retrying(
-            call, settings.retry, tally, self._budget, clock=time.monotonic, sleep=self.sleep
-        )
-
-    def _doors(self) -> tuple[Gate, Gate]:
-        if self._gates is None:  # a loop is running only now
-            settings, retry = self.settings, self.settings.retry
-            self._gates = (
-                Gate(settings.max_in_flight, rate=settings.rate, base=retry.base, cap=retry.cap),
-                Gate(settings.max_in_flight),
-            )
-            self._gates[1].room = self.adaptive.limit
-        return self._gates
-
-    async def sleep(self, seconds: float, until: asyncio.Future[None] | None = None) -> None:
-        """Sleep, but no longer than *until* that has a result, or the client is closed."""
-        self.enter()
-        assert self._loop is not None
-        over = self._loop.create_future() if until is None else until
-        timer = self._loop.call_later(seconds, _wake, over)
-        self._sleeping.add(over)
-        try:
-            await over
-        finally:
-            timer.cancel()
-            self._sleeping.discard(over)
-
-    def spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
-        assert self._loop is not None
-        task = self._loop.create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-        return task
-
-    async def aclose(self) -> None:
-        if self._loop is not None and not self._closed:
-            self.enter()
-        self._closed = True
-        for task in self.tasks:
-            task.cancel()
-        for gate in self._gates or ():
-            gate.close()
-        for over in self._sleeping:
-            _wake(over)
-        await ended(list(self.tasks))
-        if self._owned is not None:
-            await self._owned.aclose()
-
-
-def _wake(over: asyncio.Future[None]) -> None:
-    if not over.done():
-        over.set_result(None)
-
-
-class _View:
-    """One account's way through the core: what a listing runs on."""
-
-    def __init__(self, core: _Core, settings: Settings) -> None:
-        self.core = core
-        self.settings = settings
-
-    @property
-    def max_in_flight(self) -> int:
-        return self.settings.max_in_flight
-
-    @property
-    def scope(self) -> tuple[str, ...]:
-        settings = self.settings
-        return settings.base_url, settings.app_id, settings.account or ""
-
-    def enter(self) -> None:
-        self.core.enter()
-
-    @property
-    def adaptive_limit(self) -> int:
-        return self.core.adaptive.limit
-
-    def tally(self) -> Tally:
-        return Tally(self.core.tally)
-
-    def call(self, tally: Tally, *, adaptive: bool = False) -> Call:
-        return self.core.call(self.settings, tally, adaptive)
-
-    def spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
-        return self.core.spawn(work)
-
-    async def sleep(self, seconds: float, until: asyncio.Future[None]) -> None:
-        await self.core.sleep(seconds, until)
-
-    def clock(self) -> float:
-        return time.monotonic()
 
 
 class Client:
@@ -210,8 +60,8 @@ class Client:
             unit=settings.timestamp_unit,
         )
         own = HttpTransport(settings, session)  # opens nothing until it is used
-        core = _Core(settings, send or own, signer, None if send else own)
-        self._view = _View(core, settings)
+        core = Core(settings, send or own, signer, None if send else own)
+        self._view = View(core, settings)
         self._owner = True
 
     @classmethod
@@ -226,7 +76,7 @@ class Client:
         """
         settings = self._view.settings.with_account(account)
         view = object.__new__(type(self))
-        view._view = _View(self._view.core, settings)
+        view._view = View(self._view.core, settings)
         view._owner = False
         return view
 

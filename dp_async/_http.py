@@ -11,8 +11,6 @@ from typing import Protocol
 
 from msgspec import Raw
 
-VERSION = "0.1.0"
-
 
 @dataclass(frozen=True, slots=True)
 class Request:

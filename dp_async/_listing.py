@@ -11,16 +11,19 @@ from typing import Generic, TypeVar, overload
 import msgspec
 from msgspec import Raw, Struct
 
-from ._checkpoint import scope_of
-from ._crawl import Crawl, Pages, Runtime, Source, mark_now
-from ._endpoints import ListEndpoint
+from ._checks import DAY, instance, number, whole
+from ._crawl.crawl import Crawl, Pages
+from ._crawl.engine import mark_now
+from ._crawl.report import CrawlReport, IncompleteCrawl
+from ._crawl.runtime import Runtime, Source
 from ._errors import ConfigError
 from ._models import Page
-from ._pages import PageDecoder, RowReader
-from ._report import CrawlReport, IncompleteCrawl
-from ._settings import DAY, MAX_PAGE_SIZE, CrawlOptions, instance, number, whole
+from ._page.endpoints import ListEndpoint
+from ._page.reader import PageDecoder, RowReader
+from ._plan.checkpoint import scope_of
+from ._plan.watermark import Watermark
+from ._settings import MAX_PAGE_SIZE, CrawlOptions
 from ._watch import Watch
-from ._watermark import Watermark
 
 T = TypeVar("T")
 V = TypeVar("V")

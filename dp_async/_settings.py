@@ -10,92 +10,38 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import wraps
 from string import Formatter
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
+from ._checks import (
+    DAY,
+    HOUR,
+    PRINTABLE,
+    discreet,
+    flag,
+    header,
+    instance,
+    number,
+    one_of,
+    text,
+    whole,
+)
 from ._errors import ConfigError
-
-T = TypeVar("T")
 
 TEMPLATE_FIELDS = ("app_id", "app_secret", "timestamp", "account")
 DEFAULT_TEMPLATE = "{app_id}{app_secret}{timestamp}"
 MIB = 1024 * 1024
-HOUR, DAY = 3_600.0, 86_400.0
 MAX_PAGE_SIZE = 100_000
 
-_PRINTABLE = re.compile(r"[\x21-\x7e]+")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?|[0-9a-f.]*:[0-9a-f:.]*")
 _LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
-
-
-def whole(name: str, value: object, low: int, high: int | None = None) -> None:
-    """Refuse *value* unless it is a whole number from *low* to *high*."""
-    good = isinstance(value, int) and not isinstance(value, bool) and value >= low
-    if not good or (high is not None and isinstance(value, int) and value > high):
-        span = f"of at least {low}" if high is None else f"from {low} to {high}"
-        raise ConfigError(f"{name} must be a whole number {span}, not {_shown(value)}")
-
-
-def number(name: str, value: object, low: float, high: float) -> None:
-    """Refuse *value* unless it is a number from *low* to *high*; infinities and NaN are neither."""
-    good = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-    if not good:
-        raise ConfigError(
-            f"{name} must be a number from {low:g} to {high:,.0f}, not {_shown(value)}"
-        )
-
-
-def _shown(value: object) -> str:
-    """*value* for an error: in one line, and cut if it is long."""
-    try:
-        text = "".join(char if char.isprintable() else " " for char in repr(value))
-    except Exception:  # more digits or deeper nested than Python writes, or a repr of its own
-        return f"this {type(value).__name__}, which cannot be shown"
-    return text if len(text) <= 80 else f"{text[:79]}…"
-
-
-def instance(name: str, value: object, kind: type[object]) -> None:
-    """Refuse *value* unless it is a *kind*."""
-    if not isinstance(value, kind):
-        raise ConfigError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
-
-
-def flag(name: str, value: object) -> None:
-    """Refuse *value* unless it is True or False."""
-    if not isinstance(value, bool):
-        raise ConfigError(f"{name} must be True or False, not {_shown(value)}")
-
-
-def one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """Refuse *value* unless it is one of *choices*."""
-    if not isinstance(value, str) or value not in choices:
-        known = ", ".join(map(repr, choices))
-        raise ConfigError(f"{name} must be one of {known}, not {_shown(value)}")
-
-
-def text(name: str, value: object) -> None:
-    """Refuse *value* unless it is a text that can be encoded; the text itself is never repeated."""
-    if not isinstance(value, str):
-        raise ConfigError(f"{name} must be a string, not {type(value).__name__}")
-    # Not by encode(): its error holds the text, and would stay in reach as __context__.
-    if _SURROGATE.search(value):
-        raise ConfigError(f"{name} holds half a surrogate pair and cannot be sent")
-
-
-def header(name: str, value: object) -> None:
-    """Refuse *value* unless it can stand in an HTTP header; the value itself is never repeated."""
-    text(name, value)
-    if not isinstance(value, str) or not _PRINTABLE.fullmatch(value):
-        raise ConfigError(f"{name} must be printable ASCII without spaces, and not empty")
 
 
 def _base_url(value: object, allow_http: bool) -> str:
     text("base_url", value)
     hint = 'like "https://host" or "https://host/prefix"'
-    if not isinstance(value, str) or not _PRINTABLE.fullmatch(value):
+    if not isinstance(value, str) or not PRINTABLE.fullmatch(value):
         raise ConfigError(f"base_url must be an address {hint}, without spaces, and not empty")
     try:
         parts = urlsplit(value)
@@ -153,26 +99,6 @@ class RetryPolicy:
         whole("RetryPolicy.attempts", self.attempts, 1, 1_000)
         number("RetryPolicy.base", self.base, 0, HOUR)
         number("RetryPolicy.cap", self.cap, 0, DAY)
-
-
-def discreet(made: type[T]) -> type[T]:
-    """A class whose refusal of what it is given keeps none of that in reach: who logs the variables
-    in the frames of an error would find the secret in those of ``__init__``."""
-    plain = made.__init__
-
-    @wraps(plain)
-    def init(self: T, *args: object, **given: object) -> None:
-        try:
-            plain(self, *args, **given)
-        except Exception as error:
-            failure = error.with_traceback(None)
-        else:
-            return
-        del self, args, given
-        raise failure
-
-    setattr(made, "__init__", init)  # noqa: B010  # type checkers keep the plain one
-    return made
 
 
 @discreet

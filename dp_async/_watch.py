@@ -12,7 +12,9 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Generic, Self, TypeVar
 
-from ._crawl import Crawl, Runtime
+from ._crawl.crawl import Crawl
+from ._crawl.pager import Pager
+from ._crawl.runtime import Runtime
 from ._errors import (
     ClientClosed,
     ConfigError,
@@ -21,8 +23,7 @@ from ._errors import (
     ServerError,
     TransportError,
 )
-from ._pager import Pager
-from ._watermark import Watermark
+from ._plan.watermark import Watermark
 
 T = TypeVar("T")
 

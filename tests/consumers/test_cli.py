@@ -177,7 +177,7 @@ async def test_parquet_without_pyarrow_names_the_extra(
 async def test_parquet_is_not_for_a_terminal(
     cli: Cli, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dp_async.cli._listing.Target.on_terminal", True)
+    monkeypatch.setattr("dp_async.cli._export.Target.on_terminal", True)
     ended = await cli("works --format parquet")
     message = "dp-async: --format parquet is not for a terminal: use --output FILE\n"
     assert ended == Ended(2, "", message)

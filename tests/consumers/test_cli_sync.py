@@ -25,7 +25,7 @@ from dp_async.cli import _sync, main
 from dp_async.cli._run import Exit
 from dp_async.cli._target import LoadFailed, target_of
 from dp_async.testing import AuthFailure, LyingTotals, Simulator
-from tests.warehouse import PASSWORD, Warehouse, truth
+from tests.support.databases import PASSWORD, Warehouse, truth
 
 SECRET = "simulated-secret"
 ACCOUNTS = ["19900000001", "19900000002"]

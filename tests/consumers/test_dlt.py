@@ -36,7 +36,7 @@ from dp_async import (
 )
 from dp_async.dlt import Outcome, schema, source
 from dp_async.testing import AuthFailure, BadRow, LyingTotals, Simulator
-from tests.warehouse import Warehouse, truth
+from tests.support.databases import Warehouse, truth
 
 ACCOUNTS = ["19900000001", "19900000002", "19900000003"]
 

@@ -54,8 +54,8 @@ from dp_async.testing import (
     Throttle,
     WrongCode,
 )
-from tests import virtual
-from tests.scripted import SETTINGS, Server, client, until
+from tests.support import virtual_loop
+from tests.support.fake_server import SETTINGS, Server, client, until
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -239,7 +239,7 @@ def test_a_failure_is_an_error_by_its_name(
             with pytest.raises(CallError):
                 await api.work_list()
 
-    virtual.run(fails())
+    virtual_loop.run(fails())
     [span] = sdk.spans
     assert span.status.status_code is StatusCode.ERROR
     assert not span.status.description
@@ -537,7 +537,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from dp_async.otel import instrument
-from tests.scripted import Server, client, until
+from tests.support.fake_server import Server, client, until
 
 exporter, reader = InMemorySpanExporter(), InMemoryMetricReader()
 

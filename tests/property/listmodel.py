@@ -13,8 +13,8 @@ from itertools import groupby, permutations, product
 from random import Random
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from dp_async import _certificate
-from dp_async._certificate import Complete, Read
+from dp_async._proof import certificate
+from dp_async._proof.certificate import Complete, Read
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -229,7 +229,7 @@ class Search:
 
     def _rule(self, seen: tuple[int, ...]) -> str | None:
         reads = [taken(tick, *self.answers[name]) for tick, name in enumerate(seen)]
-        decision = _certificate.decide(reads, self.server.settle)
+        decision = certificate.decide(reads, self.server.settle)
         return decision.rule if isinstance(decision, Complete) else None
 
 

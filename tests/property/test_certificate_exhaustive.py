@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dp_async import _certificate
-from dp_async._certificate import Column, Complete, Order, Read, Stretch
+from dp_async._proof import certificate
+from dp_async._proof.certificate import Column, Complete, Order, Read, Stretch
 from tests.property.listmodel import (
     Findings,
     Moment,
@@ -111,7 +111,7 @@ FAMILIES = {
 
 def ties_shown_by(server: Server) -> int:
     """Small lists cannot show many ties: where the server sorts them by id, one pair will do."""
-    return 1 if server.ties == "id" else _certificate.ENOUGH_TIES
+    return 1 if server.ties == "id" else certificate.ENOUGH_TIES
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -119,7 +119,7 @@ def test_no_false_certificate_in_any_small_crawl(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     family = FAMILIES[name]
-    monkeypatch.setattr(_certificate, "ENOUGH_TIES", ties_shown_by(family.server))
+    monkeypatch.setattr(certificate, "ENOUGH_TIES", ties_shown_by(family.server))
     findings = family.search()
     assert not findings.false[:1]
     assert findings.complete[family.expected] >= family.floor
@@ -131,7 +131,7 @@ def judge(seeds: Iterable[int]) -> tuple[Counter[tuple[str, bool]], list[int]]:
     false: list[int] = []
     for seed in seeds:
         trial = draw_trial(seed)
-        decision = _certificate.decide(trial.reads, trial.server.settle)
+        decision = certificate.decide(trial.reads, trial.server.settle)
         if not isinstance(decision, Complete):
             continue
         if decision.rule == "link" and trial.server.order == "id":
@@ -337,7 +337,7 @@ def just_settled(horizon: float, order: Order) -> tuple[float, float]:
 
 
 def of_any_read(reads: Sequence[Read], settle: float) -> list[float]:
-    return [max(map(_certificate.newest, reads)) - settle for _ in reads]
+    return [max(map(certificate.newest, reads)) - settle for _ in reads]
 
 
 def full_is_short(read: Read) -> bool:
@@ -416,9 +416,9 @@ def test_without_the_clause_there_are_false_certificates(
     story, settle, function, broken = STORIES[clause]
     tape = story()
     assert Y in tape.lost
-    assert not isinstance(_certificate.decide(tape.reads, settle), Complete)
-    monkeypatch.setattr(f"dp_async._certificate.{function}", broken)
-    assert isinstance(_certificate.decide(tape.reads, settle), Complete)
+    assert not isinstance(certificate.decide(tape.reads, settle), Complete)
+    monkeypatch.setattr(f"dp_async._proof.certificate.{function}", broken)
+    assert isinstance(certificate.decide(tape.reads, settle), Complete)
 
 
 @pytest.mark.parametrize(
@@ -434,18 +434,18 @@ def test_without_the_clause_there_are_false_certificates(
 def test_the_search_finds_what_is_broken(
     family: str, function: str, broken: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_certificate, "ENOUGH_TIES", ties_shown_by(FAMILIES[family].server))
-    monkeypatch.setattr(_certificate, function, broken)
+    monkeypatch.setattr(certificate, "ENOUGH_TIES", ties_shown_by(FAMILIES[family].server))
+    monkeypatch.setattr(certificate, function, broken)
     assert FAMILIES[family].search(first_only=True).false
 
 
 def main(writes: int, trials: int) -> None:
     """Say what the families show with that many more writes, and so many more random crawls."""
-    enough = _certificate.ENOUGH_TIES
+    enough = certificate.ENOUGH_TIES
     for name, family in FAMILIES.items():
-        _certificate.ENOUGH_TIES = ties_shown_by(family.server)
+        certificate.ENOUGH_TIES = ties_shown_by(family.server)
         findings = replace(family, writes=family.writes + writes).search()
-        _certificate.ENOUGH_TIES = enough
+        certificate.ENOUGH_TIES = enough
         found = f"{findings.states} states, {dict(findings.complete)}"
         sys.stdout.write(f"{name}: {found}, {len(findings.false)} false {findings.false[:1]}\n")
         sys.stdout.flush()

@@ -27,7 +27,7 @@ from dp_async import (
     Watermark,
 )
 from dp_async.testing import SimulatedList, Simulator, Writes
-from tests.virtual import run
+from tests.support.virtual_loop import run
 
 TRIALS = int(os.environ.get("SINCE_TRIALS", "60"))
 START = 1_790_000_000.0

@@ -14,11 +14,11 @@ from random import Random
 from typing import Literal, NamedTuple, TypeAlias
 
 from dp_async import CrawlOptions, PaginationError
-from dp_async._certificate import Complete, Decision
 from dp_async._models import Page
-from dp_async._pages import Rows
-from dp_async._plan import Ask
-from dp_async._walk import Walk
+from dp_async._page.reader import Rows
+from dp_async._plan.page_ref import Ask
+from dp_async._plan.walk import Walk
+from dp_async._proof.certificate import Complete, Decision
 from tests.property.listmodel import Moment, Row, Server
 from tests.property.listmodel import Page as Place
 from tests.property.listmodel import Rows as Shown

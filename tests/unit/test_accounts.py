@@ -31,8 +31,8 @@ from dp_async import (
     Work,
     crawl_accounts,
 )
-from tests.scripted import SETTINGS, answer, asked, row, until
-from tests.virtual import run
+from tests.support.fake_server import SETTINGS, answer, asked, row, until
+from tests.support.virtual_loop import run
 
 OPTIONS = CrawlOptions(page_size=10)
 

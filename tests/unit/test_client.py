@@ -39,8 +39,8 @@ from dp_async import (
     TransportError,
     WorkStatus,
 )
-from tests.scripted import SETTINGS, Server, client, until
-from tests.virtual import run
+from tests.support.fake_server import SETTINGS, Server, client, until
+from tests.support.virtual_loop import run
 
 
 async def test_the_endpoint_coroutines_send_what_they_are_given() -> None:
@@ -462,7 +462,7 @@ async def test_no_variable_on_the_way_of_a_refusal_shows_who_asks(
         with pytest.raises(AuthError) as caught:
             await WAYS[way](api)
     shown = variables(caught.value)
-    for name in ("_auth.calling", "_envelope.call", "_envelope.opened"):
+    for name in ("auth.calling", "envelope.call", "envelope.opened"):
         assert "Request(endpoint=" in shown[name]
     # The app's id is no secret, and the C of req_from is in any word.
     said = [text for name, text in sent[0].headers.items() if name not in ("app_id", "req_from")]

@@ -7,8 +7,8 @@ from rich.pretty import pretty_repr
 
 import dp_async
 from dp_async import Request, Response
-from dp_async._http import VERSION
-from tests.unit.given import SECRET
+from dp_async._version import VERSION
+from tests.support.samples import SECRET
 
 VALUES = [
     Request(

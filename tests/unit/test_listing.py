@@ -24,7 +24,7 @@ from dp_async import (
     Watermark,
     Work,
 )
-from tests.scripted import EPOCH, Server, client, good, row
+from tests.support.fake_server import EPOCH, Server, client, good, row
 
 
 class Slim(msgspec.Struct, rename="camel"):

@@ -15,10 +15,10 @@ import pytest
 from msgspec import Raw, Struct
 
 from dp_async import Align, Message, Page, ReadStatus, SortOrder, Work, WorkStatus
-from dp_async._endpoints import MESSAGES, WORKS, ListEndpoint
 from dp_async._models import OpenEnum
-from dp_async._pages import PageDecoder
-from tests.unit.given import vector
+from dp_async._page.endpoints import MESSAGES, WORKS, ListEndpoint
+from dp_async._page.reader import PageDecoder
+from tests.support.samples import vector
 
 LISTS = pytest.mark.parametrize(("name", "endpoint"), [("workList", WORKS), ("msgList", MESSAGES)])
 ROWS = pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from rich.pretty import pretty_repr
 
 from dp_async import ConfigError, CrawlOptions, RetryPolicy, Settings
 from dp_async._settings import DEFAULT_TEMPLATE
-from tests.unit.given import SECRET, settings
+from tests.support.samples import SECRET, settings
 
 GOOD_URLS = {
     "https://host": "https://host",

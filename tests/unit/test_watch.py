@@ -40,9 +40,9 @@ from dp_async.testing import (
     WrongCode,
     WrongEcho,
 )
-from tests.scripted import SETTINGS, Server, row, until
-from tests.scripted import client as scripted
-from tests.virtual import run
+from tests.support.fake_server import SETTINGS, Server, row, until
+from tests.support.fake_server import client as scripted
+from tests.support.virtual_loop import run
 
 NOW = 1_800_000_000.0  # when the loop's time is 0
 INTERVAL = 10.0

@@ -33,7 +33,7 @@ from dp_async import (
     crawl_accounts,
 )
 from dp_async.testing import Fault, HalfBody, Hang, Html, Reset, Simulator, Throttle
-from tests.scripted import SETTINGS, Server, until
+from tests.support.fake_server import SETTINGS, Server, until
 from tests.wire.test_faults import (
     Moving,
     MovingLoop,

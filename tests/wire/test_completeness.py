@@ -40,7 +40,7 @@ from dp_async.testing import (
     WrongCode,
     WrongEcho,
 )
-from tests.virtual import run
+from tests.support.virtual_loop import run
 
 CRAWLS = int(os.environ.get("COMPLETENESS_CRAWLS", "24"))
 START = 1_790_000_000.0

@@ -60,7 +60,7 @@ from dp_async.testing import (
     WrongCode,
     WrongEcho,
 )
-from tests.scripted import until
+from tests.support.fake_server import until
 
 ATTEMPTS = 3
 ROWS = 295  # 30 pages, the last one half full: 31 requests prove a list at rest

@@ -18,7 +18,7 @@ import uvloop
 
 from dp_async import Client, ClientClosed, CrawlOptions, Listing, Page, Work
 from dp_async.testing import Simulator
-from tests.scripted import until
+from tests.support.fake_server import until
 
 OPTIONS = CrawlOptions(page_size=20, concurrency=4)
 

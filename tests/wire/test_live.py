@@ -28,8 +28,8 @@ from dp_async import (
     crawl_accounts,
 )
 from dp_async.testing import Html, Reset, SimulatedList, Simulator, Throttle
-from tests.scripted import until
-from tests.virtual import VirtualLoop
+from tests.support.fake_server import until
+from tests.support.virtual_loop import VirtualLoop
 from tests.wire.test_faults import Moving, MovingLoop, connections, nothing_left, quietly
 
 NOW = 1_800_000_000.0  # when the loop's time is 0

@@ -56,7 +56,7 @@ from dp_async import (
 )
 from dp_async import testing as faults
 from dp_async.testing import Fault, Simulator
-from tests.scripted import answer, row
+from tests.support.fake_server import answer, row
 
 APP = "app-of-the-test"
 SECRET = "oPeN/sEsAmE+42"

@@ -9,7 +9,7 @@ import pytest
 
 from dp_async import Client, Crawl, CrawlOptions, Listing, PaginationError, Watermark, Work
 from dp_async.testing import SamePage, Simulator
-from tests.virtual import run
+from tests.support.virtual_loop import run
 
 START = 1_790_000_000.0
 

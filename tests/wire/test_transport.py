@@ -41,8 +41,8 @@ from dp_async import (
     TransportError,
 )
 from dp_async.testing import Bomb, Drip, Endless, Fault, Hang, HugeHeader, Reset, Simulator
-from tests.scripted import answer
-from tests.unit.given import REQUEST, SECRET, settings
+from tests.support.fake_server import answer
+from tests.support.samples import REQUEST, SECRET, settings
 
 OK = b"HTTP/1.1 200 OK\r\nconnection: close\r\n"
 HI = OK + b"content-length: 2\r\n\r\nhi"

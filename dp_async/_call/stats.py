@@ -1,0 +1,55 @@
+"""What a client counts: requests, retries, throttles, requests in flight. Plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class Tally:
+    """Counts what was sent; what is counted here is counted in *parent* too."""
+
+    __slots__ = ("in_flight", "max_in_flight", "parent", "requests", "retries", "throttles")
+
+    def __init__(self, parent: Tally | None = None) -> None:
+        self.parent = parent
+        self.requests = self.retries = self.throttles = 0
+        self.in_flight = self.max_in_flight = 0
+
+    def began(self) -> None:
+        """A request is sent."""
+        self.requests += 1
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
+        if self.parent is not None:
+            self.parent.began()
+
+    def ended(self) -> None:
+        """A request was answered, failed or was cancelled."""
+        self.in_flight -= 1
+        if self.parent is not None:
+            self.parent.ended()
+
+    def throttled(self) -> None:
+        """A request was answered 429."""
+        self.throttles += 1
+        if self.parent is not None:
+            self.parent.throttled()
+
+    def retried(self) -> None:
+        """A call is about to be repeated."""
+        self.retries += 1
+        if self.parent is not None:
+            self.parent.retried()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientStats:
+    """What a client and its views have done: *in_flight* is now, the others since it was made.
+
+    *requests* were sent, of which *retries* repeated a failed one; *throttles* were answered 429.
+    """
+
+    requests: int
+    retries: int
+    throttles: int
+    in_flight: int

@@ -1,0 +1,1 @@
+"""From the plan and the calls to pages handed to the consumer."""

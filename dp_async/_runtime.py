@@ -1,0 +1,170 @@
+"""The composition root: puts the layers of a call together, owns the session and the tasks.
+
+No endpoint, no paging, no HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Coroutine
+from typing import TypeVar
+
+from ._call.adaptive import Adaptive
+from ._call.auth import Clock, Signing, hidden, identity, signed
+from ._call.envelope import checked
+from ._call.limiter import Gate
+from ._call.limits import adapted, limited, timed
+from ._call.observe import Observers
+from ._call.retry import Budget, retrying
+from ._call.stats import Tally
+from ._call.transport import HttpTransport
+from ._crawl.pager import ended
+from ._errors import ClientClosed, ConfigError
+from ._http import Call, Send, Sign
+from ._settings import Settings
+
+T = TypeVar("T")
+
+_ELSEWHERE = (
+    "a client belongs to the event loop it was first used in: "
+    "make another Client for another loop, thread or process"
+)
+
+
+class Core:
+    """What a client and all its views share: the exchange, the gate, the tasks, the counts."""
+
+    def __init__(
+        self, settings: Settings, send: Send, sign: Sign, owned: HttpTransport | None
+    ) -> None:
+        self.settings = settings
+        self.tally = Tally()
+        self.tasks: set[asyncio.Task[object]] = set()
+        self.observers = Observers()
+        self.adaptive = Adaptive(settings.max_in_flight)
+        self._send = send
+        self._owned = owned
+        self._sign = sign
+        self._clock = Clock()
+        self._budget = Budget()
+        self._gates: tuple[Gate, Gate] | None = None  # for all calls; for those that adapt, before
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = 0
+        self._sleeping: set[asyncio.Future[None]] = set()
+        self._closed = False
+
+    def enter(self) -> None:
+        """Refuse to work when closed, or outside the loop and the process of the first use."""
+        if self._closed:
+            raise ClientClosed("the client is closed")
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop, self._process = loop, os.getpid()
+        elif self._loop is not loop:
+            raise ConfigError(_ELSEWHERE)
+
+    def call(self, settings: Settings, tally: Tally, adaptive: bool) -> Call:
+        """The way of a request, inside out: signed after all waiting, so that its time is fresh."""
+        self.enter()
+        if self._process != os.getpid():  # asked here, and not for each page: it is a system call
+            raise ConfigError(_ELSEWHERE)
+        gate, narrow = self._doors()
+        call = checked(timed(self._send, settings.timeout), self.observers, hidden(settings))
+        call = signed(call, Signing(self._sign, identity(settings)), self._clock)
+        if adaptive:
+            call = adapted(limited(call, gate, tally, self.adaptive), narrow, self.adaptive)
+        else:
+            call = limited(call, gate, tally)
+        return retrying(
+            call, settings.retry, tally, self._budget, clock=time.monotonic, sleep=self.sleep
+        )
+
+    def _doors(self) -> tuple[Gate, Gate]:
+        if self._gates is None:  # a loop is running only now
+            settings, retry = self.settings, self.settings.retry
+            self._gates = (
+                Gate(settings.max_in_flight, rate=settings.rate, base=retry.base, cap=retry.cap),
+                Gate(settings.max_in_flight),
+            )
+            self._gates[1].room = self.adaptive.limit
+        return self._gates
+
+    async def sleep(self, seconds: float, until: asyncio.Future[None] | None = None) -> None:
+        """Sleep, but no longer than *until* that has a result, or the client is closed."""
+        self.enter()
+        assert self._loop is not None
+        over = self._loop.create_future() if until is None else until
+        timer = self._loop.call_later(seconds, _wake, over)
+        self._sleeping.add(over)
+        try:
+            await over
+        finally:
+            timer.cancel()
+            self._sleeping.discard(over)
+
+    def spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
+        assert self._loop is not None
+        task = self._loop.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    async def aclose(self) -> None:
+        if self._loop is not None and not self._closed:
+            self.enter()
+        self._closed = True
+        for task in self.tasks:
+            task.cancel()
+        for gate in self._gates or ():
+            gate.close()
+        for over in self._sleeping:
+            _wake(over)
+        await ended(list(self.tasks))
+        if self._owned is not None:
+            await self._owned.aclose()
+
+
+def _wake(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)
+
+
+class View:
+    """One account's way through the core: what a listing runs on."""
+
+    def __init__(self, core: Core, settings: Settings) -> None:
+        self.core = core
+        self.settings = settings
+
+    @property
+    def max_in_flight(self) -> int:
+        return self.settings.max_in_flight
+
+    @property
+    def scope(self) -> tuple[str, ...]:
+        settings = self.settings
+        return settings.base_url, settings.app_id, settings.account or ""
+
+    def enter(self) -> None:
+        self.core.enter()
+
+    @property
+    def adaptive_limit(self) -> int:
+        return self.core.adaptive.limit
+
+    def tally(self) -> Tally:
+        return Tally(self.core.tally)
+
+    def call(self, tally: Tally, *, adaptive: bool = False) -> Call:
+        return self.core.call(self.settings, tally, adaptive)
+
+    def spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
+        return self.core.spawn(work)
+
+    async def sleep(self, seconds: float, until: asyncio.Future[None]) -> None:
+        await self.core.sleep(seconds, until)
+
+    def clock(self) -> float:
+        return time.monotonic()

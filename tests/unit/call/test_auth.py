@@ -1,0 +1,401 @@
+"""Every request is signed afresh, by a recipe that can be changed and by the server's clock, and
+the secret stays inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import pickle
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from msgspec import Raw
+from rich.pretty import pretty_repr
+
+from dp_async import (
+    ApiError,
+    AuthError,
+    ConfigError,
+    Md5Signer,
+    RateLimited,
+    Request,
+    ServerError,
+    TransportError,
+)
+from dp_async._call.auth import Clock, Signing, hidden, identity, signed
+from dp_async._version import VERSION
+from tests.support.fake_server import until
+from tests.support.samples import REQUEST, SECRET, Script, settings
+
+NOW = 1689239796.5
+GOOD = Raw(b"{}")
+CLOCK = Clock(lambda: NOW)
+
+
+def md5(text: str) -> str:
+    return hashlib.md5(text.encode()).hexdigest()
+
+
+def signer(**changes: Any) -> Md5Signer:
+    given: dict[str, Any] = {"app_id": "app", "app_secret": SECRET}
+    return Md5Signer(**{**given, **changes})
+
+
+def asking_as(account: str | None) -> Request:
+    headers = {} if account is None else {"account": account}
+    return Request(endpoint="work_list", method="GET", target="/", headers=headers)
+
+
+RECIPES: list[tuple[dict[str, Any], str | None, str]] = [
+    ({}, None, f"app{SECRET}1689239796500"),
+    ({}, "1999", f"app{SECRET}1689239796500"),
+    ({"unit": "s"}, None, f"app{SECRET}1689239796"),
+    ({"template": "{timestamp}-{app_secret}"}, None, f"1689239796500-{SECRET}"),
+    ({"template": "{account}{app_secret}{timestamp}"}, "1999", f"1999{SECRET}1689239796500"),
+    ({"template": "{account:}{app_secret}{timestamp}"}, "1999", f"1999{SECRET}1689239796500"),
+    (
+        {"template": "{{account}}{app_secret}{timestamp}"},
+        None,
+        "{account}" + f"{SECRET}1689239796500",
+    ),
+    ({"app_secret": "{app_id}秘密"}, None, "app{app_id}秘密1689239796500"),
+]
+
+
+@pytest.mark.parametrize(("changes", "account", "text"), RECIPES)
+def test_the_signature_is_the_md5_of_the_template(
+    changes: dict[str, Any], account: str | None, text: str
+) -> None:
+    headers = signer(**changes)(asking_as(account), NOW)
+    timestamp = "1689239796" if "unit" in changes else "1689239796500"
+    assert headers == {"authorization": md5(text), "timestamp": timestamp}
+
+
+def test_the_signature_is_lower_case_hex() -> None:
+    # printf 'appopen-sesame0' | md5sum
+    assert signer()(REQUEST, 0.0)["authorization"] == "54f8de94b86027ea356cc942edd0db9c"
+
+
+@pytest.mark.parametrize(
+    "template", ["{account}{app_secret}{timestamp}", "{account:}{app_secret}{timestamp}"]
+)
+def test_an_account_that_is_signed_must_be_there(template: str) -> None:
+    with pytest.raises(ConfigError, match=r"auth_template signs \{account\}.*Settings\(account="):
+        signer(template=template)(asking_as(None), NOW)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"unit": "us"}, "unit"),
+        ({"template": "{app_secret}{timestamp}{other}"}, "auth_template"),
+        ({"template": None}, "auth_template"),
+        ({"app_secret": None}, "app_secret"),
+        ({"app_secret": "\ud800"}, "app_secret"),
+        ({"app_id": 7}, "app_id"),
+    ],
+)
+def test_a_signer_that_could_not_sign_is_refused(changes: dict[str, Any], name: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} "):
+        signer(**changes)
+
+
+def test_a_signer_shows_no_secret() -> None:
+    for shown in (
+        repr(signer()),
+        str(signer()),
+        pretty_repr(signer(template="salt{app_secret}{timestamp}")),
+    ):
+        assert SECRET not in shown
+        assert "salt" not in shown
+        assert shown == "Md5Signer(app_id='app', unit='ms')"
+
+
+def test_a_signer_cannot_be_changed_but_can_be_pickled() -> None:
+    with pytest.raises(AttributeError):
+        setattr(signer(), "unit", "s")  # noqa: B010  # frozen for type checkers too
+    assert pickle.loads(pickle.dumps(signer())) == signer()
+
+
+def test_the_identity_has_the_vendor_s_header_names() -> None:
+    assert identity(settings()) == {
+        "req_from": "C",
+        "app_id": "app",
+        "accept": "application/json",
+        "user-agent": f"dp_async/{VERSION}",
+    }
+    assert identity(settings(account="1999"))["account"] == "1999"
+
+
+def test_the_secret_and_the_words_of_an_own_recipe_are_hidden() -> None:
+    assert hidden(settings()).words == (SECRET,)
+    template = "salt-of-ours{app_secret}abc{timestamp}{{tail}}"
+    # To hide a short one would blot out every other word.
+    assert hidden(settings(auth_template=template)).words == (SECRET, "salt-of-ours", "tail}")
+
+
+async def test_a_signed_request_is_the_request_and_its_headers() -> None:
+    call = Script(GOOD)
+    plain = Request(
+        endpoint="msg_list",
+        method="POST",
+        target="/path?a=%20",
+        headers={"content-type": "application/json"},
+        body=b"{}",
+        idempotent=False,
+        attempt=7,
+    )
+    signing = Signing(signer(), identity(settings(account="1999")))
+    assert await signed(call, signing, CLOCK)(plain) is GOOD
+    (sent,) = call.requests
+    assert sent.headers == {
+        "content-type": "application/json",
+        "req_from": "C",
+        "app_id": "app",
+        "accept": "application/json",
+        "user-agent": f"dp_async/{VERSION}",
+        "account": "1999",
+        "timestamp": "1689239796500",
+        "authorization": md5(f"app{SECRET}1689239796500"),
+    }
+    assert (sent.endpoint, sent.method, sent.target) == ("msg_list", "POST", "/path?a=%20")
+    assert (sent.body, sent.idempotent, sent.attempt) == (b"{}", False, 7)
+    assert plain.headers == {"content-type": "application/json"}
+
+
+def test_signing_shows_no_header_and_no_signer() -> None:
+    signing = Signing(signer(template="salt{app_secret}{timestamp}"), identity(settings()))
+    for shown in (repr(signing), str(signing), pretty_repr(signing)):
+        assert shown == "Signing()"
+
+
+async def test_each_attempt_is_signed_at_its_own_time() -> None:
+    call = Script(GOOD, GOOD)
+    times = iter([1.0, 2.0])
+    calling = signed(call, Signing(signer(), {}), Clock(lambda: next(times)))
+    await calling(REQUEST)
+    await calling(REQUEST)
+    assert [sent.headers["timestamp"] for sent in call.requests] == ["1000", "2000"]
+    assert len({sent.headers["authorization"] for sent in call.requests}) == 2
+
+
+async def test_another_signer_sees_the_request_and_its_headers_are_sent() -> None:
+    call = Script(GOOD)
+    seen: list[tuple[dict[str, str], str, float]] = []
+
+    def sign(request: Request, now: float, /) -> Mapping[str, str]:
+        seen.append((dict(request.headers), request.target, now))
+        return {"authorization": "Bearer a b", "x-new": "1", "app_id": "other"}
+
+    await signed(call, Signing(sign, {"app_id": "app"}), CLOCK)(REQUEST)
+    assert seen == [({"app_id": "app"}, REQUEST.target, NOW)]
+    assert call.requests[0].headers == {
+        "app_id": "other",
+        "authorization": "Bearer a b",
+        "x-new": "1",
+    }
+
+
+BAD_SIGNATURES: list[dict[Any, Any]] = [
+    {"authorization": "a\r\nx-evil: 1"},
+    {"authorization": "a\n"},
+    {"authorization": "a\x00"},
+    {"authorization": ""},
+    {"authorization": " a"},
+    {"authorization": "签名"},
+    {"authorization": "\ud800"},
+    {"authorization": None},
+    {"timestamp": 1689239796},
+    {"x\r\ny": "a"},
+    {"x y": "a"},
+    {"x:": "a"},
+    {"": "a"},
+    {"名": "a"},
+]
+
+
+@pytest.mark.parametrize("signature", BAD_SIGNATURES)
+async def test_a_signature_that_could_not_be_sent_is_refused(signature: dict[Any, Any]) -> None:
+    call = Script[Raw]()
+    with pytest.raises(ConfigError, match=r"^sign\(\): ") as caught:
+        await signed(call, Signing(lambda request, now: signature, {}), CLOCK)(REQUEST)
+    assert not call.requests
+    assert repr(next(iter(signature))) in str(caught.value)
+    assert "evil" not in str(caught.value)
+
+
+async def test_a_signer_s_own_error_is_not_ours() -> None:
+    def broken(request: Request, now: float, /) -> Mapping[str, str]:
+        raise KeyError("bug")
+
+    with pytest.raises(KeyError, match="bug"):
+        await signed(Script[Raw](), Signing(broken, {}), CLOCK)(REQUEST)
+
+
+class Rig:
+    """A signed call over a script; the time of this machine is ``now``, in seconds."""
+
+    def __init__(self, *outcomes: Raw | BaseException) -> None:
+        self.now = NOW
+        self.clock = Clock(lambda: self.now)
+        self.script = Script(*outcomes)
+        self.call = signed(self.script, Signing(signer(), {}), self.clock)
+
+    @property
+    def times(self) -> list[float]:
+        """The times that were signed, in seconds."""
+        return [int(sent.headers["timestamp"]) / 1000 for sent in self.script.requests]
+
+    async def refusal(self) -> ApiError:
+        with pytest.raises(ApiError) as caught:
+            await self.call(REQUEST)
+        return caught.value
+
+
+def refused(date: float | None, status: int = 401, code: int | None = None) -> AuthError:
+    return AuthError("no", status=status, code=code, date=date)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(401, None), (401, 401), (401, 10086), (200, 401), (403, 401)]
+)
+@pytest.mark.parametrize("ahead", [5.5, -5.5, 3600.0, -3600.0, 1e9, -1e9])
+async def test_a_server_whose_clock_is_another_is_believed(
+    status: int, code: int | None, ahead: float
+) -> None:
+    error = refused(NOW + ahead, status, code)
+    rig = Rig(error, GOOD, GOOD)
+    assert await rig.refusal() is error
+    assert error.cured
+    assert rig.clock.ahead == ahead
+    await rig.call(REQUEST)
+    rig.now += 60
+    await rig.call(REQUEST)
+    assert rig.times == [NOW, NOW + ahead, NOW + 60 + ahead]
+    assert [sent.headers["authorization"] for sent in rig.script.requests] == [
+        md5(f"app{SECRET}{time * 1000:.0f}") for time in rig.times
+    ]
+
+
+@pytest.mark.parametrize("ahead", [None, 0.0, 0.5, -0.5, 5.0, -5.0])
+async def test_a_server_whose_clock_agrees_refused_for_another_reason(
+    ahead: float | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = Rig(refused(None if ahead is None else NOW + ahead))
+    assert not (await rig.refusal()).cured
+    assert rig.clock.ahead == 0
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, None), (403, 403), (200, 403), (403, 10086)])
+async def test_a_403_says_nothing_of_the_clock(status: int, code: int | None) -> None:
+    rig = Rig(refused(NOW + 3600, status, code))
+    assert not (await rig.refusal()).cured
+    assert rig.clock.ahead == 0
+
+
+@pytest.mark.parametrize("kind", [RateLimited, ServerError, ApiError])
+async def test_no_other_refusal_says_anything_of_the_clock(kind: type[ApiError]) -> None:
+    rig = Rig(kind("no", status=401, code=401, date=NOW + 3600))
+    assert not (await rig.refusal()).cured
+    assert rig.clock.ahead == 0
+
+
+async def test_what_cured_something_else_stays_cured() -> None:
+    error = TransportError("gone")
+    error.cured = True
+    with pytest.raises(TransportError):
+        await Rig(error).call(REQUEST)
+    assert error.cured
+
+
+class Slow:
+    """A call that takes *seconds* of the machine's time before it raises *error*."""
+
+    def __init__(self, seconds: float, error: AuthError) -> None:
+        self.now = NOW
+        self.clock = Clock(lambda: self.now)
+        self.seconds = seconds
+        self.error = error
+
+    async def __call__(self, request: Request, /) -> Raw:
+        self.now += self.seconds
+        raise self.error
+
+    async def refused(self) -> bool:
+        """Whether the refusal was for the clock."""
+        with pytest.raises(AuthError):
+            await signed(self, Signing(signer(), {}), self.clock)(REQUEST)
+        return self.error.cured
+
+
+@pytest.mark.parametrize("late", [-5.0, 0.0, 30.0, 60.0, 65.0])
+async def test_a_slow_refusal_is_no_wrong_clock(late: float) -> None:
+    slow = Slow(60.0, refused(NOW + late))
+    assert not await slow.refused()
+    assert slow.clock.ahead == 0
+
+
+@pytest.mark.parametrize(("late", "ahead"), [(-5.5, -65.5), (65.5, 5.5), (3660.0, 3600.0)])
+async def test_a_slow_refusal_by_another_clock_is_one(late: float, ahead: float) -> None:
+    slow = Slow(60.0, refused(NOW + late))
+    assert await slow.refused()
+    assert slow.clock.ahead == ahead
+
+
+class Held:
+    """A call that refuses what was signed at *old*, all of them when ``go`` is set."""
+
+    def __init__(self, date: float) -> None:
+        self.go = asyncio.Event()
+        self.date = date
+        self.inside = 0
+
+    async def __call__(self, request: Request, /) -> Raw:
+        self.inside += 1
+        if int(request.headers["timestamp"]) == int(NOW * 1000):
+            await self.go.wait()
+            raise refused(self.date)
+        return GOOD
+
+
+async def test_all_that_were_signed_by_the_old_clock_are_cured() -> None:
+    held, clock = Held(NOW + 3600), Clock(lambda: NOW)
+    call = signed(held, Signing(signer(), {}), clock)
+    calls = [asyncio.ensure_future(call(REQUEST)) for _ in range(3)]
+    await until(lambda: held.inside == 3)
+    held.go.set()
+    errors = await asyncio.gather(*calls, return_exceptions=True)
+    assert [isinstance(error, AuthError) and error.cured for error in errors] == [True] * 3
+    assert clock.ahead == 3600
+    assert await call(REQUEST) is GOOD
+
+
+async def test_a_second_refusal_at_the_right_time_is_not_cured(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig = Rig(refused(NOW + 3600), refused(NOW + 3600), refused(NOW + 3604))
+    assert (await rig.refusal()).cured
+    assert not (await rig.refusal()).cured
+    assert not (await rig.refusal()).cured
+    assert rig.clock.ahead == 3600
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("ahead", "words"),
+    [(3600.25, "3600 s behind the server"), (-59.75, "60 s ahead of the server")],
+)
+async def test_a_wrong_clock_is_said_once_only(
+    ahead: float, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = Rig(refused(NOW + ahead), refused(NOW), refused(NOW + 9 * ahead))
+    assert (await rig.refusal()).cured
+    assert (await rig.refusal()).cured  # set right meanwhile
+    assert (await rig.refusal()).cured
+    assert rig.clock.ahead == 9 * ahead
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("dp_async", "WARNING")
+    assert f"this machine's clock is {words}" in record.getMessage()

@@ -1,0 +1,395 @@
+"""What may pass is asked again, never early, never for ever, and never beyond the budget; what is
+cured is asked again for free, once; the rest is raised at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import Raw
+
+from dp_async import (
+    ApiError,
+    AttemptTimeout,
+    AuthError,
+    BadRequest,
+    CallError,
+    ClientClosed,
+    ConfigError,
+    DecodeError,
+    RateLimited,
+    ResponseTooLarge,
+    RetryPolicy,
+    ServerError,
+    TransportError,
+)
+from dp_async._call.retry import Budget, pause, retrying
+from dp_async._call.stats import Tally
+from dp_async._http import Call
+from tests.support.samples import REQUEST, Script
+
+E = TypeVar("E", bound=CallError)
+
+GOOD = Raw(b"{}")
+POLICY = RetryPolicy(attempts=3, base=1.0, cap=10.0)
+
+PASSING: list[CallError] = [
+    TransportError("gone"),
+    AttemptTimeout("slow"),
+    RateLimited("too fast"),
+    ServerError("no"),
+]
+
+LASTING: list[BaseException] = [
+    ApiError("no"),
+    AuthError("no"),
+    BadRequest("no"),
+    DecodeError("what"),
+    ResponseTooLarge("more"),
+    ConfigError("no"),
+    ClientClosed("closed"),
+    ValueError("bug"),
+    TimeoutError("not ours"),
+    asyncio.CancelledError(),
+    KeyboardInterrupt(),
+]
+
+
+class Rig:
+    """A retrying call over a script; time stands still but for the waits, which are kept."""
+
+    def __init__(
+        self,
+        *outcomes: Raw | BaseException,
+        policy: RetryPolicy = POLICY,
+        budget: Budget | None = None,
+        spread: float = 0.5,
+    ) -> None:
+        self.script = Script(*outcomes)
+        self.waits: list[float] = []
+        self.tally = Tally()
+        self.budget = budget or Budget()
+        self.now = 100.0
+        self.call: Call = retrying(
+            self.script,
+            policy,
+            self.tally,
+            self.budget,
+            clock=lambda: self.now,
+            sleep=self._sleep,
+            spread=lambda: spread,
+        )
+
+    @property
+    def attempts(self) -> list[int]:
+        """The number that each request bore."""
+        return [request.attempt for request in self.script.requests]
+
+    async def _sleep(self, wait: float) -> None:
+        self.waits.append(wait)
+        self.now += wait
+
+
+def cured(error: E) -> E:
+    error.cured = True
+    return error
+
+
+def notes(error: BaseException) -> list[str]:
+    return getattr(error, "__notes__", [])
+
+
+@pytest.mark.parametrize("error", PASSING, ids=repr)
+async def test_what_may_pass_is_asked_again(error: CallError) -> None:
+    rig = Rig(error, error, GOOD)
+    assert await rig.call(REQUEST) is GOOD
+    assert rig.script.requests == [replace(REQUEST, attempt=number) for number in (1, 2, 3)]
+    assert rig.waits == ([] if isinstance(error, RateLimited) else [0.5, 1.0])
+    assert rig.tally.retries == 2
+    assert rig.budget.left == 98.5
+
+
+@pytest.mark.parametrize("error", LASTING, ids=repr)
+async def test_what_will_not_pass_is_raised_at_once(error: BaseException) -> None:
+    rig = Rig(error, GOOD)
+    with pytest.raises(type(error)) as caught:
+        await rig.call(REQUEST)
+    assert caught.value is error
+    assert (rig.waits, rig.tally.retries, len(rig.script.requests)) == ([], 0, 1)
+    assert rig.budget.left == 100
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 5])
+async def test_there_are_so_many_attempts_and_no_more(attempts: int) -> None:
+    errors = [ServerError(f"no {number}") for number in range(10)]
+    rig = Rig(*errors, policy=RetryPolicy(attempts=attempts, base=2.0, cap=3.0))
+    with pytest.raises(ServerError) as caught:
+        await rig.call(REQUEST)
+    assert caught.value is errors[attempts - 1]
+    assert rig.attempts == list(range(1, attempts + 1))
+    assert rig.tally.retries == attempts - 1
+    assert rig.budget.left == 100 - (attempts - 1)
+    assert not notes(caught.value)
+    assert caught.value.attempts == attempts
+    assert caught.value.elapsed == sum(rig.waits) == sum([1.0, 1.5, 1.5, 1.5][: attempts - 1])
+    assert ("gave up after" in str(caught.value)) is (attempts > 1)
+    assert caught.value.__context__ is None
+
+
+async def test_an_error_that_lasts_counts_the_attempts_before_it() -> None:
+    rig = Rig(TransportError("gone"), AuthError("no"))
+    with pytest.raises(AuthError, match=r"^no \(gave up after 2 attempts in 0.5 s\)$") as caught:
+        await rig.call(REQUEST)
+    assert caught.value.__context__ is None
+
+
+async def test_what_is_not_idempotent_is_not_asked_again() -> None:
+    rig = Rig(TransportError("gone"), GOOD)
+    with pytest.raises(TransportError):
+        await rig.call(replace(REQUEST, idempotent=False))
+    assert len(rig.script.requests) == 1
+
+
+async def test_the_next_call_starts_anew() -> None:
+    rig = Rig(ServerError("1"), ServerError("2"), ServerError("3"), ServerError("4"), GOOD)
+    with pytest.raises(ServerError):
+        await rig.call(REQUEST)
+    assert await rig.call(REQUEST) is GOOD
+    assert rig.waits == [0.5, 1.0, 0.5]
+    assert rig.attempts == [1, 2, 3, 1, 2]
+
+
+async def test_a_wait_can_be_cancelled() -> None:
+    async def cancelled(wait: float) -> None:
+        raise asyncio.CancelledError
+
+    script = Script[Raw](TransportError("gone"), GOOD)
+    call = retrying(script, POLICY, Tally(), Budget(), clock=lambda: 0.0, sleep=cancelled)
+    with pytest.raises(asyncio.CancelledError):
+        await call(REQUEST)
+    assert len(script.requests) == 1
+
+
+async def test_the_waits_are_left_to_chance() -> None:
+    waits: list[float] = []
+
+    async def slept(wait: float) -> None:
+        waits.append(wait)
+
+    policy = RetryPolicy(attempts=30, base=1.0, cap=1.0)
+    script = Script[Raw](*[TransportError("gone")] * 29, GOOD)
+    call = retrying(script, policy, Tally(), Budget(), clock=lambda: 0.0, sleep=slept)
+    assert await call(REQUEST) is GOOD
+    assert all(0 <= wait < 1 for wait in waits)
+    assert len(set(waits)) > 1
+
+
+@pytest.mark.parametrize("kind", [RateLimited, ServerError])
+@pytest.mark.parametrize("after", [0.0, 7.0, 10.0])
+async def test_a_refusal_that_says_when_to_come_back_waits_at_the_gate_and_not_here(
+    kind: type[ApiError], after: float
+) -> None:
+    rig = Rig(kind("no", retry_after=after), kind("no", retry_after=after), GOOD)
+    assert await rig.call(REQUEST) is GOOD
+    assert (rig.waits, rig.attempts) == ([], [1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("after", "wait"),
+    [(None, 0.0), (0.0, 0.0), (10.0, 0.0), (10.1, None), (1e9, None), (float("inf"), None)],
+)
+@pytest.mark.parametrize("spread", [0.0, 0.5])
+def test_nobody_comes_back_before_the_time_that_was_asked_for(
+    after: float | None, spread: float, wait: float | None
+) -> None:
+    refused = RateLimited("", retry_after=after)
+    assert pause(refused, REQUEST, 1, POLICY, lambda: spread) == wait
+
+
+async def test_above_the_cap_the_error_says_when_to_come_back() -> None:
+    rig = Rig(ServerError("down", retry_after=3600.0), GOOD)
+    with pytest.raises(ServerError) as caught:
+        await rig.call(REQUEST)
+    assert caught.value.retry_after == 3600.0
+    assert rig.waits == []
+
+
+@settings(deadline=None)
+@given(
+    attempt=st.integers(1, 999),
+    base=st.floats(0, 3_600),
+    cap=st.floats(0, 86_400),
+    spread=st.floats(0, 1, exclude_max=True),
+    after=st.none() | st.floats(0, 1e9),
+    kind=st.sampled_from([RateLimited, ServerError]),
+)
+def test_no_wait_is_above_its_bounds_and_none_is_given_up_below_the_cap(
+    attempt: int, base: float, cap: float, spread: float, after: float | None, kind: type[ApiError]
+) -> None:
+    policy = RetryPolicy(attempts=1_000, base=base, cap=cap)
+    wait = pause(kind("", retry_after=after), REQUEST, attempt, policy, lambda: spread)
+    if after is not None:
+        assert wait == (None if after > cap else 0.0)
+    elif kind is RateLimited:
+        assert wait == 0.0
+    else:
+        assert wait is not None
+        assert 0 <= wait <= min(cap, base * 2.0 ** (attempt - 1))
+
+
+def test_the_bound_doubles_up_to_the_cap() -> None:
+    def bounds() -> Iterator[Any]:
+        for attempt in range(1, 8):
+            policy = RetryPolicy(attempts=99, base=0.5, cap=8.0)
+            yield pause(TransportError(""), REQUEST, attempt, policy, lambda: 1.0)
+
+    assert list(bounds()) == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+
+
+def test_a_budget_is_a_hundred_retries_and_every_success_gives_back_half_of_one() -> None:
+    budget = Budget()
+    assert [budget.take() for _ in range(100)] == [True] * 100
+    assert (budget.take(), budget.left) == (False, 0)
+    budget.earn()
+    assert (budget.take(), budget.left) == (False, 0.5)
+    budget.earn()
+    assert (budget.take(), budget.left) == (True, 0)
+    for _ in range(1_000):
+        budget.earn()
+    assert budget.left == 100
+
+
+async def test_with_an_empty_budget_the_error_is_raised_at_once_and_says_why() -> None:
+    rig = Rig(TransportError("1"), TransportError("2"), GOOD, budget=Budget(1.0))
+    with pytest.raises(TransportError, match="2") as caught:
+        await rig.call(REQUEST)
+    (note,) = notes(caught.value)
+    assert note.startswith("not repeated: too many of this client's requests fail")
+    assert "budget of retries" in note
+    assert (caught.value.attempts, caught.value.elapsed) == (2, 0.5)
+    assert (rig.waits, rig.attempts, rig.tally.retries) == ([0.5], [1, 2], 1)
+
+
+@pytest.mark.parametrize("error", [AuthError("no"), ServerError("no", retry_after=3600.0)])
+async def test_what_would_not_be_repeated_anyway_does_not_blame_the_budget(
+    error: CallError,
+) -> None:
+    rig = Rig(error, budget=Budget(0.0))
+    with pytest.raises(type(error)) as caught:
+        await rig.call(REQUEST)
+    assert not notes(caught.value)
+
+
+async def test_a_success_lets_the_next_call_be_repeated() -> None:
+    gone = TransportError("gone")
+    rig = Rig(gone, GOOD, gone, GOOD, gone, GOOD, budget=Budget(1.0))
+    await rig.call(REQUEST)  # takes the one there is, and gives back a half
+    with pytest.raises(TransportError):
+        await rig.call(REQUEST)
+    await rig.call(REQUEST)  # the other half
+    await rig.call(REQUEST)
+    assert rig.attempts == [1, 2, 1, 1, 1, 2]
+
+
+async def test_an_outage_is_not_multiplied() -> None:
+    rig = Rig(*[ServerError("down") for _ in range(4_000)])
+    for _ in range(1_000):
+        with pytest.raises(ServerError):
+            await rig.call(REQUEST)
+    assert len(rig.script.requests) == 1_100
+
+
+@pytest.mark.parametrize("attempts", [2, 3, 4, 10])
+async def test_a_third_of_all_requests_may_fail_for_good(attempts: int) -> None:
+    """Each call that never goes well, among twice as many requests that do."""
+    doomed = [ServerError("no") for _ in range(attempts)]
+    rig = Rig(policy=RetryPolicy(attempts=attempts, base=0))
+    for _ in range(500):
+        rig.script.outcomes += [*doomed, *[GOOD] * 2 * attempts]
+        with pytest.raises(ServerError) as caught:
+            await rig.call(REQUEST)
+        assert caught.value.attempts == attempts
+        assert not notes(caught.value)
+        for _ in range(2 * attempts):
+            await rig.call(REQUEST)
+        assert rig.budget.left == 100
+
+
+async def test_every_third_request_may_fail_for_ever() -> None:
+    three: list[Raw | BaseException] = [ServerError("no"), GOOD, GOOD]
+    rig = Rig(*three * 3_000)
+    while rig.script.outcomes:
+        assert await rig.call(REQUEST) is GOOD
+    assert rig.budget.left >= 99
+
+
+KINDS = pytest.mark.parametrize("kind", [AuthError, TransportError])
+
+
+@KINDS
+@pytest.mark.parametrize("attempts", [1, 3])
+async def test_what_is_cured_is_repeated_at_once_and_for_free(
+    kind: type[CallError], attempts: int
+) -> None:
+    policy = RetryPolicy(attempts=attempts, base=1.0)
+    rig = Rig(cured(kind("no")), GOOD, policy=policy, budget=Budget(0.0))
+    assert await rig.call(REQUEST) is GOOD
+    assert (rig.attempts, rig.waits, rig.tally.retries) == ([1, 2], [], 1)
+
+
+@KINDS
+async def test_what_is_cured_is_repeated_only_once(kind: type[CallError]) -> None:
+    errors = [cured(kind("1")), cured(kind("2"))]
+    rig = Rig(*errors, GOOD, policy=RetryPolicy(attempts=1))
+    with pytest.raises(kind) as caught:
+        await rig.call(REQUEST)
+    assert caught.value is errors[1]
+    assert (caught.value.attempts, rig.attempts, rig.waits) == (2, [1, 2], [])
+    assert str(caught.value) == "2 (gave up after 2 attempts in 0.0 s)"
+
+
+async def test_the_free_repeat_is_none_of_the_policy_s_attempts() -> None:
+    errors = [cured(TransportError("1")), *[cured(TransportError("more")) for _ in range(3)]]
+    rig = Rig(*errors, GOOD)
+    with pytest.raises(TransportError) as caught:
+        await rig.call(REQUEST)
+    assert caught.value is errors[3]
+    assert (caught.value.attempts, caught.value.elapsed) == (4, 1.5)
+    assert (rig.attempts, rig.waits, rig.budget.left) == ([1, 2, 3, 4], [0.5, 1.0], 98)
+
+
+async def test_the_cure_may_come_after_other_failures() -> None:
+    rig = Rig(TransportError("1"), TransportError("2"), cured(AuthError("3")), GOOD)
+    assert await rig.call(REQUEST) is GOOD
+    assert (rig.attempts, rig.waits) == ([1, 2, 3, 4], [0.5, 1.0])
+
+
+async def test_each_call_has_its_own_free_repeat() -> None:
+    outcomes: list[Raw | BaseException] = [cured(AuthError("no")), GOOD]
+    rig = Rig(*outcomes * 3, policy=RetryPolicy(attempts=1))
+    for _ in range(3):
+        assert await rig.call(REQUEST) is GOOD
+    assert rig.attempts == [1, 2] * 3
+
+
+@KINDS
+async def test_what_is_not_idempotent_is_not_repeated_even_if_it_is_cured(
+    kind: type[CallError],
+) -> None:
+    rig = Rig(cured(kind("no")), GOOD)
+    with pytest.raises(kind):
+        await rig.call(replace(REQUEST, idempotent=False))
+    assert (rig.attempts, rig.tally.retries) == ([1], 0)
+
+
+async def test_a_cancellation_is_never_repeated_whatever_came_before_it() -> None:
+    rig = Rig(cured(AuthError("1")), TransportError("2"), asyncio.CancelledError(), GOOD)
+    with pytest.raises(asyncio.CancelledError):
+        await rig.call(REQUEST)
+    assert (rig.attempts, rig.tally.retries) == ([1, 2, 3], 2)
