@@ -7,7 +7,7 @@ latency, log-normal with sigma 0.6, update times in whole seconds, every other o
 default. Writers run for 10 s before a crawl begins, so that the head of the list is as busy as the
 rest of the crawl. *plain*: one pass, not verified. *auto*: as it comes. *fixed*: an overlap from
 the start. The server gives pages of up to 200 rows; in the last line, of up to 100: at 40 rows a
-second the newest page then spans little more than ``settle``, and takes some luck to be linked.
+second the newest page then spans little more than ``allowed_lateness``, and takes some luck to be linked.
 Requests are relative to the pages of the list. A crawl is *false* if it says that it is
 complete and a row that was there all the time did not come.
 """

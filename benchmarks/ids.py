@@ -15,27 +15,27 @@ from array import array
 from benchmarks.harness import Lines, Result, at_most, main
 from dp_async import CrawlOptions, Page
 from dp_async._page.reader import Rows
-from dp_async._plan.page_ref import Ask
+from dp_async._plan.page_ref import PageRef
 from dp_async._plan.walk import Walk
 
 SIZE = 100
 NEWEST = 1_790_000_000
 
 
-def rows(ask: Ask, total: int) -> Rows[int]:
+def rows(ref: PageRef, total: int) -> Rows[int]:
     """A page of a list whose rows are a minute apart."""
-    places = range(ask.start, min(ask.end, total))
+    places = range(ref.start, min(ref.end, total))
     ids = [10_000_000 + total - place for place in places]
     times = array("q", [NEWEST - 60 * place for place in places])
     page = Page(
         content=ids,
-        number=ask.num - 1,
-        size=ask.size,
+        number=ref.num - 1,
+        size=ref.size,
         total_elements=total,
-        total_pages=-(-total // ask.size),
+        total_pages=-(-total // ref.size),
         number_of_elements=len(ids),
-        first=ask.num == 1,
-        last=ask.end >= total,
+        first=ref.num == 1,
+        last=ref.end >= total,
         empty=not ids,
     )
     return Rows(page, len(ids), ids, array("q", ids), times, array("q"))
@@ -47,8 +47,8 @@ def remembered(total: int) -> tuple[float, float]:
     before = tracemalloc.get_traced_memory()[0]
     walk = Walk[int](CrawlOptions(page_size=SIZE))
     held = 0
-    while (ask := walk.plan()) is not None:
-        walk.learn(ask, walk.tick(), walk.tick(), rows(ask, total))
+    while (ref := walk.plan()) is not None:
+        walk.learn(ref, walk.tick(), walk.tick(), rows(ref, total))
         held = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     start = time.process_time()

@@ -149,12 +149,12 @@ class Misuse:
         self.counts.refused = stats.throttles
         core = self.client._view.core
         self.counts.tasks = len(core.tasks | (asyncio.all_tasks() - others))
-        gates = core._gates or ()
+        gates = core._limiters or ()
         self.counts.places = (
             stats.in_flight
             + core.adaptive._in_flight
             + len(core._sleeping)
-            + sum(gate.inside + len(gate._waiting) for gate in gates)
+            + sum(limiter.in_flight + len(limiter._waiting) for limiter in gates)
         )
 
     async def _worker(self) -> None:

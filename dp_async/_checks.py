@@ -84,7 +84,7 @@ def header(name: str, value: object) -> None:
         raise ConfigError(f"{name} must be printable ASCII without spaces, and not empty")
 
 
-def discreet(made: type[T]) -> type[T]:
+def hide_arguments(made: type[T]) -> type[T]:
     """A class whose refusal of what it is given keeps none of that in reach: who logs the variables
     in the frames of an error would find the secret in those of ``__init__``."""
     plain = made.__init__

@@ -156,7 +156,7 @@ class Client:
     ) -> Listing[R]:
         options = CrawlOptions() if options is None else options
         instance("options", options, CrawlOptions)
-        return Listing(endpoint, endpoint.ask(filters), endpoint.model, options, self._view)
+        return Listing(endpoint, endpoint.query(filters), endpoint.model, options, self._view)
 
     async def aclose(self) -> None:
         """End what is under way and close the session, unless it was passed in. Twice is fine."""
@@ -164,7 +164,7 @@ class Client:
             await self._view.core.aclose()
 
     async def __aenter__(self) -> Self:
-        self._view.enter()
+        self._view.check_usable()
         return self
 
     async def __aexit__(self, *error: object) -> None:

@@ -106,7 +106,7 @@ class Listing(Generic[T]):
         self,
         watermark: Watermark | None,
         *,
-        lag: float = 2.0,
+        allowed_lateness: float = 2.0,
         progress: Callable[[CrawlReport], object] | None = None,
     ) -> Crawl[T]:
         """One walk over what is new or was updated since *watermark*, newest first.
@@ -115,9 +115,9 @@ class Listing(Generic[T]):
         the next one, once the last item is delivered. A row comes once in one walk, in the version
         that was met first; if it changes again meanwhile, the next walk has it.
 
-        Rows are found that become visible up to *lag* seconds after the update time they carry, or
-        ``settle`` seconds if these are more: so many seconds before the watermark are read again,
-        and what was delivered of them is left out. With a larger *lag* than before some of it comes
+        Rows are found that become visible up to *allowed_lateness* seconds after the update time they carry, or
+        ``allowed_lateness`` seconds if these are more: so many seconds before the watermark are read again,
+        and what was delivered of them is left out. With a larger *allowed_lateness* than before some of it comes
         again. One request where one small page reaches down; where the newest seconds hold more
         rows than a page, as after an import, about one for each page of these and two more.
 
@@ -129,7 +129,7 @@ class Listing(Generic[T]):
         with ``verify=False``. The crawl raises PaginationError if the list is not newest first, by
         update or by create time, or shows no update times.
         """
-        number("lag", lag, 0, DAY)
+        number("allowed_lateness", allowed_lateness, 0, DAY)
         source = self._source()
         if watermark is None:
             watermark = Watermark.start(source.scope)
@@ -137,7 +137,9 @@ class Listing(Generic[T]):
         self._endpoint.newest_first(self._query)
         if not self._options.verify:
             raise ConfigError("verify=False: since() goes by what is proven to be read")
-        options = replace(self._options, settle=max(lag, self._options.settle))
+        options = replace(
+            self._options, allowed_lateness=max(allowed_lateness, self._options.allowed_lateness)
+        )
         return Crawl(source, options, progress, after=watermark.of(source.scope))
 
     def watch(self, interval: float, *, since: Watermark | None = None) -> Watch[T]:
@@ -145,7 +147,7 @@ class Listing(Generic[T]):
 
         Looks about every *interval* seconds, give or take a tenth; a look that finds nothing new
         costs what it does with ``since``: as a rule one small request. Rows that become visible up
-        to ``CrawlOptions.settle`` seconds after the time they carry are found as well. Sends
+        to ``CrawlOptions.allowed_lateness`` seconds after the time they carry are found as well. Sends
         nothing until it is iterated. Raises ConfigError as ``since``, and for options with a limit.
         """
         number("interval", interval, 0.01, DAY)
@@ -153,7 +155,7 @@ class Listing(Generic[T]):
             raise ConfigError("watch() goes without a limit: leave it when you have enough")
         if self._options.on_bad_item == "keep":
             raise ConfigError('watch() needs on_bad_item="raise": it has nowhere to keep such rows')
-        crawl = partial(self.since, lag=self._options.settle)
+        crawl = partial(self.since, allowed_lateness=self._options.allowed_lateness)
         crawl(since)  # refuses what it cannot do, before the first request
         return Watch(
             mark=lambda: mark_now(self._source(), self._options),

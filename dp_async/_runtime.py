@@ -14,10 +14,10 @@ from typing import TypeVar
 from ._call.adaptive import Adaptive
 from ._call.auth import Clock, Signing, hidden, identity, signed
 from ._call.envelope import checked
-from ._call.limiter import Gate
+from ._call.limiter import Limiter
 from ._call.limits import adapted, limited, timed
 from ._call.observe import Observers
-from ._call.retry import Budget, retrying
+from ._call.retry import RetryBudget, retrying
 from ._call.stats import Tally
 from ._call.transport import HttpTransport
 from ._crawl.pager import ended
@@ -48,14 +48,16 @@ class Core:
         self._owned = owned
         self._sign = sign
         self._clock = Clock()
-        self._budget = Budget()
-        self._gates: tuple[Gate, Gate] | None = None  # for all calls; for those that adapt, before
+        self._retry_budget = RetryBudget()
+        self._limiters: tuple[Limiter, Limiter] | None = (
+            None  # for all calls; for those that adapt, before
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
         self._sleeping: set[asyncio.Future[None]] = set()
         self._closed = False
 
-    def enter(self) -> None:
+    def check_usable(self) -> None:
         """Refuse to work when closed, or outside the loop and the process of the first use."""
         if self._closed:
             raise ClientClosed("the client is closed")
@@ -67,33 +69,33 @@ class Core:
 
     def call(self, settings: Settings, tally: Tally, adaptive: bool) -> Call:
         """The way of a request, inside out: signed after all waiting, so that its time is fresh."""
-        self.enter()
+        self.check_usable()
         if self._process != os.getpid():  # asked here, and not for each page: it is a system call
             raise ConfigError(_ELSEWHERE)
-        gate, narrow = self._doors()
+        limiter, narrow = self._client_limiters()
         call = checked(timed(self._send, settings.timeout), self.observers, hidden(settings))
         call = signed(call, Signing(self._sign, identity(settings)), self._clock)
         if adaptive:
-            call = adapted(limited(call, gate, tally, self.adaptive), narrow, self.adaptive)
+            call = adapted(limited(call, limiter, tally, self.adaptive), narrow, self.adaptive)
         else:
-            call = limited(call, gate, tally)
+            call = limited(call, limiter, tally)
         return retrying(
-            call, settings.retry, tally, self._budget, clock=time.monotonic, sleep=self.sleep
+            call, settings.retry, tally, self._retry_budget, clock=time.monotonic, sleep=self.sleep
         )
 
-    def _doors(self) -> tuple[Gate, Gate]:
-        if self._gates is None:  # a loop is running only now
+    def _client_limiters(self) -> tuple[Limiter, Limiter]:
+        if self._limiters is None:  # a loop is running only now
             settings, retry = self.settings, self.settings.retry
-            self._gates = (
-                Gate(settings.max_in_flight, rate=settings.rate, base=retry.base, cap=retry.cap),
-                Gate(settings.max_in_flight),
+            self._limiters = (
+                Limiter(settings.max_in_flight, rate=settings.rate, base=retry.base, cap=retry.cap),
+                Limiter(settings.max_in_flight),
             )
-            self._gates[1].room = self.adaptive.limit
-        return self._gates
+            self._limiters[1].limit = self.adaptive.limit
+        return self._limiters
 
     async def sleep(self, seconds: float, until: asyncio.Future[None] | None = None) -> None:
         """Sleep, but no longer than *until* that has a result, or the client is closed."""
-        self.enter()
+        self.check_usable()
         assert self._loop is not None
         over = self._loop.create_future() if until is None else until
         timer = self._loop.call_later(seconds, _wake, over)
@@ -113,12 +115,12 @@ class Core:
 
     async def aclose(self) -> None:
         if self._loop is not None and not self._closed:
-            self.enter()
+            self.check_usable()
         self._closed = True
         for task in self.tasks:
             task.cancel()
-        for gate in self._gates or ():
-            gate.close()
+        for limiter in self._limiters or ():
+            limiter.close()
         for over in self._sleeping:
             _wake(over)
         await ended(list(self.tasks))
@@ -147,8 +149,8 @@ class View:
         settings = self.settings
         return settings.base_url, settings.app_id, settings.account or ""
 
-    def enter(self) -> None:
-        self.core.enter()
+    def check_usable(self) -> None:
+        self.core.check_usable()
 
     @property
     def adaptive_limit(self) -> int:

@@ -18,9 +18,9 @@ from ._checks import (
     DAY,
     HOUR,
     PRINTABLE,
-    discreet,
     flag,
     header,
+    hide_arguments,
     instance,
     number,
     one_of,
@@ -101,7 +101,7 @@ class RetryPolicy:
         number("RetryPolicy.cap", self.cap, 0, DAY)
 
 
-@discreet
+@hide_arguments
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Settings:
     """Where the API is, who asks, and how hard. Frozen; pickles with its secret in it.
@@ -216,7 +216,7 @@ class CrawlOptions:
     - *verify*: yield no id twice, and prove that the crawl is complete; costs a page at least.
     - *overlap*: rows a page shares with the one before, so that a list that moves holds together:
       ``"auto"`` from when it is seen to move, a number from the start, 0 never.
-    - *settle*: seconds after the time it carries within which a row becomes visible.
+    - *allowed_lateness*: seconds after the time it carries within which a row becomes visible.
     - *max_passes*: the pass over the list, and rounds of mending what did not hold together.
     - *strict*: raise IncompleteCrawl at the end of a crawl that is known not to be complete.
     - *on_bad_item*: ``"raise"`` for a row that cannot be read, or ``"keep"`` it in ``bad_items``.
@@ -231,7 +231,7 @@ class CrawlOptions:
     limit: int | None = None
     verify: bool = True
     overlap: int | Literal["auto"] = "auto"
-    settle: float = 2.0
+    allowed_lateness: float = 2.0
     max_passes: int = 3
     strict: bool = False
     on_bad_item: Literal["raise", "keep"] = "raise"
@@ -250,7 +250,7 @@ class CrawlOptions:
         flag("verify", self.verify)
         if self.overlap != "auto":
             whole('overlap, if not "auto",', self.overlap, 0, self.page_size // 2)
-        number("settle", self.settle, 0, DAY)
+        number("allowed_lateness", self.allowed_lateness, 0, DAY)
         whole("max_passes", self.max_passes, 1, 1_000)
         flag("strict", self.strict)
         one_of("on_bad_item", self.on_bad_item, ("raise", "keep"))

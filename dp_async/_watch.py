@@ -49,13 +49,13 @@ class Watch(Generic[T]):
         runtime: Runtime,
         interval: float,
         watermark: Watermark | None,
-        spread: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self._mark = mark
         self._since = since
         self._runtime = runtime
         self._interval = interval
-        self._spread = spread
+        self._jitter = jitter
         self._watermark = watermark
         self._begun = watermark is not None
         # A task of its own, as a crawl's pages are: a short timeout must not begin it ever anew.
@@ -113,7 +113,7 @@ class Watch(Generic[T]):
 
     async def _rest(self) -> None:
         """Return when the next request is due. Raises ClientClosed as soon as one is not to be."""
-        self._runtime.enter()
+        self._runtime.check_usable()
         loop = asyncio.get_running_loop()
         while (left := self._due - loop.time()) > 0:
             self._resting = loop.create_future()
@@ -163,7 +163,7 @@ class Watch(Generic[T]):
     def _put_off(self, error: Exception | None) -> float:
         """The seconds until the next request is due: an interval, or more while nothing works."""
         grown = self._interval * 2.0 ** min(self._failures + self._vain, 16)
-        seconds = max(self._interval, min(grown, LONGEST_REST)) * (0.9 + 0.2 * self._spread())
+        seconds = max(self._interval, min(grown, LONGEST_REST)) * (0.9 + 0.2 * self._jitter())
         self._failures += error is not None
         self._due = asyncio.get_running_loop().time() + seconds
         return seconds

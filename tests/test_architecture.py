@@ -58,7 +58,10 @@ THIRD_PARTY = {
 #: The consumers of the public names, the libraries each may import, and the consumers below it.
 CONSUMERS: dict[str, tuple[set[str], set[str]]] = {
     "arrow": ({"pyarrow", "msgspec"}, set()),
-    "cli": ({"anyio", "cyclopts", "dlt", "msgspec", "pyarrow", "rich"}, {"arrow", "dlt", "testing"}),
+    "cli": (
+        {"anyio", "cyclopts", "dlt", "msgspec", "pyarrow", "rich"},
+        {"arrow", "dlt", "testing"},
+    ),
     "dlt": ({"dlt", "pyarrow", "anyio", "msgspec"}, {"arrow"}),
     "otel": ({"opentelemetry"}, set()),
     "testing": ({"aiohttp", "msgspec", "multidict", "pytest", "pytest_asyncio"}, set()),

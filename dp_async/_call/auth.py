@@ -17,7 +17,7 @@ from typing import Literal, cast
 
 from msgspec import Raw
 
-from .._checks import discreet, one_of, text
+from .._checks import hide_arguments, one_of, text
 from .._errors import AuthError, ConfigError
 from .._http import Call, Request, Sign
 from .._settings import DEFAULT_TEMPLATE, Settings, check_template
@@ -31,7 +31,7 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 
 
-@discreet
+@hide_arguments
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Md5Signer:
     """The ``authorization`` and ``timestamp`` headers: md5, hex, of *template* filled in.

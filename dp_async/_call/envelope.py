@@ -29,7 +29,7 @@ from .._errors import (
 from .._http import Call, Request, Response, Send
 from .._json import decode
 from .observe import Attempt, Observers
-from .redact import Secrets, blotted, unsigned
+from .redact import Secrets, redacted, unsigned
 
 GOOD = 200
 NONE = Secrets()
@@ -89,7 +89,7 @@ def checked(
             observers.tell(_attempt(request, came, time.perf_counter() - began, error))
             raise
         seconds = time.perf_counter() - began
-        request_id = blotted(_text(envelope.request_id), request, secrets)
+        request_id = redacted(_text(envelope.request_id), request, secrets)
         observers.tell(_attempt(request, came, seconds, None, _cut(request_id, 64)))
         return Raw(came.body)
 
@@ -209,8 +209,8 @@ class _Failed:
         said = response.status if code is None else code
         if not 300 <= said < 600 and response.status >= 300:
             said = response.status  # a code of the vendor's own numbering: HTTP tells the kind
-        message = _cut(unsigned(self._blotted(envelope.result_msg)), 200)
-        request_id = _cut(self._blotted(envelope.request_id), 64)
+        message = _cut(unsigned(self._redacted(envelope.result_msg)), 200)
+        request_id = _cut(self._redacted(envelope.request_id), 64)
         text = f"{self.request.endpoint}: the server answered {said if code is None else code}"
         if code is not None and code != response.status:
             text += f" (HTTP {response.status})"
@@ -230,8 +230,8 @@ class _Failed:
             date=_date(response.headers.get("date", "")),
         )
 
-    def _blotted(self, sent: Raw) -> str:
-        return blotted(_text(sent), self.request, self.secrets)
+    def _redacted(self, sent: Raw) -> str:
+        return redacted(_text(sent), self.request, self.secrets)
 
 
 def _kind(said: int) -> type[ApiError]:

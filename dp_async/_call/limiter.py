@@ -23,7 +23,7 @@ _LEAST = 5
 #: first, later twice as long as the last one was kept, within bounds.
 _PLATEAU, _LONGEST = 10.0, 30.0
 #: The most by which random waiting makes a wait longer that the server asked for, in parts of it.
-_SPREAD = 0.1
+_JITTER = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class _Learned:
         return _Learned(rate, now, time, min(_LONGEST, max(_PLATEAU, 2 * kept)))
 
 
-class Gate:
+class Limiter:
     """At most *ceiling* inside, at most *rate* + 1 entries in any second, first come first served.
 
     A refusal (429, or a ``Retry-After``) closes it for all. It opens again with one; when that one
@@ -81,20 +81,20 @@ class Gate:
         rate: float | None = None,
         base: float = 0.5,
         cap: float = math.inf,
-        spread: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.ceiling = ceiling
-        self.room: float = ceiling  # how many may be inside now
-        self.inside = 0
-        self.era = 0  # goes up with each refusal
+        self.limit: float = ceiling  # how many may be inside now
+        self.in_flight = 0
+        self.generation = 0  # goes up with each refusal
         self.clock = loop.time
         self._call_at = loop.call_at
         self._future = loop.create_future
         self._rate = math.inf if rate is None else rate
         self._base = base
         self._cap = cap
-        self._spread = spread
+        self._jitter = jitter
         self._next = 0.0  # when the next turn is
         self._opens = 0.0  # closed until then
         self._half: int | None = None  # the room to come once one has passed after a refusal
@@ -108,7 +108,7 @@ class Gate:
         self._timer: asyncio.Handle | None = None
         self._closed = False
 
-    async def enter(self, endpoint: str = "", *, first: bool = False) -> int:
+    async def acquire(self, endpoint: str = "", *, first: bool = False) -> int:
         """Return when the caller may send; what it returns is for ``passed`` and ``refused``.
 
         *first*: before all who wait. Raises RateLimited, with nothing sent, where the server asked
@@ -119,9 +119,9 @@ class Gate:
             now = self.clock()
             self._refuse(endpoint, now)
             if not self._waiting and self._wait(now) <= 0:
-                self.inside += 1
+                self.in_flight += 1
                 self._take_turn(now)
-                return self.era
+                return self.generation
             if ticket is None:  # kept: who is turned back keeps its place in the queue
                 ticket = next(self._tickets)
             future: asyncio.Future[int] = self._future()
@@ -133,52 +133,52 @@ class Gate:
                 if not future.cancelled():  # let in and cancelled in the same turn of the loop
                     self._give_back(future.result())
                 raise
-            if admitted == self.era and not self._closed:
+            if admitted == self.generation and not self._closed:
                 self._going = False
                 self._take_turn(self.clock())
                 self.wake()
                 return admitted
             if admitted >= 0:  # shut between being let in and going: back to its place, unnoticed
-                self.inside -= 1
+                self.in_flight -= 1
                 self._going = False
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Who entered is done, however it ended."""
-        self.inside -= 1
+        self.in_flight -= 1
         self.wake()
 
-    def passed(self, era: int, *, good: bool) -> None:
-        """Who entered in *era* was not refused; *good*: it was answered well."""
+    def passed(self, generation: int, *, good: bool) -> None:
+        """Who entered in *generation* was not refused; *good*: it was answered well."""
         if good:
             now = self.clock()
             self._let_through.append(now)
             self._forget(now)
-        if era != self.era:
+        if generation != self.generation:
             if good and self._rough and self._learned is not None:
                 self._learned = self._learned.more()
             return
         self._refusals, self._rough = 0, False
         if self._half is not None:
-            self.room, self._half = self._half, None
-        elif good and self.room < self.ceiling:
-            self.room = min(self.ceiling, self.room + 1 / self.room)
+            self.limit, self._half = self._half, None
+        elif good and self.limit < self.ceiling:
+            self.limit = min(self.ceiling, self.limit + 1 / self.limit)
 
-    def refused(self, era: int, asked: float | None) -> bool:
-        """Who entered in *era* was told to come back, after *asked* seconds if it was said.
+    def refused(self, generation: int, asked: float | None) -> bool:
+        """Who entered in *generation* was told to come back, after *asked* seconds if it was said.
 
         True for the first of an era: what was sent before it was heard of shares its fate.
         """
         now = self.clock()
-        first = era == self.era
+        first = generation == self.generation
         wait = asked or 0.0
         if first:
             most = min(self._cap, self._base * 2.0 ** min(self._refusals, 64))
-            jitter = self._spread() * (min(most, _SPREAD * asked) if asked else most)
+            jitter = self._jitter() * (min(most, _JITTER * asked) if asked else most)
             wait = max(wait, min(wait + jitter, self._cap))
-            self.era += 1
+            self.generation += 1
             self._refusals += 1
-            self._half = max(1, self.inside // 2)
-            self.room = 1
+            self._half = max(1, self.in_flight // 2)
+            self.limit = 1
             self._forget(now)
             if asked != 0 and len(self._let_through) >= _LEAST:
                 rate, learned = len(self._let_through), self._learned
@@ -206,9 +206,9 @@ class Gate:
                 self._wake_at(now + wait)
                 return
             heappop(self._waiting)
-            self.inside += 1
+            self.in_flight += 1
             self._going = self._is_paced
-            future.set_result(self.era)
+            future.set_result(self.generation)
 
     def close(self) -> None:
         """Whoever waits, or comes yet, gets ClientClosed."""
@@ -231,7 +231,7 @@ class Gate:
 
     def _wait(self, now: float) -> float:
         """The seconds until the next may enter; infinity where somebody must leave first."""
-        if self.inside >= int(self.room) or self._going:
+        if self.in_flight >= int(self.limit) or self._going:
             return math.inf
         return max(self._opens, self._next) - now
 
@@ -264,11 +264,11 @@ class Gate:
             self._learned = None
         return min(self._rate, rate)
 
-    def _give_back(self, era: int) -> None:
+    def _give_back(self, generation: int) -> None:
         """Who was let in does not come: its place is free again, and it has taken no turn."""
-        if era >= 0:
+        if generation >= 0:
             self._going = False
-            self.leave()
+            self.release()
 
     def _rouse(self) -> None:
         """Let all who wait look again."""

@@ -13,7 +13,7 @@ from .._errors import ApiError, AttemptTimeout, CallError, RateLimited
 from .._http import Call, Request, Response, Send
 from .adaptive import Adaptive
 from .deadlines import Deadlines
-from .limiter import Gate
+from .limiter import Limiter
 from .stats import Tally
 
 
@@ -43,51 +43,51 @@ def timed(send: Send, timeout: float) -> Send:
     return sending
 
 
-def limited(call: Call, gate: Gate, tally: Tally, adaptive: Adaptive | None = None) -> Call:
-    """*call*, through the *gate*, which is told how it went; so is *adaptive*."""
+def limited(call: Call, limiter: Limiter, tally: Tally, adaptive: Adaptive | None = None) -> Call:
+    """*call*, through the *limiter*, which is told how it went; so is *adaptive*."""
 
     async def calling(request: Request, /) -> Raw:
-        era = await gate.enter(request.endpoint, first=request.attempt > 1)
-        began = 0.0 if adaptive is None else gate.clock()
+        generation = await limiter.acquire(request.endpoint, first=request.attempt > 1)
+        began = 0.0 if adaptive is None else limiter.clock()
         sent = 0 if adaptive is None else adaptive.sent()
         seconds: float | None = None
         tally.began()
         try:
             answer = await call(request)
             if adaptive is not None:
-                seconds = gate.clock() - began
-            gate.passed(era, good=True)
+                seconds = limiter.clock() - began
+            limiter.passed(generation, good=True)
             return answer
         except ApiError as error:
             told = isinstance(error, RateLimited)
             if told:
                 tally.throttled()
             if not told and error.retry_after is None:
-                gate.passed(era, good=False)
-            elif gate.refused(era, error.retry_after) and adaptive is not None:
+                limiter.passed(generation, good=False)
+            elif limiter.refused(generation, error.retry_after) and adaptive is not None:
                 adaptive.refused()
             raise
         except CallError:
-            gate.passed(era, good=False)
+            limiter.passed(generation, good=False)
             raise
         finally:
             tally.ended()
             if adaptive is not None:
                 adaptive.answered(sent, seconds)
-            gate.leave()
+            limiter.release()
 
     return calling
 
 
-def adapted(call: Call, gate: Gate, adaptive: Adaptive) -> Call:
-    """*call*, through a *gate* that has room for as many as *adaptive* says."""
+def adapted(call: Call, limiter: Limiter, adaptive: Adaptive) -> Call:
+    """*call*, through a *limiter* that has room for as many as *adaptive* says."""
 
     async def calling(request: Request, /) -> Raw:
-        await gate.enter(request.endpoint, first=request.attempt > 1)
+        await limiter.acquire(request.endpoint, first=request.attempt > 1)
         try:
             return await call(request)
         finally:
-            gate.room = adaptive.limit
-            gate.leave()
+            limiter.limit = adaptive.limit
+            limiter.release()
 
     return calling

@@ -14,7 +14,7 @@ import msgspec
 
 from .._http import Request
 
-BLOT = "***"
+REDACTED = "***"
 
 #: Headers whose values are no secret, and help where a server repeats them.
 _PLAIN = {"accept", "app_id", "content-type", "req_from", "timestamp", "user-agent"}
@@ -32,7 +32,7 @@ class Secrets:
         self.words = words
 
 
-def blotted(text: str, request: Request, secrets: Secrets) -> str:
+def redacted(text: str, request: Request, secrets: Secrets) -> str:
     """*text*, printable, without the *secrets* and without what *request* says of its sender and
     of its filters, however it is written. Of an account the last 4 digits stay.
     """
@@ -49,14 +49,14 @@ def blotted(text: str, request: Request, secrets: Secrets) -> str:
     pattern = "|".join("".join(map(_written, word)) for word in longest_first)
 
     def instead(found: re.Match[str]) -> str:
-        return f"…{account[-4:]}" if found[0] == account and len(account) > 4 else BLOT
+        return f"…{account[-4:]}" if found[0] == account and len(account) > 4 else REDACTED
 
     return re.sub(pattern, instead, text, flags=re.IGNORECASE)
 
 
 def unsigned(text: str) -> str:
     """*text* without anything that looks like a signature."""
-    return _MD5.sub(BLOT, text)
+    return _MD5.sub(REDACTED, text)
 
 
 def printable(text: str) -> str:

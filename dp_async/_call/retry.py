@@ -14,7 +14,7 @@ from .._settings import RetryPolicy
 from .stats import Tally
 
 
-class Budget:
+class RetryBudget:
     """The retries a client has left: *most* at first, one less by each, and half of one more by
     each success. So a third of all requests may fail for good, and an outage is not multiplied.
     """
@@ -39,16 +39,16 @@ def retrying(
     call: Call,
     policy: RetryPolicy,
     tally: Tally,
-    budget: Budget,
+    retry_budget: RetryBudget,
     *,
     clock: Callable[[], float],
     sleep: Callable[[float], Awaitable[object]],
-    spread: Callable[[], float] = random.random,
+    jitter: Callable[[], float] = random.random,
 ) -> Call:
-    """*call*, repeated by *policy*, and within *budget*, after no answer, 429 or 5xx.
+    """*call*, repeated by *policy*, and within *retry_budget*, after no answer, 429 or 5xx.
 
     What is cured by now is repeated once, at once and for free. *clock* is in seconds, for the
-    error's ``elapsed``; *spread* is uniform over [0, 1).
+    error's ``elapsed``; *jitter* is uniform over [0, 1).
     """
 
     async def repeating(request: Request, /) -> Raw:
@@ -62,10 +62,10 @@ def retrying(
                 if error.cured and request.idempotent and not free:
                     free, wait = 1, 0.0
                 else:
-                    planned = pause(error, request, request.attempt - free, policy, spread)
+                    planned = backoff(error, request, request.attempt - free, policy, jitter)
                     if planned is None:
                         raise
-                    if not budget.take():
+                    if not retry_budget.take():
                         error.add_note(
                             "not repeated: too many of this client's requests fail, so that its "
                             "budget of retries is spent until others succeed"
@@ -73,7 +73,7 @@ def retrying(
                         raise
                     wait = planned
             else:
-                budget.earn()
+                retry_budget.earn()
                 return answer
             tally.retried()
             if wait:
@@ -83,12 +83,12 @@ def retrying(
     return repeating
 
 
-def pause(
+def backoff(
     error: CallError,
     request: Request,
     attempt: int,
     policy: RetryPolicy,
-    spread: Callable[[], float],
+    jitter: Callable[[], float],
 ) -> float | None:
     """The seconds to wait before the next attempt, or None if there is to be none.
 
@@ -105,4 +105,4 @@ def pause(
     if asked is not None or isinstance(error, RateLimited):
         return 0.0
     # The exponent is bounded: 2.0 ** 1024 is an OverflowError.
-    return spread() * min(policy.cap, policy.base * 2.0 ** min(attempt - 1, 64))
+    return jitter() * min(policy.cap, policy.base * 2.0 ** min(attempt - 1, 64))

@@ -20,8 +20,8 @@ from .._http import Call
 from .._models import Page
 from .._page.reader import BadItem
 from .._plan.checkpoint import Checkpoint, written
-from .._plan.page_ref import Ask
-from .._plan.walk import Step, Walk
+from .._plan.page_ref import PageRef
+from .._plan.walk import PageResult, Walk
 from .._plan.watermark import Watermark
 from .._proof.certificate import Complete
 from .._settings import CrawlOptions
@@ -64,7 +64,7 @@ class Engine(Generic[T]):
         self._adaptive = False  # whether it does by now
         wanted = AT_ONCE if options.concurrency == "auto" else options.concurrency
         concurrency = min(wanted, runtime.max_in_flight)
-        self.pager = Pager[Ask, Step[T]](
+        self.pager = Pager[PageRef, PageResult[T]](
             self.walk.plan,
             self._fetch,
             runtime.spawn,
@@ -72,8 +72,8 @@ class Engine(Generic[T]):
             window=options.window or 3 * wanted,
             ordered=options.ordered,
         )
-        self._held: list[Step[T]] = []  # read out of order: until what comes before is out
-        self._ready: deque[Step[T]] = deque()
+        self._held: list[PageResult[T]] = []  # read out of order: until what comes before is out
+        self._ready: deque[PageResult[T]] = deque()
         self.bad: dict[int | bytes, BadItem] = {}
         self.items = 0
         self.pages = 0
@@ -81,19 +81,19 @@ class Engine(Generic[T]):
         self.began: float | None = None
         self.ended: float | None = None
 
-    async def _fetch(self, ask: Ask) -> Callable[[], Step[T]]:
+    async def _fetch(self, ref: PageRef) -> Callable[[], PageResult[T]]:
         assert self._call is not None
         sent = self.walk.tick()
-        answer = await self._call(self._source.request(ask.num, ask.size))
-        return partial(self._learned, ask, sent, self.walk.tick(), answer)
+        answer = await self._call(self._source.request(ref.num, ref.size))
+        return partial(self._learned, ref, sent, self.walk.tick(), answer)
 
-    def _learned(self, ask: Ask, sent: int, answered: int, answer: Raw) -> Step[T]:
+    def _learned(self, ref: PageRef, sent: int, answered: int, answer: Raw) -> PageResult[T]:
         walk = self.walk
         rows = self._source.read(answer, keys=self._options.verify, created=walk.wants_created)
-        step = walk.learn(ask, sent, answered, rows)
+        result = walk.learn(ref, sent, answered, rows)
         if self._adapts:
             self._adapt()
-        return step
+        return result
 
     def _adapt(self) -> None:
         """Have as many pages under way as the client has learned, once there are many to come."""
@@ -109,16 +109,16 @@ class Engine(Generic[T]):
         """The next page with items not handed out before, cut to the limit; None at the end."""
         if self.ended is not None:
             return None
-        self._runtime.enter()
+        self._runtime.check_usable()
         if self._call is None:
             self.tally = self._runtime.tally()
             self._call = self._runtime.call(self.tally)
             self.began = self._runtime.clock()
         while not self._is_enough:
             if not self._ready:
-                step = await self.pager()
-                if step is not None:
-                    self._sort_in(step)
+                result = await self.pager()
+                if result is not None:
+                    self._sort_in(result)
                 elif not self._held:
                     if not self.walk.over:  # a bug, which must not look like the list's end
                         raise AssertionError("the pages ended before the plan of the crawl did")
@@ -126,12 +126,12 @@ class Engine(Generic[T]):
                 else:
                     self._let_out()
                 continue
-            step = self._ready.popleft()
+            result = self._ready.popleft()
             before = max(self._prefix, self.walk.skipped)
-            if step.ask == (before + 1, self.walk.size):
+            if result.ref == (before + 1, self.walk.size):
                 self._prefix = before + 1
-            if step.fresh or not self.pages:
-                return self._handed_out(step)
+            if result.fresh or not self.pages:
+                return self._handed_out(result)
         self._end()
         return None
 
@@ -139,31 +139,31 @@ class Engine(Generic[T]):
     def _is_enough(self) -> bool:
         return self._options.limit is not None and self.items >= self._options.limit
 
-    def _sort_in(self, step: Step[T]) -> None:
-        for bad in step.rows.bad:
+    def _sort_in(self, result: PageResult[T]) -> None:
+        for bad in result.rows.bad:
             self.bad[bad.raw if bad.id is None else bad.id] = bad
-        if step.late:
+        if result.late:
             self._let_out()
         else:
-            self.duplicates += step.repeated
-        if not (step.held and self._options.ordered):
-            self._ready.append(step)
-        elif step.fresh:
-            self._held.append(step)
+            self.duplicates += result.repeated
+        if not (result.held and self._options.ordered):
+            self._ready.append(result)
+        elif result.fresh:
+            self._held.append(result)
 
     def _let_out(self) -> None:
         self._ready.extend(self._held)
         self._held.clear()
 
-    def _handed_out(self, step: Step[T]) -> Page[T]:
-        fresh = step.fresh
+    def _handed_out(self, result: PageResult[T]) -> Page[T]:
+        fresh = result.fresh
         if self._options.limit is not None:
             fresh = fresh[: self._options.limit - self.items]
-        page = step.rows.page
+        page = result.rows.page
         if fresh is not page.content:
             page = structs.replace(page, content=fresh)
-        if step.keys:
-            self.walk.delivered(step, len(fresh))
+        if result.keys:
+            self.walk.delivered(result, len(fresh))
         self.items += len(fresh)
         self.pages += 1
         return page
@@ -256,8 +256,8 @@ async def mark_now(source: Source[T], options: CrawlOptions) -> Watermark | None
     runtime = source.runtime
     call = runtime.call(runtime.tally())
     walk: Walk[T] = Walk(options, after=Watermark.start(source.scope))
-    ask = walk.plan()
-    assert ask is not None
-    sent, answer = walk.tick(), await call(source.request(ask.num, ask.size))
-    walk.learn(ask, sent, walk.tick(), source.read(answer))
-    return walk.news.watermark(source.scope, covered=True)
+    ref = walk.plan()
+    assert ref is not None
+    sent, answer = walk.tick(), await call(source.request(ref.num, ref.size))
+    walk.learn(ref, sent, walk.tick(), source.read(answer))
+    return walk.changes.watermark(source.scope, covered=True)

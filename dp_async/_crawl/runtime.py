@@ -25,7 +25,7 @@ class Runtime(Protocol):
         """What tells its lists from another client's."""
         ...
 
-    def enter(self) -> None:
+    def check_usable(self) -> None:
         """Refuse, by an error, to work on: closed, or in another loop, thread or process."""
 
     @property

@@ -38,14 +38,14 @@ class ListEndpoint(Generic[Row, Query]):
     path: str
     params: tuple[str, ...]
     model: type[Row]
-    query: type[Query]
+    query_type: type[Query]
     key: type[Key]
     oldest_first: tuple[str, str] | None = None
     """The filter that turns the list round, and its value."""
 
-    def ask(self, filters: Mapping[str, object]) -> Query:
+    def query(self, filters: Mapping[str, object]) -> Query:
         """The query for *filters*. Raises ConfigError, which names the filter of a wrong type."""
-        for spec in structs.fields(self.query):
+        for spec in structs.fields(self.query_type):
             value = filters[spec.name]
             if isinstance(value, str):
                 text(spec.name, value)
@@ -56,8 +56,8 @@ class ListEndpoint(Generic[Row, Query]):
             else:
                 continue
             raise ConfigError(problem)
-        sent = {spec.encode_name: filters[spec.name] for spec in structs.fields(self.query)}
-        return msgspec.convert(sent, self.query)
+        sent = {spec.encode_name: filters[spec.name] for spec in structs.fields(self.query_type)}
+        return msgspec.convert(sent, self.query_type)
 
     def newest_first(self, query: Struct) -> None:
         """Raises ConfigError if *query* asks for the list oldest first."""
@@ -99,7 +99,7 @@ WORKS = ListEndpoint(
     path="/openApiDigitalPerson/customer/workList",
     params=("name", "pageNum", "pageSize", "sort", "status"),
     model=Work,
-    query=WorkQuery,
+    query_type=WorkQuery,
     key=WorkKey,
     oldest_first=("sort", "ASC"),
 )
@@ -110,6 +110,6 @@ MESSAGES = ListEndpoint(
     path="/openApiDigitalPerson/customer/msgList",
     params=("pageNum", "pageSize", "readStatus"),
     model=Message,
-    query=MessageQuery,
+    query_type=MessageQuery,
     key=MessageKey,
 )

@@ -5,7 +5,7 @@ Pure; asks for no page. Knows rows and their times, not where they stand.
 **Promise.** What is delivered since one watermark, and since the next, lacks no row that came into
 the list or was updated between.
 
-Assumed, besides what the certificate takes for granted: a row becomes visible no more than *lag*
+Assumed, besides what the certificate takes for granted: a row becomes visible no more than *allowed_lateness*
 seconds after the update time it carries, and that is never before its create time.
 
 *Proof.* Let T be the newest time in the first answer of a walk. What was not visible then, be it a
@@ -37,7 +37,7 @@ from .watermark import Known, Watermark
 T = TypeVar("T")
 
 
-class News:
+class Changes:
     """The newest rows of one list, from page to page.
 
     *floor* is the oldest update time that is wanted; None where the whole list is. *oldest* is the
@@ -45,9 +45,9 @@ class News:
     noted.
     """
 
-    def __init__(self, after: Watermark | None, lag: float) -> None:
+    def __init__(self, after: Watermark | None, allowed_lateness: float) -> None:
         self._after = after
-        self._lag = ceil(lag)  # times are cut to whole seconds
+        self._allowed_lateness = ceil(allowed_lateness)  # times are cut to whole seconds
         self._before = {} if after is None else {key[0]: key for key in after.keys}
         self._last = dict(self._before)  # the rows of the last seconds, as they were delivered
         self._delivered: list[Known] = []
@@ -56,7 +56,9 @@ class News:
         self._by_update = True  # no answer was out of this order, newest first
         self._by_create: bool | None = None  # the same; None where none has shown create times
         self._reached = False
-        self.floor = after.updated - self._lag if after is not None and after.updated else None
+        self.floor = (
+            after.updated - self._allowed_lateness if after is not None and after.updated else None
+        )
         self.oldest = -inf if self.floor is None else self.floor
         self.recent = -inf
         # Ids and times of the rows the watermark knows: they are met again first.
@@ -96,7 +98,7 @@ class News:
             if self._newest is None or (shown is not None and shown > self._newest):
                 self._newest = shown
             if self._newest is not None:
-                self.recent = self._newest - self._lag
+                self.recent = self._newest - self._allowed_lateness
         if self._newest is None or shown is None or shown < self.recent:
             return
         for number, time, item in _timed(rows):
@@ -138,7 +140,7 @@ class News:
         if covered:
             if self._newest is None or not (self._by_update or self._by_create):
                 return None
-            oldest = self._newest - self._lag
+            oldest = self._newest - self._allowed_lateness
             keys = [key for key in self._last.values() if key[1] >= oldest]
             return Watermark.at(scope, self._newest, keys)
         if self._after is None or self.floor is None:

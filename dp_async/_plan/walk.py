@@ -21,16 +21,16 @@ from typing import Generic, TypeAlias, TypeVar
 
 from .._errors import PaginationError
 from .._page.reader import Rows
-from .._proof.certificate import Complete, Decision, Missing, Read, Seam, covers, decide, is_last
+from .._proof.certificate import Complete, Decision, Gap, Missing, Read, covers, decide, is_last
 from .._settings import CrawlOptions
-from .changes import News
+from .changes import Changes
 from .checkpoint import Checkpoint
-from .page_ref import Ask, around, following, pages
+from .page_ref import PageRef, around, following, pages
 from .watermark import Known, Watermark
 
 T = TypeVar("T")
 
-Stage: TypeAlias = Callable[[], "Ask | None"]
+Stage: TypeAlias = Callable[[], "PageRef | None"]
 
 LEAST_OVERLAP = 4
 ENDS = 3  # pages tried for the end of the list, before the rest is read
@@ -45,7 +45,7 @@ WIDEST = 16  # the same, where only the newest end is wanted
 
 
 @dataclass(slots=True)
-class Step(Generic[T]):
+class PageResult(Generic[T]):
     """What an answer brought: the items not seen before; *held* until the pages before are out.
 
     *keys* are what a watermark knows these items by, where only what is new is wanted.
@@ -55,7 +55,7 @@ class Step(Generic[T]):
     fresh: list[T]
     keys: Sequence[Known]
     repeated: int
-    ask: Ask
+    ref: PageRef
     held: bool
     late: bool
 
@@ -74,9 +74,9 @@ class Walk(Generic[T]):
         after: Watermark | None = None,
     ) -> None:
         limit = options.limit
-        self.news = News(after, options.settle)
+        self.changes = Changes(after, options.allowed_lateness)
         self.size = options.page_size
-        if limit is not None and self.news.floor is None:
+        if limit is not None and self.changes.floor is None:
             self.size = min(self.size, max(limit, 1))
         self.total: int = 0
         self.first_total = 0  # as the crawl began
@@ -113,11 +113,13 @@ class Walk(Generic[T]):
         self._floor = inf  # where the first page was short that was asked for after it
         self._edge = 0  # rows covered so far, from page 1 on
         self._overlapping = False
-        self._links: list[Ask] = []  # the overlapping pages, in order
-        self._places: dict[Ask, int] = {}
-        self._linked: dict[Ask, Read] = {}
-        self._repairs: list[Ask] = []
-        self._aside: set[Ask] = set()  # what these bring is out of order, and held until the end
+        self._links: list[PageRef] = []  # the overlapping pages, in order
+        self._places: dict[PageRef, int] = {}
+        self._linked: dict[PageRef, Read] = {}
+        self._repairs: list[PageRef] = []
+        self._aside: set[PageRef] = (
+            set()
+        )  # what these bring is out of order, and held until the end
         self._repaired: set[int] = set()  # places of links whose seam was read once more
         self._slip = 0.0  # rows by which neighbours shift against each other, as a moving mean
         self._wide = 0  # the largest page the server gives, as far as it was asked
@@ -128,14 +130,14 @@ class Walk(Generic[T]):
 
     # What the caller drives
 
-    def plan(self) -> Ask | None:
+    def plan(self) -> PageRef | None:
         """The next page to ask for; None for nothing now, perhaps after the next answer."""
         while True:
-            ask = self._stage()
-            if ask is not None:
+            ref = self._stage()
+            if ref is not None:
                 self._under_way += 1
                 self._asked += 1
-                return ask
+                return ref
             if self._under_way:
                 return None
             stage = next(self._stages, None)
@@ -148,37 +150,37 @@ class Walk(Generic[T]):
         """The next moment of the walk's own clock: take one before asking, one when answered."""
         return next(self._ticks)
 
-    def learn(self, ask: Ask, sent: int, answered: int, rows: Rows[T]) -> Step[T]:
+    def learn(self, ref: PageRef, sent: int, answered: int, rows: Rows[T]) -> PageResult[T]:
         """Take an answer in, in any order. Raises PaginationError if it contradicts the request."""
         page = rows.page
-        self._guard(ask, rows)
-        read = self._read(ask, sent, answered, rows) if self._options.verify else None
+        self._guard(ref, rows)
+        read = self._read(ref, sent, answered, rows) if self._options.verify else None
         self._under_way -= 1
-        if read and (not read.by_update or read.by_update.newest >= self.news.recent):
-            self.news.note(rows, self._seen)
+        if read and (not read.by_update or read.by_update.newest >= self.changes.recent):
+            self.changes.note(rows, self._seen)
         fresh, keys, repeated = self._sift(rows)
         if self.passes == 0:
             self.passes = 1
             self.first_total = page.total_elements
         elif page.total_elements != self.total or (repeated and self._is_plain):
             self._see_move()
-        if not self._edge and ask.size == self.size:
+        if not self._edge and ref.size == self.size:
             self.size = page.size or self.size
         self._stirred |= bool(fresh)
         self.total = page.total_elements
-        reach = (page.number * (page.size or ask.size)) + rows.count
-        full = rows.count >= ask.size and not page.last  # whatever the total says: not the end
-        if rows.count < ask.size == self.size and not self._holding:
-            self._floor = min(self._floor, ask.start)
+        reach = (page.number * (page.size or ref.size)) + rows.count
+        full = rows.count >= ref.size and not page.last  # whatever the total says: not the end
+        if rows.count < ref.size == self.size and not self._holding:
+            self._floor = min(self._floor, ref.start)
         # Never less: a total that fell once would otherwise end the walk before its end.
         self._most = max(self._most, self.total, reach + full)
-        if ask.num == 1 and ask.size > self.size:
-            self._wide = page.size or ask.size
-            self._widest |= self._wide < ask.size
+        if ref.num == 1 and ref.size > self.size:
+            self._wide = page.size or ref.size
+            self._widest |= self._wide < ref.size
         if read is not None:
-            self._keep(ask, read, rows.count)
-        held = self._holding or ask in self._aside
-        return Step(rows, fresh, keys, repeated, ask, held, self._late)
+            self._keep(ref, read, rows.count)
+        held = self._holding or ref in self._aside
+        return PageResult(rows, fresh, keys, repeated, ref, held, self._late)
 
     @property
     def _is_plain(self) -> bool:
@@ -196,8 +198,8 @@ class Walk(Generic[T]):
         if not self._options.verify:
             self.unique += len(content)
             return content, (), 0
-        if self.news.floor is not None:
-            new, keys, repeated = self.news.sift(rows, self._seen)
+        if self.changes.floor is not None:
+            new, keys, repeated = self.changes.sift(rows, self._seen)
             self.unique += len(new)
             return new, keys, repeated
         seen, fresh = self._seen, content
@@ -215,9 +217,9 @@ class Walk(Generic[T]):
         self.unique += len(fresh)
         return fresh, (), len(content) - len(fresh)
 
-    def _read(self, ask: Ask, sent: int, answered: int, rows: Rows[T]) -> Read:
+    def _read(self, ref: PageRef, sent: int, answered: int, rows: Rows[T]) -> Read:
         page = rows.page
-        size = page.size or ask.size
+        size = page.size or ref.size
         read = Read.of(
             sent=sent,
             answered=answered,
@@ -229,44 +231,44 @@ class Walk(Generic[T]):
             updated=rows.updated,
             created=rows.created,
         )
-        self.news.check(read)
+        self.changes.check(read)
         return read
 
-    def _keep(self, ask: Ask, read: Read, rows: int) -> None:
+    def _keep(self, ref: PageRef, read: Read, rows: int) -> None:
         self._reads.append(read)
         self._all_keyed &= len(read.ids) == rows
         shown = read.by_create
         if shown and not (shown.falling or shown.rising):
             self.wants_created = False  # the list is not sorted by it: one page is enough to tell
-        if ask in self._places:
-            self._link(ask, read)
+        if ref in self._places:
+            self._link(ref, read)
 
-    def _guard(self, ask: Ask, rows: Rows[T]) -> None:
+    def _guard(self, ref: PageRef, rows: Rows[T]) -> None:
         page = rows.page
-        if page.number != ask.num - 1:
+        if page.number != ref.num - 1:
             raise PaginationError(
-                f"page {ask.num} was asked for, and the server answered with page {page.page_num}"
+                f"page {ref.num} was asked for, and the server answered with page {page.page_num}"
             )
-        if page.size != ask.size and page.size and (ask.num > 1 or page.size > ask.size):
+        if page.size != ref.size and page.size and (ref.num > 1 or page.size > ref.size):
             raise PaginationError(
-                f"pages of {ask.size} rows were asked for, and page {ask.num} came with a size of "
+                f"pages of {ref.size} rows were asked for, and page {ref.num} came with a size of "
                 f"{page.size}: its place in the list is not known"
             )
-        if rows.count > (page.size or ask.size):
-            raise PaginationError(f"page {ask.num} came with more rows than were asked for")
-        if len(rows.ids) > 2 and ask.size == self.size:
+        if rows.count > (page.size or ref.size):
+            raise PaginationError(f"page {ref.num} came with more rows than were asked for")
+        if len(rows.ids) > 2 and ref.size == self.size:
             # Under one total and in one pass: a list that moves on by whole pages is no error.
             key = (hash(tuple(rows.ids)), page.total_elements, self.passes)
-            first = self._same.setdefault(key, ask.num)
-            if first != ask.num:
+            first = self._same.setdefault(key, ref.num)
+            if first != ref.num:
                 nums = self._again.setdefault(key, {first})
-                nums.add(ask.num)
+                nums.add(ref.num)
                 if len(nums) > 2:
                     raise PaginationError(
                         "the server answers with the same rows under the page numbers "
                         f"{sorted(nums)}"
                     )
-        self._hollow += not rows.count and page.total_elements > page.number * ask.size
+        self._hollow += not rows.count and page.total_elements > page.number * ref.size
         if self._hollow > HOLLOW:
             raise PaginationError(
                 f"{self._hollow} pages came empty that, by their own totals, hold rows"
@@ -281,10 +283,10 @@ class Walk(Generic[T]):
     def _run(self) -> Iterator[Stage]:
         if self._limit == 0:
             return
-        if self.news.floor is not None:
+        if self.changes.floor is not None:
             yield from self._newest()
             return
-        yield _once(Ask(1, self.size))
+        yield _once(PageRef(1, self.size))
         self._edge = self.size
         verify = self._options.verify
         if not verify:
@@ -316,7 +318,7 @@ class Walk(Generic[T]):
                 mend = self._stirred and not (is_last_chance and self._rested_since(before))
             else:  # at rest, or in no order: two passes that agree say more than seams
                 self._moving = self._overlapping = False
-                yield _once(Ask(1, self.size))
+                yield _once(PageRef(1, self.size))
                 self._edge = self.size
                 yield from self._pass()
                 mend = self._moving or self._overlapping
@@ -359,9 +361,9 @@ class Walk(Generic[T]):
 
     def _glances(self) -> Iterator[Stage]:
         """Page 1; a small one first, if little is known."""
-        glance = min(len(self.news.known) + GLANCE, self.size)
+        glance = min(len(self.changes.known) + GLANCE, self.size)
         for size in dict.fromkeys([glance, self.size]):
-            yield _once(Ask(1, size))
+            yield _once(PageRef(1, size))
             if self._decide() or not self._wants_more:
                 return
 
@@ -370,14 +372,16 @@ class Walk(Generic[T]):
 
         When many rows carry one second no page links to the next; but known rows can be counted.
         """
-        known = len(self.news.known)
+        known = len(self.changes.known)
         if known < self.size or self.unique >= self.size or self._limit is not None:
             return  # a limit wants the newest first
         below = around(known + self.unique, self.size)
         self._aside.add(below)
         yield _once(below)
-        if self.news.reached:
-            yield _each(Ask(num, self.size) for num in range(1, pages(below.start, self.size) + 1))
+        if self.changes.reached:
+            yield _each(
+                PageRef(num, self.size) for num in range(1, pages(below.start, self.size) + 1)
+            )
 
     def _down(self) -> Iterator[Stage]:
         """From page 1 down, page 1 again, and what does not hold together then."""
@@ -395,24 +399,24 @@ class Walk(Generic[T]):
             yield from self._round()
             rested = self._rested_since(before)
 
-    def _deeper(self) -> Ask | None:
+    def _deeper(self) -> PageRef | None:
         """Pages that overlap, one more at once for each that was read, until one reaches down."""
         if self._repairs:
             return self._repair()
-        if self.news.reached or self._edge > self.total or not self._wants_more:
+        if self.changes.reached or self._edge > self.total or not self._wants_more:
             return None
         return self._next_overlapping(self._margin) if self._under_way < len(self._reads) else None
 
-    def delivered(self, step: Step[T], number: int) -> None:
+    def delivered(self, result: PageResult[T], number: int) -> None:
         """So many of a step's items were handed out."""
-        self.news.delivered(step.keys[:number])
+        self.changes.delivered(result.keys[:number])
 
     def watermark(self, scope: str) -> Watermark | None:
-        """What is known of the list once all was handed out; see ``News.watermark``."""
+        """What is known of the list once all was handed out; see ``Changes.watermark``."""
         covered = self.finished and (
-            isinstance(self.decision, Complete) or covers(self._reads, self.news.oldest)
+            isinstance(self.decision, Complete) or covers(self._reads, self.changes.oldest)
         )
-        return self.news.watermark(scope, covered=covered)
+        return self.changes.watermark(scope, covered=covered)
 
     @property
     def head(self) -> tuple[int, int] | None:
@@ -420,7 +424,7 @@ class Walk(Generic[T]):
         first = self._reads[0] if self._reads else None
         return (first.ids[0], first.updated[0]) if first and first.ids else None
 
-    def _plain(self) -> Ask | None:
+    def _plain(self) -> PageRef | None:
         """Page after page, for as long as the list has more or the limit wants more."""
         if self._edge >= self._most or not self._wants_more:
             return None
@@ -431,10 +435,10 @@ class Walk(Generic[T]):
         """Whether the limit may need more than what is read and under way."""
         return self._limit is None or self.unique + self._under_way * self.size < self._limit
 
-    def _next_page(self) -> Ask:
-        ask = Ask(self._edge // self.size + 1, self.size)
-        self._edge = ask.end
-        return ask
+    def _next_page(self) -> PageRef:
+        ref = PageRef(self._edge // self.size + 1, self.size)
+        self._edge = ref.end
+        return ref
 
     def _pass(self) -> Iterator[Stage]:
         """The last page, then all between, then page 1 again."""
@@ -447,12 +451,12 @@ class Walk(Generic[T]):
             if self._overlap():
                 break
             # Past every page seen to be full, whatever the total says.
-            ask = Ask(max(self.total // self.size, full) + 1, self.size)
-            yield _once(ask)
+            ref = PageRef(max(self.total // self.size, full) + 1, self.size)
+            yield _once(ref)
             if is_last(self._reads[-1]):
-                self._until = ask.start
+                self._until = ref.start
                 break
-            full = ask.num
+            full = ref.num
         self._holding = False
         yield self._between
         if not self._wants_more:
@@ -461,11 +465,11 @@ class Walk(Generic[T]):
         if self._moving:
             yield _once(self._newest_end())
             return
-        yield _once(Ask(1, self.size))
+        yield _once(PageRef(1, self.size))
         if not self._rested_since(first):
             self._see_move()
 
-    def _between(self) -> Ask | None:
+    def _between(self) -> PageRef | None:
         if not self._wants_more:
             return None
         overlap = self._overlap()
@@ -483,17 +487,17 @@ class Walk(Generic[T]):
             return self._next_page() if self._edge < end else None
         return self._next_overlapping(overlap) if self._edge <= self.total else None
 
-    def _repair(self) -> Ask:
+    def _repair(self) -> PageRef:
         repair = self._repairs.pop()
         self._aside.add(repair)
         return repair
 
-    def _next_overlapping(self, overlap: int) -> Ask:
-        ask = following(self._edge, self.size, min(overlap, self.size // 2))
-        self._edge = ask.end
-        self._places[ask] = len(self._links)
-        self._links.append(ask)
-        return ask
+    def _next_overlapping(self, overlap: int) -> PageRef:
+        ref = following(self._edge, self.size, min(overlap, self.size // 2))
+        self._edge = ref.end
+        self._places[ref] = len(self._links)
+        self._links.append(ref)
+        return ref
 
     def _overlap(self) -> int:
         """Rows that a page shares with the one before, as far as it is known now."""
@@ -506,10 +510,10 @@ class Walk(Generic[T]):
     def _margin(self) -> int:
         return LEAST_OVERLAP + round(2 * self._slip)
 
-    def _link(self, ask: Ask, read: Read) -> None:
-        """See whether *ask* holds together with its neighbours; what does not is read again."""
-        self._linked[ask] = read
-        place = self._places[ask]
+    def _link(self, ref: PageRef, read: Read) -> None:
+        """See whether *ref* holds together with its neighbours; what does not is read again."""
+        self._linked[ref] = read
+        place = self._places[ref]
         for above, below in ((place - 1, place), (place, place + 1)):
             if above < 0 or below >= len(self._links):
                 continue
@@ -533,63 +537,69 @@ class Walk(Generic[T]):
         """
         self._since = self._reads[-1].sent  # the newest end, read last
         self._went_down = False
-        tried: list[Ask] = []
+        tried: list[PageRef] = []
         for _ in range(STEPS):
             if self._decide():
                 return
-            asks = self._bridges()
-            if not asks or asks == tried:
+            refs = self._bridges()
+            if not refs or refs == tried:
                 break
-            yield _each(asks)
-            tried = asks
+            yield _each(refs)
+            tried = refs
         yield _once(self._newest_end())
         for _ in range(CLOSINGS):
             if self._decide() or not isinstance(self.decision, Missing):
                 return
-            seams = self.decision.seams
-            if not seams or not all(self._is_new(seam.above) for seam in seams):
+            gaps = self.decision.gaps
+            if not gaps or not all(self._is_new(gap.above) for gap in gaps):
                 return
             before = self._reads[-1]
             yield _each(self._below(before, 1))
             yield _once(self._newest_end())
-            if self.news.floor is not None and self._rested_since(before):
+            if self.changes.floor is not None and self._rested_since(before):
                 return
 
     def _decide(self) -> bool:
         distinct = len(self._seen) if self._all_keyed else None
-        news = self.news
-        self.decision = decide(self._reads, self._options.settle, distinct, news.oldest, news.known)
+        changes = self.changes
+        self.decision = decide(
+            self._reads, self._options.allowed_lateness, distinct, changes.oldest, changes.known
+        )
         return isinstance(self.decision, Complete)
 
-    def _newest_end(self) -> Ask:
+    def _newest_end(self) -> PageRef:
         if self._is_ascending:
             return around(self.total, self.size)
-        only_end = self.news.floor is not None
+        only_end = self.changes.floor is not None
         if only_end and self._wide and not self._widest:
             # This page has to span more time than rows take to settle, and did not.
-            return Ask(1, min(2 * self._wide, self.size * WIDEST))
-        return Ask(1, self._wide or self.size * WIDER if self._moving or only_end else self.size)
+            return PageRef(1, min(2 * self._wide, self.size * WIDEST))
+        return PageRef(
+            1, self._wide or self.size * WIDER if self._moving or only_end else self.size
+        )
 
     @property
     def _is_ascending(self) -> bool:
         return isinstance(self.decision, Missing) and not self.decision.descending
 
-    def _bridges(self) -> list[Ask]:
+    def _bridges(self) -> list[PageRef]:
         missing = self.decision
         if not isinstance(missing, Missing):
             return []
-        asks: list[Ask] = []
-        for seam in missing.seams:
-            if not self._is_new(seam.above):
-                asks.append(self._bridge(seam))
+        refs: list[PageRef] = []
+        for gap in missing.gaps:
+            if not self._is_new(gap.above):
+                refs.append(self._bridge(gap))
             elif not self._went_down:
-                asks += self._descent(self._reads[-1])
+                refs += self._descent(self._reads[-1])
                 self._went_down = True
-            elif seam.above.offset and seam.above.sent > self._since:
-                asks += self._descent(seam.above)
+            elif gap.above.offset and gap.above.sent > self._since:
+                refs += self._descent(gap.above)
         if missing.tail:
-            asks.append(Ask(1, self.size) if self._is_ascending else around(self.total, self.size))
-        return list(dict.fromkeys(asks))
+            refs.append(
+                PageRef(1, self.size) if self._is_ascending else around(self.total, self.size)
+            )
+        return list(dict.fromkeys(refs))
 
     def _is_new(self, read: Read) -> bool:
         """Whether all of a page came in since the crawl began."""
@@ -600,35 +610,35 @@ class Walk(Generic[T]):
         shown, first = read.by_update, self._reads[0].by_update
         if self._is_ascending or not shown or not first:
             return -1
-        return shown.oldest - (first.newest - self._options.settle)
+        return shown.oldest - (first.newest - self._options.allowed_lateness)
 
-    def _descent(self, read: Read) -> list[Ask]:
+    def _descent(self, read: Read) -> list[PageRef]:
         """The pages below *read*, down to what was there when the crawl began, about."""
         span = max(read.updated, default=0) - min(read.updated, default=0) + 1
         rows = 1.3 * (self._gap(read) + 1) * read.count / span
         return self._below(read, min(1 + int(rows) // (self._wide or self.size), DESCENT))
 
-    def _below(self, read: Read, number: int) -> list[Ask]:
+    def _below(self, read: Read, number: int) -> list[PageRef]:
         """So many pages, each overlapping the one before, from the end of *read* on."""
         size = self._wide or self.size
         end = read.offset + read.count
-        asks: list[Ask] = []
-        while not asks or (len(asks) < number and end < self.total):
-            ask = following(end, size, min(self._margin, size // 2))
-            asks.append(ask)
-            end = ask.end
-        return asks
+        refs: list[PageRef] = []
+        while not refs or (len(refs) < number and end < self.total):
+            ref = following(end, size, min(self._margin, size // 2))
+            refs.append(ref)
+            end = ref.end
+        return refs
 
-    def _bridge(self, seam: Seam) -> Ask:
-        """A page across *seam*, where its rows should be by now."""
-        key = (seam.above.sent, seam.below.sent)
-        upper = seam.above if not self._is_ascending else seam.below
+    def _bridge(self, gap: Gap) -> PageRef:
+        """A page across *gap*, where its rows should be by now."""
+        key = (gap.above.sent, gap.below.sent)
+        upper = gap.above if not self._is_ascending else gap.below
         place = self._place_after(upper)
         tries = self._missed.get(key, 0)
         self._missed[key] = tries + 1
         # Around, below, above, further below …: half a page each time.
-        step = (tries + 1) // 2 * (1 if tries % 2 else -1) * (self.size // 2)
-        return around(min(place + step, self.total), self.size)
+        result = (tries + 1) // 2 * (1 if tries % 2 else -1) * (self.size // 2)
+        return around(min(place + result, self.total), self.size)
 
     def _place_after(self, upper: Read) -> int:
         """Where the rows below those of *upper* are by now: seen, if lately, else estimated."""
@@ -662,14 +672,14 @@ class Walk(Generic[T]):
         return len(rows)
 
 
-def _nothing() -> Ask | None:
+def _nothing() -> PageRef | None:
     return None
 
 
-def _once(ask: Ask) -> Stage:
-    return _each([ask])
+def _once(ref: PageRef) -> Stage:
+    return _each([ref])
 
 
-def _each(asks: Iterable[Ask]) -> Stage:
-    waiting = iter(asks)
+def _each(refs: Iterable[PageRef]) -> Stage:
+    waiting = iter(refs)
     return lambda: next(waiting, None)

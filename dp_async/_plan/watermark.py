@@ -1,6 +1,6 @@
 """How far a list is known: the newest time it showed, and the rows of its last seconds.
 
-Pure. Knows its text, and which list it is of; what is made of it is said in ``_news``.
+Pure. Knows its text, and which list it is of; what is made of it is said in ``_changes``.
 """
 
 # No postponed annotations: msgspec would look for their names in the public module.

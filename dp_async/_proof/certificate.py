@@ -12,7 +12,7 @@ Assumed of the server:
 
 1. An answer shows the list of one moment between its request and its arrival: no stale replica.
 2. *Stamp*: a row that enters the list or is updated carries an update time no older than any the
-   list has shown until then, less ``settle``, the time a row may take from its stamp to be visible.
+   list has shown until then, less ``allowed_lateness``, the time a row may take from its stamp to be visible.
 3. A page holds all rows there are, up to its size or to a number that the server need not echo. So
    a page with fewer rows than its size, and than the fullest answer, is the last one; page 1, where
    no offset can be wrong, if its own total says that it is all.
@@ -21,7 +21,7 @@ Assumed of the server:
    never changes.
 5. For the count rule, a row that leaves and returns does not come back with the same update time.
 
-The *horizon* of a read is the newest update time in it or in any read before it, less ``settle``.
+The *horizon* of a read is the newest update time in it or in any read before it, less ``allowed_lateness``.
 By 2, **what enters or is updated after a read carries a time no older than the read's horizon.**
 
 **Single page.** Page 1 that is also the last page holds the whole list of its moment.
@@ -161,7 +161,7 @@ class Complete:
 
 
 @dataclass(frozen=True, slots=True)
-class Seam:
+class Gap:
     """Two reads with no link between them: *above* is nearer the newest row.
 
     A read that links to both closes it.
@@ -173,14 +173,14 @@ class Seam:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What the link rule lacks: links at *seams*, newest first; reads of the list's ends.
+    """What the link rule lacks: links at *gaps*, newest first; reads of the list's ends.
 
     *head* is a read of the newest end after all others were answered, *tail* one of the oldest end
     linked to the rest. Where *descending* these are page 1 and the short last page, else the other
     way round.
     """
 
-    seams: tuple[Seam, ...]
+    gaps: tuple[Gap, ...]
     head: bool
     tail: bool
     descending: bool
@@ -199,7 +199,7 @@ Decision: TypeAlias = Complete | Missing | Unprovable
 
 def decide(
     reads: Sequence[Read],
-    settle: float,
+    allowed_lateness: float,
     distinct: int | None = None,
     down_to: float = -inf,
     known: Set[tuple[int, int]] = frozenset(),
@@ -210,7 +210,7 @@ def decide(
     included: then a page that goes on below it is as good as the oldest end.
     *known* are ids and times of rows that were there before the first read.
 
-    *settle* is how many seconds after its time stamp a row may become visible. *distinct* is how
+    *allowed_lateness* is how many seconds after its time stamp a row may become visible. *distinct* is how
     many different ids the reads hold, if the caller has counted them: at rest, that spares another
     count. Near-linear in the reads; the count rule, tried last, is linear in the rows for each end
     page read.
@@ -222,7 +222,7 @@ def decide(
         return Complete("single page", "the whole list came in one answer")
     if down_to > -inf and one_reaches_down(reads, down_to):
         return Complete("single page", "one answer holds all that is newer than what was known")
-    bounds = horizons(reads, settle)
+    bounds = horizons(reads, allowed_lateness)
     counted = Complete("count", "as many rows were read as the list held at one moment")
     if distinct is not None and count_rule_at_rest(reads, bounds, distinct):
         return counted
@@ -274,13 +274,13 @@ def is_before(first: Read, second: Read) -> bool:
     return first.answered < second.sent
 
 
-def horizons(reads: Sequence[Read], settle: float) -> list[float]:
+def horizons(reads: Sequence[Read], allowed_lateness: float) -> list[float]:
     """For each read: what enters or is updated after it carries this time or a newer one."""
     answered = sorted((read.answered, newest(read)) for read in reads)
     ticks = [tick for tick, _ in answered]
     peaks = [-inf, *accumulate((time for _, time in answered), max)]
     return [
-        max(newest(read), peaks[bisect_left(ticks, read.sent)]) - in_seconds(settle)
+        max(newest(read), peaks[bisect_left(ticks, read.sent)]) - in_seconds(allowed_lateness)
         for read in reads
     ]
 
@@ -289,9 +289,9 @@ def newest(read: Read) -> float:
     return read.by_update.newest if read.by_update else -inf
 
 
-def in_seconds(settle: float) -> int:
+def in_seconds(allowed_lateness: float) -> int:
     """Times are cut to whole seconds: half a second late can show as a whole one."""
-    return ceil(settle)
+    return ceil(allowed_lateness)
 
 
 # The link rule
@@ -325,7 +325,7 @@ class Order(NamedTuple):
         return is_last(read) if self.descending else is_first(read)
 
 
-class Stretch(NamedTuple):
+class Segment(NamedTuple):
     """What a read does for a chain: P links down to Q if ``Q.entry <= P.bottom``."""
 
     read: Read
@@ -342,7 +342,7 @@ def link_rule(reads: Sequence[Read], bounds: Sequence[float], orders: Sequence[O
             "it takes a pass before the last page is read and one after it, with no change between"
         )
     for order in orders:
-        lacking = find_lacking(stretches(reads, bounds, order), order)
+        lacking = find_lacking(segments(reads, bounds, order), order)
         if lacking:
             return lacking
     if orders[0].down_to > -inf:
@@ -386,12 +386,12 @@ def covers(reads: Sequence[Read], down_to: float = -inf) -> bool:
 
 def leads_down(reads: Sequence[Read], order: Order) -> bool:
     """Whether pages that meet lead from the first read to the oldest row that is wanted."""
-    found = stretches(reads, [inf] * len(reads), order)
-    start = next((stretch for stretch in found if stretch.read is reads[0]), None)
+    found = segments(reads, [inf] * len(reads), order)
+    start = next((segment for segment in found if segment.read is reads[0]), None)
     if start is None or not order.is_head(start.read):
         return False
-    seams, arrived = walk(start, found, order)
-    return arrived and not seams
+    gaps, arrived = walk(start, found, order)
+    return arrived and not gaps
 
 
 def possible_orders(reads: Iterable[Read]) -> list[Order]:
@@ -420,15 +420,15 @@ def tie_order(columns: Sequence[Column]) -> int:
     return (up >= ENOUGH_TIES) - (down >= ENOUGH_TIES)
 
 
-def stretches(reads: Sequence[Read], bounds: Sequence[float], order: Order) -> list[Stretch]:
+def segments(reads: Sequence[Read], bounds: Sequence[float], order: Order) -> list[Segment]:
     """What each read with times covers, in the order in which a chain going down can enter them."""
-    found: list[Stretch] = []
+    found: list[Segment] = []
     for read, horizon in zip(reads, bounds, strict=True):
         column = order.column(read)
         if column:
             entry = max(top(read, column, order), settled(horizon, order))
-            found.append(Stretch(read, entry, bottom(read, column, order)))
-    found.sort(key=lambda stretch: stretch.entry)
+            found.append(Segment(read, entry, bottom(read, column, order)))
+    found.sort(key=lambda segment: segment.entry)
     return found
 
 
@@ -449,72 +449,72 @@ def settled(horizon: float, order: Order) -> Place:
     return (-inf, inf) if order.by_create else (-horizon, inf)
 
 
-def find_lacking(stretches: Sequence[Stretch], order: Order) -> Missing | Unprovable | None:
+def find_lacking(segments: Sequence[Segment], order: Order) -> Missing | Unprovable | None:
     """What lacks for a chain from the newest end to the oldest, or None if there is one."""
-    heads = [stretch for stretch in stretches if order.is_head(stretch.read)]
+    heads = [segment for segment in segments if order.is_head(segment.read)]
     closing = max(heads, key=lambda head: head.read.sent, default=None)
     if closing:
-        seams, arrived = walk(closing, usable(stretches, closing.read), order)
-        if arrived and not seams:
+        gaps, arrived = walk(closing, usable(segments, closing.read), order)
+        if arrived and not gaps:
             return None
-    seams, arrived = walk(closing, stretches, order)
-    if is_crowded(seams, stretches, order):
+    gaps, arrived = walk(closing, segments, order)
+    if is_crowded(gaps, segments, order):
         return Unprovable(
             "more rows than a page holds carry one and the same second, "
             "and their order within it is not seen to be by id"
         )
-    head = not closing or len(usable(stretches, closing.read)) < len(stretches) - 1
+    head = not closing or len(usable(segments, closing.read)) < len(segments) - 1
     return Missing(
-        tuple(seams), head, not arrived, order.descending, explain(len(seams), head, not arrived)
+        tuple(gaps), head, not arrived, order.descending, explain(len(gaps), head, not arrived)
     )
 
 
-def usable(stretches: Sequence[Stretch], closing: Read) -> list[Stretch]:
+def usable(segments: Sequence[Segment], closing: Read) -> list[Segment]:
     """What was answered before the closing read was sent: what moved up since then is in it."""
-    return [stretch for stretch in stretches if is_before(stretch.read, closing)]
+    return [segment for segment in segments if is_before(segment.read, closing)]
 
 
 def walk(
-    start: Stretch | None, stretches: Sequence[Stretch], order: Order
-) -> tuple[list[Seam], bool]:
+    start: Segment | None, segments: Sequence[Segment], order: Order
+) -> tuple[list[Gap], bool]:
     """The breaks on the way down, and whether the way then ends at the oldest row.
 
     The lowest bottom so far links to whatever any bottom so far links to: no need to look back.
     """
-    seams: list[Seam] = []
+    gaps: list[Gap] = []
     if start and order.is_tail(start.read):
-        return seams, True
+        return gaps, True
     lowest = start
-    for stretch in stretches:
+    for segment in segments:
         if lowest is None:
-            lowest = stretch
-        elif stretch.bottom > lowest.bottom:
-            if stretch.entry > lowest.bottom:
-                seams.append(Seam(lowest.read, stretch.read))
-            lowest = stretch
-        elif stretch.entry > lowest.bottom:
+            lowest = segment
+        elif segment.bottom > lowest.bottom:
+            if segment.entry > lowest.bottom:
+                gaps.append(Gap(lowest.read, segment.read))
+            lowest = segment
+        elif segment.entry > lowest.bottom:
             continue
-        if order.is_tail(stretch.read):
-            return seams, True
-    return seams, False
+        if order.is_tail(segment.read):
+            return gaps, True
+    return gaps, False
 
 
-def is_crowded(seams: Sequence[Seam], stretches: Sequence[Stretch], order: Order) -> bool:
+def is_crowded(gaps: Sequence[Gap], segments: Sequence[Segment], order: Order) -> bool:
     """Whether a full page is all of the second at a seam, so that no page can reach across it."""
     if order.ties:
         return False
-    seconds = {column.oldest for seam in seams if (column := order.column(seam.above))}
-    largest = max(stretch.read.size for stretch in stretches)
+    seconds = {column.oldest for gap in gaps if (column := order.column(gap.above))}
+    largest = max(segment.read.size for segment in segments)
     return any(
         column.newest == column.oldest and column.oldest in seconds
-        for stretch in stretches
-        if stretch.read.count == largest and (column := order.column(stretch.read))
+        for segment in segments
+        if segment.read.count == largest and (column := order.column(segment.read))
     )
 
 
-def explain(seams: int, head: bool, tail: bool) -> str:
+def explain(gaps: int, head: bool, tail: bool) -> str:
     lacking = [
-        *([f"pages that should meet do not ({seams} times)"] if seams else []),
+        *([f"pages that should meet do not ({gaps} times)"] if gaps else []),
         *(["the newest end was not read again after the rest"] if head else []),
         *(["the oldest end was not reached"] if tail else []),
     ]

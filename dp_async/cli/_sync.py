@@ -85,9 +85,9 @@ def sync(job: Job, every: float | None, sleep: Callable[[float], object] = time.
             except (LoadFailed, OSError) as error:
                 say(f"{error}; the next try is in {every:g} s")
                 continue
-            news = [one for one in outcomes if one.new or one.updated or one.error]
-            if news:
-                show(news)
+            changes = [one for one in outcomes if one.new or one.updated or one.error]
+            if changes:
+                show(changes)
     return _code(outcomes)
 
 

@@ -100,7 +100,7 @@ def source(
     accounts: Iterable[str] | None = None,
     full: bool = False,
     reconcile: bool = False,
-    lag: float = 2.0,
+    allowed_lateness: float = 2.0,
     options: CrawlOptions = NONE,
     at_once: int = 4,
     client: Callable[[Settings], Client] = Client,
@@ -118,7 +118,7 @@ def source(
     - *full*: take all rows again, whatever the watermark.
     - *reconcile*: the same, and set ``gone_at`` of the rows that are not in the list any more, if
       the crawl is proven to be complete; else mark none, and say so in the log.
-    - *lag*: as in ``Listing.since``. *options*: of the crawls. *client*: makes the client.
+    - *allowed_lateness*: as in ``Listing.since``. *options*: of the crawls. *client*: makes the client.
     - *progress* is called after each page, in a thread of the crawls; *told* at the end of each
       list of each account.
 
@@ -140,7 +140,7 @@ def source(
     if not names:
         raise ConfigError("accounts is empty: give at least one, or None for the main account")
     shared = _Shared(lambda: client(settings))
-    plan = _Plan(names, full or reconcile, reconcile, lag, at_once, progress, told)
+    plan = _Plan(names, full or reconcile, reconcile, allowed_lateness, at_once, progress, told)
 
     def works(view: Client) -> Listing[Work]:
         return view.works(options=options)
@@ -211,7 +211,7 @@ class _Plan:
     accounts: Sequence[str]
     full: bool
     reconcile: bool
-    lag: float
+    allowed_lateness: float
     at_once: int
     progress: Callable[[Name, str, CrawlReport], object] | None
     told: Callable[[Outcome], object] | None
@@ -260,7 +260,9 @@ class _List(Generic[S]):
             views = {account: client.for_account(account or None) for account in plan.accounts}
             if not plan.full:
                 for account, view in views.items():  # refused before any request, and all at once
-                    self.listing(view).since(_mark(marks, account), lag=plan.lag)
+                    self.listing(view).since(
+                        _mark(marks, account), allowed_lateness=plan.allowed_lateness
+                    )
             runs = [_Run(self, view, account, marks, store) for account, view in views.items()]
             together = _Together(runs, plan.at_once)
             with portal.wrap_async_context_manager(together):
@@ -306,7 +308,9 @@ class _Run(Generic[S]):
         mark = None if self._plan.full else _mark(self._marks, self.account)
         rows = self._listing.typed(Raw)
         kept: list[pa.Table] = []
-        async with rows.since(mark, lag=self._plan.lag, progress=self._progress) as crawl:
+        async with rows.since(
+            mark, allowed_lateness=self._plan.allowed_lateness, progress=self._progress
+        ) as crawl:
             self._crawl = crawl
             try:
                 async for page in crawl.pages():

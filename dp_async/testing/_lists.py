@@ -104,21 +104,21 @@ class SimulatedList:
 
     def __len__(self) -> int:
         """Rows visible now."""
-        self._settle()
+        self._allowed_lateness()
         return len(self._second)
 
     def __contains__(self, key: object) -> bool:
-        self._settle()
+        self._allowed_lateness()
         return key in self._second
 
     def row(self, key: int) -> Row:
         """A copy of the visible row of that id. Raises KeyError."""
-        self._settle()
+        self._allowed_lateness()
         return dict(self._row(key))
 
     def ids(self, *, ascending: bool = False, **filters: str | None) -> list[int]:
         """The ids under a filter, in the order of the list."""
-        self._settle()
+        self._allowed_lateness()
         return [key for _, key in self._view(filters, ascending).keys]
 
     def read(
@@ -133,12 +133,12 @@ class SimulatedList:
 
         The count is skipped, and taken from the rows, where the rows end inside the page.
         """
-        self._settle()
+        self._allowed_lateness()
         view = self._view(filters, ascending)
         content = [self._encode(key) for _, key in view.keys[offset : offset + size]]
         if self.between is not None:
             self.between()
-            self._settle()
+            self._allowed_lateness()
         if len(content) < size and (content or offset == 0):
             return content, offset + len(content)
         return content, len(self._view(filters, ascending).keys)
@@ -219,7 +219,7 @@ class SimulatedList:
 
     def any_id(self, random: Random) -> int | None:
         """The id of some visible row, or None if there is none, or it is about to go."""
-        self._settle()
+        self._allowed_lateness()
         keys = self._view({}, False).keys
         if not keys:
             return None
@@ -228,7 +228,7 @@ class SimulatedList:
 
     def _known(self, key: int) -> Row | None:
         """The newest state of a row as writers see it, visible yet or not."""
-        self._settle()
+        self._allowed_lateness()
         if key in self._newest:
             return self._newest[key][2]
         return self._row(key) if key in self._second else None
@@ -243,9 +243,9 @@ class SimulatedList:
         self._serial += 1
         self._newest[key] = (at, self._serial, row)
         heapq.heappush(self._coming, (at, self._serial, key, row))
-        self._settle()
+        self._allowed_lateness()
 
-    def _settle(self) -> None:
+    def _allowed_lateness(self) -> None:
         """Makes visible what is due."""
         while self._coming and self._coming[0][0] <= self._clock():
             _, serial, key, row = heapq.heappop(self._coming)
@@ -275,7 +275,7 @@ class SimulatedList:
 
     def mark(self) -> Mark:
         """This moment, for ``present_since``. The history is kept from the first mark on."""
-        self._settle()
+        self._allowed_lateness()
         if self._history is None:
             self._history = []
         return Mark(len(self._history))
@@ -286,7 +286,7 @@ class SimulatedList:
         Touched or not: these are the rows that a complete crawl between the two must have seen. A
         row that left the filter for a moment, or was deleted and came back, is not among them.
         """
-        self._settle()
+        self._allowed_lateness()
         matches = self._matcher(self._filters(filters))
         present = {key for _, key in self._view(filters, False).keys}
         for key, before in (self._history or [])[mark.at :]:

@@ -42,9 +42,9 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True)
 class Server:
-    """How the list is sorted and written. Its *settle* is how late a row may become visible."""
+    """How the list is sorted and written. Its *allowed_lateness* is how late a row may become visible."""
 
-    settle: int = 0
+    allowed_lateness: int = 0
     order: Literal["update", "create", "id"] = "update"
     descending: bool = True
     ties: Literal["id", "hidden", "random"] = "id"
@@ -78,7 +78,7 @@ class Server:
         return tuple(sorted(shuffled, key=lambda row: self.key(row)[0]))
 
     def stamps(self, newest: int) -> range:
-        return range(newest - self.settle, newest + 2 + self.late)
+        return range(newest - self.allowed_lateness, newest + 2 + self.late)
 
     def answer(self, rows: Rows, page: Page) -> Rows:
         held = page.size if self.clamp is None else min(page.size, self.clamp)
@@ -229,7 +229,7 @@ class Search:
 
     def _rule(self, seen: tuple[int, ...]) -> str | None:
         reads = [taken(tick, *self.answers[name]) for tick, name in enumerate(seen)]
-        decision = certificate.decide(reads, self.server.settle)
+        decision = certificate.decide(reads, self.server.allowed_lateness)
         return decision.rule if isinstance(decision, Complete) else None
 
 
@@ -281,7 +281,7 @@ def draw_server(chance: Random) -> Server:
         ("update", "update", "update", "create", "id")
     )
     return Server(
-        settle=chance.choice((0, 0, 1, 2)),
+        allowed_lateness=chance.choice((0, 0, 1, 2)),
         order=order,
         descending=chance.random() < 0.7,
         ties=chance.choice(("id", "hidden", "random")),

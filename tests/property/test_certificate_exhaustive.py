@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dp_async._proof import certificate
-from dp_async._proof.certificate import Column, Complete, Order, Read, Stretch
+from dp_async._proof.certificate import Column, Complete, Order, Read, Segment
 from tests.property.listmodel import (
     Findings,
     Moment,
@@ -65,7 +65,7 @@ FAMILIES = {
         Server(), lambda: starts(3), any_order(pages((0, 2), (1, 2), (0, 1), (2, 1)), 4), 1, "count"
     ),
     "any read, late rows": Family(
-        Server(settle=1),
+        Server(allowed_lateness=1),
         lambda: starts(3, (1, 2)),
         any_order(pages((0, 2), (1, 2)), 4),
         1,
@@ -77,7 +77,7 @@ FAMILIES = {
     "shared rows": Family(Server(), lambda: starts(5), SHARED, 1),
     "shared rows, two writes": Family(Server(), lambda: starts(5, (1,)), SHARED, 2),
     "shared rows, late rows": Family(
-        Server(settle=1, late=1), lambda: starts(5, (0, 2)), SHARED, 1
+        Server(allowed_lateness=1, late=1), lambda: starts(5, (0, 2)), SHARED, 1
     ),
     "shared rows, ids the other way": Family(
         Server(), lambda: starts(4, (0, 2), ids="down"), SHARED, 1, "count"
@@ -131,7 +131,7 @@ def judge(seeds: Iterable[int]) -> tuple[Counter[tuple[str, bool]], list[int]]:
     false: list[int] = []
     for seed in seeds:
         trial = draw_trial(seed)
-        decision = certificate.decide(trial.reads, trial.server.settle)
+        decision = certificate.decide(trial.reads, trial.server.allowed_lateness)
         if not isinstance(decision, Complete):
             continue
         if decision.rule == "link" and trial.server.order == "id":
@@ -324,7 +324,7 @@ def row_gone_before_the_end() -> Tape:
 # Clauses without their point
 
 
-def as_if_at_once(settle: float) -> int:
+def as_if_at_once(allowed_lateness: float) -> int:
     return 0
 
 
@@ -336,8 +336,8 @@ def just_settled(horizon: float, order: Order) -> tuple[float, float]:
     return -horizon, -inf
 
 
-def of_any_read(reads: Sequence[Read], settle: float) -> list[float]:
-    return [max(map(certificate.newest, reads)) - settle for _ in reads]
+def of_any_read(reads: Sequence[Read], allowed_lateness: float) -> list[float]:
+    return [max(map(certificate.newest, reads)) - allowed_lateness for _ in reads]
 
 
 def full_is_short(read: Read) -> bool:
@@ -360,8 +360,8 @@ def always_by_id(columns: Sequence[Column]) -> int:
     return 1
 
 
-def whenever(stretches: Sequence[Stretch], closing: Read) -> Sequence[Stretch]:
-    return stretches
+def whenever(segments: Sequence[Segment], closing: Read) -> Sequence[Segment]:
+    return segments
 
 
 def answered_first(first: Read, second: Read) -> bool:
@@ -413,12 +413,12 @@ STORIES: dict[str, tuple[Callable[[], Tape], float, str, object]] = {
 def test_without_the_clause_there_are_false_certificates(
     clause: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    story, settle, function, broken = STORIES[clause]
+    story, allowed_lateness, function, broken = STORIES[clause]
     tape = story()
     assert Y in tape.lost
-    assert not isinstance(certificate.decide(tape.reads, settle), Complete)
+    assert not isinstance(certificate.decide(tape.reads, allowed_lateness), Complete)
     monkeypatch.setattr(f"dp_async._proof.certificate.{function}", broken)
-    assert isinstance(certificate.decide(tape.reads, settle), Complete)
+    assert isinstance(certificate.decide(tape.reads, allowed_lateness), Complete)
 
 
 @pytest.mark.parametrize(

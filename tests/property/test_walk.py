@@ -60,7 +60,7 @@ def servers(draw: st.DrawFn) -> Server:
     order: Literal["update", "create", "id"] = draw(st.sampled_from(("update", "create", "id")))
     ties: Literal["id", "hidden", "random"] = draw(st.sampled_from(("id", "hidden", "random")))
     return Server(
-        settle=draw(st.integers(0, 2)),
+        allowed_lateness=draw(st.integers(0, 2)),
         order=order,
         descending=not draw(st.booleans()),
         ties=ties,
@@ -84,7 +84,7 @@ def cases(draw: st.DrawFn) -> Case:
         start=start,
         options=CrawlOptions(
             page_size=size,
-            settle=server.settle,
+            allowed_lateness=server.allowed_lateness,
             max_passes=draw(st.integers(1, 3)),
             overlap=draw(st.sampled_from(("auto", 0, 1, size // 2))),
             limit=draw(st.one_of(st.none(), st.none(), st.integers(1, 45))),
@@ -165,15 +165,15 @@ def at_rest(length: int, size: int, concurrency: int, server: Server) -> Case:
     """*length* rows; the few of one second are far from the newest end."""
     times = [1000 - 5 * (place - place % 2 * (8 < place < length)) for place in range(length)]
     rows = tuple(Row(number + 1, time, time) for number, time in enumerate(times))
-    options = CrawlOptions(page_size=size, settle=server.settle)
+    options = CrawlOptions(page_size=size, allowed_lateness=server.allowed_lateness)
     return Case(server, Moment.start(rows), options, concurrency=concurrency)
 
 
 SERVERS = {
-    "by update time": Server(settle=2),
-    "by create time": Server(settle=2, order="create"),
-    "ascending": Server(settle=2, descending=False),
-    "hidden seconds": Server(settle=2, ties="hidden"),
+    "by update time": Server(allowed_lateness=2),
+    "by create time": Server(allowed_lateness=2, order="create"),
+    "ascending": Server(allowed_lateness=2, descending=False),
+    "hidden seconds": Server(allowed_lateness=2, ties="hidden"),
 }
 
 
@@ -191,14 +191,14 @@ def test_a_list_at_rest_costs_its_pages_and_one(name: str, concurrency: int) -> 
             if last_is_full and not case.server.descending:
                 continue  # an empty last page shows no time: what came before it is read again
             assert outcome.passes == 1, (size, length)
-            assert len(outcome.asks) == (1 if single else case.pages + 1 + last_is_full)
+            assert len(outcome.refs) == (1 if single else case.pages + 1 + last_is_full)
 
 
 def test_a_list_at_rest_in_no_order_gets_complete() -> None:
     """Whatever page 1 looks like, no two rows being of one second."""
     for size in range(3, 7):
         for length in range(41):
-            case = at_rest(length, size, 3, Server(settle=2, order="id"))
+            case = at_rest(length, size, 3, Server(allowed_lateness=2, order="id"))
             times = Random(length).sample(range(0, 5 * length, 5), length)
             rows = (Row(number + 1, time, time) for number, time in enumerate(times))
             outcome = judge(replace(case, start=Moment.start(tuple(rows))))
@@ -210,10 +210,10 @@ def test_a_list_at_rest_in_no_order_gets_complete() -> None:
 def test_the_limit_asks_for_no_page_it_cannot_need(concurrency: int) -> None:
     for length in (0, 1, 5, 6, 7, 23, 24):
         for limit in range(1, length + 1):
-            case = at_rest(length, 6, concurrency, Server(settle=2))
+            case = at_rest(length, 6, concurrency, Server(allowed_lateness=2))
             case = replace(case, options=replace(case.options, limit=limit))
             outcome = judge(case)
-            assert len(outcome.asks) == -(-limit // case.size), (length, limit)
+            assert len(outcome.refs) == -(-limit // case.size), (length, limit)
             assert len(outcome.delivered) >= limit
 
 

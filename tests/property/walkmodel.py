@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from dp_async import CrawlOptions, PaginationError
 from dp_async._models import Page
 from dp_async._page.reader import Rows
-from dp_async._plan.page_ref import Ask
+from dp_async._plan.page_ref import PageRef
 from dp_async._plan.walk import Walk
 from dp_async._proof.certificate import Complete, Decision
 from tests.property.listmodel import Moment, Row, Server
@@ -71,7 +71,7 @@ class Case:
 class Request:
     """An ask under way: the rows and the total are taken at moments of their own."""
 
-    ask: Ask
+    ref: PageRef
     sent: int
     rows: Shown | None = None
     total: int | None = None
@@ -83,7 +83,7 @@ class Outcome:
     """What came of a case."""
 
     moment: Moment
-    asks: list[Ask] = field(default_factory=list[Ask])
+    refs: list[PageRef] = field(default_factory=list[PageRef])
     delivered: list[int] = field(default_factory=list[int])
     bad: set[int] = field(default_factory=set[int])
     decision: Decision | None = None
@@ -110,7 +110,7 @@ class TooMany(AssertionError):
     """The walk does not end."""
 
 
-def asks_at_most(case: Case) -> int:
+def refs_at_most(case: Case) -> int:
     """No walk over an honest list may need more: each write may cost some mending."""
     writes = sum(deed.kind in ("insert", "update", "drop", "enter") for deed in case.script)
     return 60 + 6 * case.options.max_passes * (case.pages + writes + 4)
@@ -157,18 +157,18 @@ class Course:
         if self._unanswered >= self.case.concurrency or self._is_enough:
             self.ended = self.ended or (self._is_enough and not self.under_way)
             return False
-        coming = sum(request.ask.size for request in self.under_way)
-        ask = self.walk.plan()
-        if ask is None:
+        coming = sum(request.ref.size for request in self.under_way)
+        ref = self.walk.plan()
+        if ref is None:
             self.ended = not self.under_way
             return False
         outcome, limit = self.outcome, self.case.options.limit
-        outcome.asks.append(ask)
+        outcome.refs.append(ref)
         if limit is not None and limit <= self.first_total and self.walk.passes == 1:
             outcome.wanted_too_much |= len(outcome.delivered) + coming >= limit
-        if len(outcome.asks) > asks_at_most(self.case):
-            raise TooMany(f"{len(outcome.asks)} asks: {outcome.asks}")
-        self.under_way.append(Request(ask, self.walk.tick()))
+        if len(outcome.refs) > refs_at_most(self.case):
+            raise TooMany(f"{len(outcome.refs)} asks: {outcome.refs}")
+        self.under_way.append(Request(ref, self.walk.tick()))
         return True
 
     @property
@@ -189,7 +189,7 @@ class Course:
         elif deed.kind == "fail":
             if self.under_way:  # the same page is asked for once more
                 failed = self.under_way.pop(deed.which % len(self.under_way))
-                self.under_way.append(Request(failed.ask, self.walk.tick()))
+                self.under_way.append(Request(failed.ref, self.walk.tick()))
         else:
             self._write(deed)
 
@@ -218,7 +218,7 @@ class Course:
 
     def _advance(self, which: int) -> None:
         request, case = self.under_way[which], self.case
-        place = Place(request.ask.num - 1, self._size(request.ask))
+        place = Place(request.ref.num - 1, self._size(request.ref))
         if request.rows is None:
             shown = case.server.any_order(self.outcome.moment.rows, self.chance)
             request.rows = case.server.answer(shown, place)
@@ -238,15 +238,15 @@ class Course:
             del self.under_way[which]
             self._learn(request, request.answered, request.rows, request.total)
 
-    def _size(self, ask: Ask) -> int:
-        return ask.size if self.case.largest is None else min(ask.size, self.case.largest)
+    def _size(self, ref: PageRef) -> int:
+        return ref.size if self.case.largest is None else min(ref.size, self.case.largest)
 
     def _learn(self, request: Request, answered: int, shown: Shown, total: int) -> None:
-        size, number = self._size(request.ask), request.ask.num - 1
+        size, number = self._size(request.ref), request.ref.num - 1
         if not self.walk.passes:
             self.first_total = total
         rows = answer(shown, self.case.flaws, number, size, total)
-        step = self.walk.learn(request.ask, request.sent, answered, rows)
+        step = self.walk.learn(request.ref, request.sent, answered, rows)
         flaws = self.case.flaws
         self.outcome.bad |= {row.id for row in shown if flaws.get(row.id) == "unreadable"}
         self.outcome.delivered += step.fresh
@@ -294,7 +294,7 @@ def draw_case(chance: Random) -> Case:
         ("update", "update", "update", "create", "id")
     )
     server = Server(
-        settle=chance.choice((0, 0, 1, 2)),
+        allowed_lateness=chance.choice((0, 0, 1, 2)),
         order=order,
         descending=chance.random() < 0.75,
         ties=chance.choice(("id", "id", "hidden", "random")),
@@ -307,7 +307,7 @@ def draw_case(chance: Random) -> Case:
     flawed = chance.random() < 0.1
     options = CrawlOptions(
         page_size=size,
-        settle=server.settle,
+        allowed_lateness=server.allowed_lateness,
         max_passes=chance.choice((1, 2, 3, 3)),
         overlap=chance.choice(("auto", "auto", "auto", 0, 1, size // 2)),
         limit=chance.randint(1, 45) if chance.random() < 0.1 else None,

@@ -138,7 +138,7 @@ def observing(client: Client) -> None:
     client.observe(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-async def news(client: Client) -> None:
+async def changes(client: Client) -> None:
     crawl = client.works().since(None)
     assert_type(crawl, Crawl[Work])
     assert_type(crawl.watermark, Watermark | None)
@@ -146,7 +146,7 @@ async def news(client: Client) -> None:
         assert_type(crawl.watermark.to_json(), str)
     mark = Watermark.from_json(b"{}")
     assert_type(mark, Watermark)
-    assert_type(client.messages().since(mark, lag=5), Crawl[Message])
+    assert_type(client.messages().since(mark, allowed_lateness=5), Crawl[Message])
     assert_type(client.works().typed(Slim).since(mark), Crawl[Slim])
     client.works().since(mark.to_json())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.works().since()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
@@ -166,7 +166,7 @@ def by_token(request: Request, now: float, /) -> Mapping[str, str]:
     return {"authorization": f"{request.endpoint}{now}"}
 
 
-async def seams(settings: Settings) -> None:
+async def gaps(settings: Settings) -> None:
     sign: Sign = by_token
     async with HttpTransport(settings) as transport:
         async with Client(settings, send=Recorder(transport), sign=sign) as client:

@@ -106,13 +106,13 @@ async def test_a_closed_client_says_so_and_closing_twice_is_fine() -> None:
 async def test_closing_while_a_call_waits_ends_the_call() -> None:
     server = Server(100)
     settings = replace(SETTINGS, max_in_flight=1)
-    gate = server.hold(1)
+    limiter = server.hold(1)
     api = client(server, settings)
     first = asyncio.ensure_future(api.work_list())
     second = asyncio.ensure_future(api.work_list())
     await asyncio.sleep(0)
     await api.aclose()
-    gate.set()
+    limiter.set()
     await first  # it was under way, on an exchange that is not the client's
     with pytest.raises(ClientClosed):
         await second
@@ -121,7 +121,7 @@ async def test_closing_while_a_call_waits_ends_the_call() -> None:
 async def test_who_is_let_in_while_the_client_closes_does_not_go() -> None:
     server = Server(1)
     told: list[Attempt] = []
-    gate = server.hold(1)
+    limiter = server.hold(1)
     api = client(server, replace(SETTINGS, max_in_flight=1))
     api.observe(told.append)
 
@@ -132,7 +132,7 @@ async def test_who_is_let_in_while_the_client_closes_does_not_go() -> None:
     first = asyncio.ensure_future(ask_and_close())
     second = asyncio.ensure_future(api.msg_list())
     await until(lambda: server.in_flight == 1)
-    gate.set()
+    limiter.set()
     await first
     with pytest.raises(ClientClosed):
         await second

@@ -184,10 +184,10 @@ async def test_a_list_that_is_asked_for_oldest_first_has_no_news() -> None:
     assert not server.asked
 
 
-@pytest.mark.parametrize("lag", [-1, math.nan, math.inf, "2", None, 86401])
-def test_a_nonsense_lag_is_refused(lag: Any) -> None:
-    with pytest.raises(ConfigError, match=r"^lag must be"):
-        client(Server(5)).works().since(None, lag=lag)
+@pytest.mark.parametrize("allowed_lateness", [-1, math.nan, math.inf, "2", None, 86401])
+def test_a_nonsense_lateness_is_refused(allowed_lateness: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^allowed_lateness must be"):
+        client(Server(5)).works().since(None, allowed_lateness=allowed_lateness)
 
 
 @pytest.mark.parametrize("mark", ["{}", b"", 5, {}, object()])
@@ -224,19 +224,21 @@ def fresh(number: int, seconds: int) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("lag", "settle", "found"),
+    ("since", "crawl", "found"),
     [(2, 2, [3, 2]), (0, 0, [3]), (0, 5, [3, 2, 1]), (4.5, 0, [3, 2, 1])],
 )
-async def test_the_lag_is_read_again(lag: float, settle: float, found: list[int]) -> None:
+async def test_the_seconds_of_allowed_lateness_are_read_again(
+    since: float, crawl: float, found: list[int]
+) -> None:
     server = Server(30)
     server.rows.insert(0, fresh(9, 60))
     async with client(server) as api:
-        listing = api.works(options=CrawlOptions(settle=settle))
+        listing = api.works(options=CrawlOptions(allowed_lateness=crawl))
         mark = await marked(listing)
         late = [fresh(2, 58), fresh(1, 55)]
         server.rows[:1] = [fresh(3, 60), server.rows[0], *late]
-        async with listing.since(mark, lag=lag) as crawl:
-            assert [work.digital_person_works_id async for work in crawl] == found
+        async with listing.since(mark, allowed_lateness=since) as found_since:
+            assert [work.digital_person_works_id async for work in found_since] == found
 
 
 async def test_progress_is_told() -> None:

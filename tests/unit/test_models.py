@@ -170,8 +170,8 @@ def test_a_time_that_comes_with_an_offset_keeps_it() -> None:
     [
         Work(digital_person_works_id=1),
         Message(msg_id=1),
-        WORKS.query(),
-        MESSAGES.query(),
+        WORKS.query_type(),
+        MESSAGES.query_type(),
         documented("workList", WORKS)[1],
     ],
 )

@@ -106,7 +106,7 @@ NUMBERS: list[tuple[Kind, str, float, float]] = [
     (Settings, "rate", 0.001, 100_000),
     (RetryPolicy, "base", 0, 3_600),
     (RetryPolicy, "cap", 0, 86_400),
-    (CrawlOptions, "settle", 0, 86_400),
+    (CrawlOptions, "allowed_lateness", 0, 86_400),
 ]
 
 FLAGS: list[tuple[Kind, str]] = [
@@ -281,7 +281,7 @@ def nested(depth: int) -> list[object]:
     [nested(100_000), Wordy(KeyError("bug")), Wordy("two\nlines")],
     ids=["too deep", "fails", "lines"],
 )
-@pytest.mark.parametrize("name", ["limit", "settle", "strict", "on_bad_item"])
+@pytest.mark.parametrize("name", ["limit", "allowed_lateness", "strict", "on_bad_item"])
 def test_a_value_that_cannot_be_written_is_refused_too(name: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"^{name} must ") as caught:
         made(CrawlOptions, **{name: value})
@@ -551,7 +551,7 @@ def test_the_defaults_of_a_crawl() -> None:
         limit=None,
         verify=True,
         overlap="auto",
-        settle=2.0,
+        allowed_lateness=2.0,
         max_passes=3,
         strict=False,
         on_bad_item="raise",
@@ -592,4 +592,4 @@ def test_one_is_enough_of_anything() -> None:
 
 def test_a_limit_and_a_wait_may_be_nothing_at_all() -> None:
     assert CrawlOptions(limit=0).limit == 0
-    assert CrawlOptions(settle=0).settle == 0
+    assert CrawlOptions(allowed_lateness=0).allowed_lateness == 0

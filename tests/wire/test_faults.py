@@ -242,8 +242,8 @@ def pool(client: Client) -> tuple[int, int]:
 
 def inside(client: Client) -> list[int]:
     """How many are inside a client's gates."""
-    gates = client._view.core._gates  # pyright: ignore[reportPrivateUsage]
-    return [gate.inside for gate in gates or ()]
+    gates = client._view.core._limiters  # pyright: ignore[reportPrivateUsage]
+    return [limiter.in_flight for limiter in gates or ()]
 
 
 def sleeping(client: Client) -> int:

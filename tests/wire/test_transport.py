@@ -375,14 +375,14 @@ async def ask_messages(client: Client) -> Page[Any]:
     return await client.msg_list()
 
 
-Ask: TypeAlias = Callable[[Client], Awaitable[Page[Any]]]
+PageRef: TypeAlias = Callable[[Client], Awaitable[Page[Any]]]
 
 either_list = pytest.mark.parametrize("ask", [ask_works, ask_messages], ids=["GET", "POST"])
 
 
 @either_list
 @pytest.mark.parametrize("attempts", [1, 3])
-async def test_an_attempt_is_one_request(wire: Wire, ask: Ask, attempts: int) -> None:
+async def test_an_attempt_is_one_request(wire: Wire, ask: PageRef, attempts: int) -> None:
     wire.answer = None
     retry = RetryPolicy(attempts=attempts, base=0)
     async with Client(settings(base_url=wire.url, retry=retry)) as client:
@@ -434,7 +434,7 @@ async def stale(*, reset: bool) -> AsyncGenerator[Stale]:
 
 @either_list
 @pytest.mark.parametrize("reset", [False, True])
-async def test_a_connection_gone_stale_is_made_up_for_at_once(ask: Ask, reset: bool) -> None:
+async def test_a_connection_gone_stale_is_made_up_for_at_once(ask: PageRef, reset: bool) -> None:
     async with stale(reset=reset) as server, Client(server.settings) as client:
         for calls in range(1, 5):
             assert (await ask(client)).total_elements == 0
@@ -489,7 +489,7 @@ async def test_an_outage_is_not_multiplied() -> None:
 @pytest.mark.parametrize("skew", [3600, -86400])
 @pytest.mark.parametrize("http_errors", [False, True])
 async def test_a_clock_that_is_off_costs_one_request_and_one_warning(
-    ask: Ask, skew: float, http_errors: bool, caplog: pytest.LogCaptureFixture
+    ask: PageRef, skew: float, http_errors: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with Simulator(works=3, messages=3, skew=skew, http_errors=http_errors) as simulator:
         once = replace(simulator.settings, retry=RetryPolicy(attempts=1))
@@ -518,7 +518,7 @@ async def test_of_a_clock_that_jumps_is_warned_once(caplog: pytest.LogCaptureFix
 
 @either_list
 async def test_a_clock_that_is_off_does_not_hide_a_wrong_secret(
-    ask: Ask, caplog: pytest.LogCaptureFixture
+    ask: PageRef, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with Simulator(skew=3600) as simulator:
         async with Client(replace(simulator.settings, app_secret="another")) as client:
@@ -544,7 +544,7 @@ HEAVY: list[tuple[Fault, float, type[DpError]]] = [
 @either_list
 @pytest.mark.parametrize(("fault", "timeout", "kind"), HEAVY, ids=lambda value: repr(value))
 async def test_what_is_too_much_ends_in_its_error(
-    ask: Ask, fault: Fault, timeout: float, kind: type[DpError]
+    ask: PageRef, fault: Fault, timeout: float, kind: type[DpError]
 ) -> None:
     async with Simulator(works=20, messages=20) as simulator:
         simulator.fail(fault, times=None)
@@ -597,7 +597,7 @@ async def test_a_session_s_own_raise_for_status_is_not_called(wire: Wire) -> Non
 
 
 @either_list
-async def test_a_session_s_own_middlewares_are_left_alone(ask: Ask) -> None:
+async def test_a_session_s_own_middlewares_are_left_alone(ask: PageRef) -> None:
     seen: list[str] = []
 
     async def own(

@@ -351,10 +351,10 @@ class Held:
     def __init__(self, date: float) -> None:
         self.go = asyncio.Event()
         self.date = date
-        self.inside = 0
+        self.in_flight = 0
 
     async def __call__(self, request: Request, /) -> Raw:
-        self.inside += 1
+        self.in_flight += 1
         if int(request.headers["timestamp"]) == int(NOW * 1000):
             await self.go.wait()
             raise refused(self.date)
@@ -365,7 +365,7 @@ async def test_all_that_were_signed_by_the_old_clock_are_cured() -> None:
     held, clock = Held(NOW + 3600), Clock(lambda: NOW)
     call = signed(held, Signing(signer(), {}), clock)
     calls = [asyncio.ensure_future(call(REQUEST)) for _ in range(3)]
-    await until(lambda: held.inside == 3)
+    await until(lambda: held.in_flight == 3)
     held.go.set()
     errors = await asyncio.gather(*calls, return_exceptions=True)
     assert [isinstance(error, AuthError) and error.cured for error in errors] == [True] * 3

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dp_async import ClientClosed, RateLimited
-from dp_async._call.limiter import Gate
+from dp_async._call.limiter import Limiter
 from tests.support.virtual_loop import VirtualLoop
 
 P = ParamSpec("P")
@@ -96,10 +96,10 @@ def no_jitter() -> float:
 class Guests:
     """Those who come to a gate, by number: who is inside, since which era, and who came in when."""
 
-    def __init__(self, gate: Gate) -> None:
-        self.gate = gate
+    def __init__(self, limiter: Limiter) -> None:
+        self.limiter = limiter
         self.tasks: list[asyncio.Task[None]] = []
-        self.inside: dict[int, int] = {}
+        self.in_flight: dict[int, int] = {}
         self.order: list[int] = []
         self.times: list[float] = []
 
@@ -111,35 +111,35 @@ class Guests:
             loop().kept.append(task)
 
     async def _coming(self, number: int, first: bool) -> None:
-        era = await self.gate.enter("work_list", first=first)
-        self.inside[number] = era
+        generation = await self.limiter.acquire("work_list", first=first)
+        self.in_flight[number] = generation
         self.order.append(number)
-        self.times.append(self.gate.clock())
+        self.times.append(self.limiter.clock())
 
     def go(self, *numbers: int) -> None:
         """They leave, and nothing is said of how it went."""
         for number in numbers:
-            del self.inside[number]
-            self.gate.leave()
+            del self.in_flight[number]
+            self.limiter.release()
 
     def pass_(self, *numbers: int, good: bool = True) -> None:
         """They were not refused, and leave."""
         for number in numbers:
-            self.gate.passed(self.inside[number], good=good)
+            self.limiter.passed(self.in_flight[number], good=good)
             self.go(number)
 
     def refuse(self, number: int, asked: float | None = None) -> bool:
         """One was refused, and leaves."""
-        first = self.gate.refused(self.inside[number], asked)
+        first = self.limiter.refused(self.in_flight[number], asked)
         self.go(number)
         return first
 
     async def pass_all(self) -> None:
         """Whoever is inside passes, and all who come in then; until nobody waits."""
         while not all(task.done() for task in self.tasks):
-            self.pass_(*self.inside)
+            self.pass_(*self.in_flight)
             await asyncio.sleep(0.001)
-        self.pass_(*self.inside)
+        self.pass_(*self.in_flight)
 
 
 # Places
@@ -147,26 +147,26 @@ class Guests:
 
 @in_virtual_time
 async def test_no_more_are_inside_than_there_is_room_for_and_the_first_to_come_is_first() -> None:
-    gate = Gate(3)
-    guests = Guests(gate)
+    limiter = Limiter(3)
+    guests = Guests(limiter)
     guests.come(10)
     await settled()
-    assert (guests.order, gate.inside) == ([0, 1, 2], 3)
+    assert (guests.order, limiter.in_flight) == ([0, 1, 2], 3)
     guests.pass_(1)
     await settled()
-    assert (guests.order, gate.inside) == ([0, 1, 2, 3], 3)
+    assert (guests.order, limiter.in_flight) == ([0, 1, 2, 3], 3)
     guests.pass_(0, 2, 3)
     await settled()
-    assert (guests.order, gate.inside) == ([0, 1, 2, 3, 4, 5, 6], 3)
+    assert (guests.order, limiter.in_flight) == ([0, 1, 2, 3, 4, 5, 6], 3)
     await guests.pass_all()
     assert guests.order == list(range(10))
-    assert gate.inside == 0
+    assert limiter.in_flight == 0
 
 
 @in_virtual_time
 async def test_who_is_to_be_first_goes_before_all() -> None:
-    gate = Gate(1)
-    guests = Guests(gate)
+    limiter = Limiter(1)
+    guests = Guests(limiter)
     guests.come(4)
     await settled()
     guests.come(first=True)
@@ -177,17 +177,17 @@ async def test_who_is_to_be_first_goes_before_all() -> None:
 
 @in_virtual_time
 async def test_a_free_place_is_taken_at_once() -> None:
-    gate = Gate(2)
-    entering = gate.enter()
+    limiter = Limiter(2)
+    entering = limiter.acquire()
     with pytest.raises(StopIteration):  # it ends without having waited
         entering.send(None)
-    assert gate.inside == 1
+    assert limiter.in_flight == 1
 
 
 @in_virtual_time
 async def test_who_comes_does_not_overtake_who_waits() -> None:
-    gate = Gate(1)
-    guests = Guests(gate)
+    limiter = Limiter(1)
+    guests = Guests(limiter)
     guests.come(2)
     await settled()
     guests.go(0)
@@ -198,8 +198,8 @@ async def test_who_comes_does_not_overtake_who_waits() -> None:
 
 @in_virtual_time
 async def test_a_waiter_that_is_cancelled_takes_no_place() -> None:
-    gate = Gate(1)
-    guests = Guests(gate)
+    limiter = Limiter(1)
+    guests = Guests(limiter)
     guests.come(5)
     await settled()
     for number in (1, 3):
@@ -209,7 +209,7 @@ async def test_a_waiter_that_is_cancelled_takes_no_place() -> None:
     assert guests.order == [0, 2]
     await guests.pass_all()
     assert guests.order == [0, 2, 4]
-    assert gate.inside == 0
+    assert limiter.in_flight == 0
 
 
 @pytest.mark.parametrize("rate", [None, 1])
@@ -217,33 +217,33 @@ async def test_a_waiter_that_is_cancelled_takes_no_place() -> None:
 async def test_who_is_cancelled_in_the_very_turn_it_was_let_in_gives_its_place_to_the_next(
     rate: float | None,
 ) -> None:
-    gate = Gate(1, rate=rate)
-    guests = Guests(gate)
+    limiter = Limiter(1, rate=rate)
+    guests = Guests(limiter)
     guests.come(3)
     await asyncio.sleep(10)
     guests.go(0)
-    assert gate.inside == 1  # the next one has it, and does not know yet
+    assert limiter.in_flight == 1  # the next one has it, and does not know yet
     guests.tasks[1].cancel()
     await settled()
     assert guests.tasks[1].cancelled()
     assert guests.order == [0, 2]
     await guests.pass_all()
-    assert gate.inside == 0
+    assert limiter.in_flight == 0
 
 
 @in_virtual_time
 async def test_the_room_may_be_changed_from_outside_and_counts_in_whole_places() -> None:
-    gate = Gate(8)
-    gate.room = 2.9
-    guests = Guests(gate)
+    limiter = Limiter(8)
+    limiter.limit = 2.9
+    guests = Guests(limiter)
     guests.come(12)
     await settled()
-    assert gate.inside == 2
-    gate.room = 5
-    gate.wake()
+    assert limiter.in_flight == 2
+    limiter.limit = 5
+    limiter.wake()
     await settled()
-    assert gate.inside == 5
-    gate.room = 1
+    assert limiter.in_flight == 5
+    limiter.limit = 1
     guests.go(0, 1, 2, 3)
     await settled()
     assert guests.order == [0, 1, 2, 3, 4]
@@ -257,8 +257,8 @@ async def test_the_room_may_be_changed_from_outside_and_counts_in_whole_places()
 
 @in_virtual_time
 async def test_turns_are_even_and_who_was_idle_gets_no_burst() -> None:
-    gate = Gate(100, rate=4)
-    guests = Guests(gate)
+    limiter = Limiter(100, rate=4)
+    guests = Guests(limiter)
     guests.come(5)
     await asyncio.sleep(3600)
     guests.come(4)
@@ -269,8 +269,8 @@ async def test_turns_are_even_and_who_was_idle_gets_no_burst() -> None:
 
 @in_virtual_time
 async def test_a_late_turn_does_not_slow_the_next() -> None:
-    gate = Gate(100, rate=4)
-    guests = Guests(gate)
+    limiter = Limiter(100, rate=4)
+    guests = Guests(limiter)
     guests.come(5)
     await settled()
     loop().busy(0.35)
@@ -282,8 +282,8 @@ async def test_a_late_turn_does_not_slow_the_next() -> None:
 
 @in_virtual_time
 async def test_of_many_late_turns_only_one_is_caught_up() -> None:
-    gate = Gate(100, rate=4)
-    guests = Guests(gate)
+    limiter = Limiter(100, rate=4)
+    guests = Guests(limiter)
     guests.come(6)
     await settled()
     loop().busy(10.0)
@@ -293,8 +293,8 @@ async def test_of_many_late_turns_only_one_is_caught_up() -> None:
 
 @in_virtual_time
 async def test_a_turn_is_first_come_first_served_and_a_cancelled_one_is_not_taken() -> None:
-    gate = Gate(100, rate=1)
-    guests = Guests(gate)
+    limiter = Limiter(100, rate=1)
+    guests = Guests(limiter)
     guests.come(6)
     await settled()
     guests.tasks[1].cancel()  # the one whose turn is next
@@ -317,8 +317,8 @@ def most_in_a_second(times: list[float]) -> int:
 @pytest.mark.parametrize("rate", [0.4, 1, 2.5, 4, 33.3, 50, 1000])
 @in_virtual_time
 async def test_no_second_of_a_thousand_turns_holds_more_than_the_rate_and_one(rate: float) -> None:
-    gate = Gate(10_000, rate=rate)
-    guests = Guests(gate)
+    limiter = Limiter(10_000, rate=rate)
+    guests = Guests(limiter)
     await asyncio.sleep(100)  # idle: then a turn can be caught up
     guests.come(1000)
     await asyncio.sleep(2000 / rate)
@@ -337,8 +337,8 @@ async def test_no_second_of_a_thousand_turns_holds_more_than_the_rate_and_one(ra
 async def test_the_rate_holds_for_those_who_come_late_go_or_are_held_up(
     rate: float, steps: list[tuple[int, float, float]], cancelled: set[int]
 ) -> None:
-    gate = Gate(10_000, rate=rate)
-    guests = Guests(gate)
+    limiter = Limiter(10_000, rate=rate)
+    guests = Guests(limiter)
     for count, idle, held_up in steps:
         guests.come(count)
         await asyncio.sleep(idle)
@@ -353,14 +353,14 @@ async def test_the_rate_holds_for_those_who_come_late_go_or_are_held_up(
     assert sorted(zip(guests.times, guests.order, strict=True)) == sorted(
         zip(guests.times, sorted(guests.order), strict=True)
     )
-    assert gate.inside == len(guests.order) >= total - len(cancelled)
+    assert limiter.in_flight == len(guests.order) >= total - len(cancelled)
     assert most_in_a_second(guests.times) <= rate + 1
 
 
 @in_virtual_time
 async def test_the_rate_holds_when_the_loop_is_held_up_between_being_let_in_and_going() -> None:
-    gate = Gate(100, rate=5)
-    guests = Guests(gate)
+    limiter = Limiter(100, rate=5)
+    guests = Guests(limiter)
     guests.come(2)
     loop().call_at(0.2 + ROUNDING / 10, loop().busy, 0.25)  # right after the second is let in
     await asyncio.sleep(0.3)
@@ -375,8 +375,8 @@ async def test_the_rate_holds_when_the_loop_is_held_up_between_being_let_in_and_
 
 @in_virtual_time
 async def test_a_refusal_closes_the_gate_for_all_and_never_for_less_than_was_asked() -> None:
-    gate = Gate(4, base=1.0, cap=20.0, spread=lambda: 0.5)
-    guests = Guests(gate)
+    limiter = Limiter(4, base=1.0, cap=20.0, jitter=lambda: 0.5)
+    guests = Guests(limiter)
     guests.come(6)
     await settled()
     assert guests.refuse(0, 7.0)
@@ -391,8 +391,8 @@ async def test_a_refusal_closes_the_gate_for_all_and_never_for_less_than_was_ask
 @pytest.mark.parametrize("rate", [None, 1])
 @in_virtual_time
 async def test_who_was_let_in_but_has_not_gone_waits_like_the_others(rate: float | None) -> None:
-    gate = Gate(2, rate=rate, spread=no_jitter)
-    guests = Guests(gate)
+    limiter = Limiter(2, rate=rate, jitter=no_jitter)
+    guests = Guests(limiter)
     guests.come(4)
     await asyncio.sleep(10)
     guests.go(1)
@@ -402,7 +402,7 @@ async def test_who_was_let_in_but_has_not_gone_waits_like_the_others(rate: float
     await asyncio.sleep(0.2)
     assert len(guests.order) == 3  # the one that probes
     await guests.pass_all()
-    assert gate.inside == 0
+    assert limiter.in_flight == 0
 
 
 @pytest.mark.parametrize(("gone", "asked"), [(1, 5.0), (3, 5.0), (3, 0.0), (1, 0.0)])
@@ -410,8 +410,8 @@ async def test_who_was_let_in_but_has_not_gone_waits_like_the_others(rate: float
 async def test_who_was_let_in_but_has_not_gone_keeps_its_place_in_the_queue(
     gone: int, asked: float
 ) -> None:
-    gate = Gate(gone + 1, spread=no_jitter)
-    guests = Guests(gate)
+    limiter = Limiter(gone + 1, jitter=no_jitter)
+    guests = Guests(limiter)
     guests.come(10)
     await settled()
     guests.go(*range(gone))
@@ -423,69 +423,69 @@ async def test_who_was_let_in_but_has_not_gone_keeps_its_place_in_the_queue(
 
 @in_virtual_time
 async def test_who_was_let_in_turned_back_and_cancelled_holds_no_place() -> None:
-    gate = Gate(2, spread=no_jitter)
-    guests = Guests(gate)
+    limiter = Limiter(2, jitter=no_jitter)
+    guests = Guests(limiter)
     guests.come(5)
     await settled()
     guests.go(1)
     guests.refuse(0, 5.0)
     guests.tasks[2].cancel()
     await settled()
-    assert gate.inside == 0
+    assert limiter.in_flight == 0
     await guests.pass_all()
     assert sorted(guests.order) == [0, 1, 3, 4]
 
 
 @in_virtual_time
 async def test_it_opens_with_one_then_half_then_one_more_each_round() -> None:
-    gate = Gate(12, spread=no_jitter)
-    guests = Guests(gate)
+    limiter = Limiter(12, jitter=no_jitter)
+    guests = Guests(limiter)
     guests.come(400)
     await settled()
     guests.refuse(0, 1.0)  # eleven more are inside
-    assert gate.inside == 11
+    assert limiter.in_flight == 11
     await asyncio.sleep(2)
     assert len(guests.order) == 12  # nobody, as long as they are
     guests.pass_(*range(1, 12))
     await settled()
-    assert list(guests.inside) == [12]
+    assert list(guests.in_flight) == [12]
     await asyncio.sleep(60)
-    assert list(guests.inside) == [12]
+    assert list(guests.in_flight) == [12]
     guests.pass_(12)
     await settled()
-    assert gate.inside == 6
+    assert limiter.in_flight == 6
     rounds = [6]
     for _ in range(10):
-        for number in list(guests.inside):
+        for number in list(guests.in_flight):
             guests.pass_(number)
         await settled()
-        rounds.append(gate.inside)
+        rounds.append(limiter.in_flight)
     steps = [after - before for before, after in pairwise(rounds)]
     assert set(steps) <= {0, 1}
-    assert rounds[-1] == gate.ceiling
+    assert rounds[-1] == limiter.ceiling
     assert rounds.index(12) <= 8  # six steps, each of a round and a little
 
 
 @in_virtual_time
 async def test_what_did_not_go_well_makes_no_more_room() -> None:
-    gate = Gate(4, spread=no_jitter)
-    guests = Guests(gate)
+    limiter = Limiter(4, jitter=no_jitter)
+    guests = Guests(limiter)
     guests.come(60)
     await settled()
     guests.refuse(0, 1.0)
     guests.pass_(1, 2, 3)
     await asyncio.sleep(1)
-    guests.pass_(*guests.inside)
+    guests.pass_(*guests.in_flight)
     for _ in range(20):
         await settled()
-        assert gate.inside == 2
-        guests.pass_(*guests.inside, good=False)
+        assert limiter.in_flight == 2
+        guests.pass_(*guests.in_flight, good=False)
 
 
 @in_virtual_time
 async def test_refusals_of_what_was_sent_before_lengthen_the_pause_and_do_not_halve_again() -> None:
-    gate = Gate(8, base=1.0, cap=60.0, spread=lambda: 0.5)
-    guests = Guests(gate)
+    limiter = Limiter(8, base=1.0, cap=60.0, jitter=lambda: 0.5)
+    guests = Guests(limiter)
     guests.come(20)
     await settled()
     assert guests.refuse(0, 2.0)  # 2.5, with jitter
@@ -500,30 +500,30 @@ async def test_refusals_of_what_was_sent_before_lengthen_the_pause_and_do_not_ha
     assert guests.times[8] == 5.0
     guests.pass_(8)
     await settled()
-    assert gate.inside == 4
+    assert limiter.in_flight == 4
     assert guests.refuse(guests.order[-1])  # a new era, and again the first refusal in a row
-    assert gate.inside == 3
-    guests.pass_(*guests.inside)
+    assert limiter.in_flight == 3
+    guests.pass_(*guests.in_flight)
     await asyncio.sleep(0.6)
     assert guests.times[13] == pytest.approx(5.1 + 0.5)
 
 
 @in_virtual_time
 async def test_what_was_sent_before_the_refusal_and_passes_does_not_open_it() -> None:
-    gate = Gate(4, spread=no_jitter)
-    guests = Guests(gate)
+    limiter = Limiter(4, jitter=no_jitter)
+    guests = Guests(limiter)
     guests.come(20)
     await settled()
     guests.refuse(0, 1.0)
     guests.pass_(1, 2, 3)
     await asyncio.sleep(1)
-    assert gate.inside == 1
+    assert limiter.in_flight == 1
 
 
 @in_virtual_time
 async def test_a_probe_that_fails_but_is_not_refused_opens_it_too() -> None:
-    gate = Gate(4, spread=no_jitter)
-    guests = Guests(gate)
+    limiter = Limiter(4, jitter=no_jitter)
+    guests = Guests(limiter)
     guests.come(20)
     await settled()
     guests.refuse(0, 1.0)
@@ -531,71 +531,71 @@ async def test_a_probe_that_fails_but_is_not_refused_opens_it_too() -> None:
     await asyncio.sleep(1)
     guests.pass_(4, good=False)
     await settled()
-    assert gate.inside == 2
+    assert limiter.in_flight == 2
 
 
 @in_virtual_time
 async def test_after_a_probe_that_was_cancelled_the_next_probes() -> None:
-    gate = Gate(4, spread=no_jitter)
-    guests = Guests(gate)
+    limiter = Limiter(4, jitter=no_jitter)
+    guests = Guests(limiter)
     guests.come(20)
     await settled()
     guests.refuse(0, 1.0)
     guests.pass_(1, 2, 3)
     await asyncio.sleep(1)
     for probe in (4, 5, 6):
-        assert list(guests.inside) == [probe]
+        assert list(guests.in_flight) == [probe]
         guests.go(probe)
         await settled()
     guests.pass_(7)
     await settled()
-    assert gate.inside == 2
+    assert limiter.in_flight == 2
 
 
 @in_virtual_time
 async def test_unasked_waits_grow_up_to_the_cap_and_begin_anew_when_one_passes() -> None:
-    gate = Gate(1, base=1.0, cap=10.0, spread=lambda: 0.5)
-    guests = Guests(gate)
+    limiter = Limiter(1, base=1.0, cap=10.0, jitter=lambda: 0.5)
+    guests = Guests(limiter)
     guests.come(40)
     await settled()
 
     async def wait() -> float:
-        before = gate.clock()
-        guests.refuse(*guests.inside)
-        while not guests.inside:
+        before = limiter.clock()
+        guests.refuse(*guests.in_flight)
+        while not guests.in_flight:
             await asyncio.sleep(0.125)
-        return gate.clock() - before
+        return limiter.clock() - before
 
     assert [await wait() for _ in range(6)] == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
-    guests.pass_(*guests.inside)
+    guests.pass_(*guests.in_flight)
     await settled()
     assert [await wait() for _ in range(2)] == [0.5, 1.0]
-    guests.pass_(*guests.inside, good=False)
+    guests.pass_(*guests.in_flight, good=False)
     await settled()
     assert await wait() == 0.5
 
 
 @in_virtual_time
 async def test_thousands_of_refusals_in_a_row_are_no_more_than_the_cap() -> None:
-    gate = Gate(1, base=1.0, cap=2.0, spread=lambda: 0.5)
+    limiter = Limiter(1, base=1.0, cap=2.0, jitter=lambda: 0.5)
     for _ in range(3000):
-        gate.refused(await gate.enter(), None)
-        gate.leave()
-    before = gate.clock()
-    await gate.enter()
-    assert gate.clock() - before == 1.0
+        limiter.refused(await limiter.acquire(), None)
+        limiter.release()
+    before = limiter.clock()
+    await limiter.acquire()
+    assert limiter.clock() - before == 1.0
 
 
 @in_virtual_time
 async def test_the_jitter_is_left_to_chance() -> None:
     waits: set[float] = set()
     for _ in range(20):
-        gate = Gate(1, base=1.0)
-        gate.refused(await gate.enter(), None)
-        gate.leave()
-        before = gate.clock()
-        await gate.enter()
-        waits.add(gate.clock() - before)
+        limiter = Limiter(1, base=1.0)
+        limiter.refused(await limiter.acquire(), None)
+        limiter.release()
+        before = limiter.clock()
+        await limiter.acquire()
+        waits.add(limiter.clock() - before)
     assert len(waits) == 20
     assert all(0 <= wait < 1 for wait in waits)
 
@@ -605,28 +605,28 @@ async def test_the_jitter_is_left_to_chance() -> None:
 async def test_a_wait_is_what_was_asked_and_jitter_and_in_all_no_more_than_the_cap(
     asked: float, waited: float
 ) -> None:
-    gate = Gate(1, base=4.0, cap=8.0, spread=lambda: 0.5)
-    gate.refused(await gate.enter(), asked)
-    gate.leave()
-    await gate.enter()
-    assert gate.clock() == waited
+    limiter = Limiter(1, base=4.0, cap=8.0, jitter=lambda: 0.5)
+    limiter.refused(await limiter.acquire(), asked)
+    limiter.release()
+    await limiter.acquire()
+    assert limiter.clock() == waited
 
 
 @in_virtual_time
 async def test_a_wait_of_just_the_cap_is_waited_whatever_the_time() -> None:
-    gate = Gate(1, base=100.0, cap=0.3, spread=lambda: 0.9)
+    limiter = Limiter(1, base=100.0, cap=0.3, jitter=lambda: 0.9)
     for _ in range(100):
-        gate.refused(await gate.enter(), 0.3)
-        gate.leave()
-        await gate.enter()
-        gate.leave()
+        limiter.refused(await limiter.acquire(), 0.3)
+        limiter.release()
+        await limiter.acquire()
+        limiter.release()
         await asyncio.sleep(0.0107)
 
 
 @in_virtual_time
 async def test_where_more_than_the_cap_is_asked_nobody_is_sent_and_all_are_told_how_long() -> None:
-    gate = Gate(2, cap=20.0, spread=no_jitter)
-    guests = Guests(gate)
+    limiter = Limiter(2, cap=20.0, jitter=no_jitter)
+    guests = Guests(limiter)
     guests.come(5)
     await settled()
     guests.go(1)  # the third is let in, and does not know yet
@@ -641,10 +641,10 @@ async def test_where_more_than_the_cap_is_asked_nobody_is_sent_and_all_are_told_
             "work_list: not sent: the server asked all to wait, for another 100 s, "
             "and RetryPolicy.cap is 20 s"
         )
-    assert (guests.order, gate.inside) == ([0, 1], 0)
+    assert (guests.order, limiter.in_flight) == ([0, 1], 0)
     await asyncio.sleep(64)
     with pytest.raises(RateLimited) as caught:
-        await gate.enter()
+        await limiter.acquire()
     assert caught.value.retry_after == 36.0
     await asyncio.sleep(16)  # now the rest is within the cap
     guests.come(2)
@@ -657,8 +657,8 @@ async def test_where_more_than_the_cap_is_asked_nobody_is_sent_and_all_are_told_
 
 @in_virtual_time
 async def test_a_later_refusal_that_asks_for_more_than_the_cap_sends_the_waiting_away_too() -> None:
-    gate = Gate(2, cap=20.0, spread=no_jitter)
-    guests = Guests(gate)
+    limiter = Limiter(2, cap=20.0, jitter=no_jitter)
+    guests = Guests(limiter)
     guests.come(4)
     await settled()
     guests.refuse(0, 10.0)
@@ -668,20 +668,20 @@ async def test_a_later_refusal_that_asks_for_more_than_the_cap_sends_the_waiting
     await settled()
     assert isinstance(guests.tasks[2].exception(), RateLimited)
     assert guests.tasks[3].cancelled()
-    assert gate.inside == 0
+    assert limiter.in_flight == 0
 
 
 @in_virtual_time
 async def test_who_is_cancelled_in_the_very_turn_it_was_sent_away_gives_nothing_back() -> None:
-    gate = Gate(2, cap=20.0, spread=no_jitter)
-    guests = Guests(gate)
+    limiter = Limiter(2, cap=20.0, jitter=no_jitter)
+    guests = Guests(limiter)
     guests.come(3)
     await settled()
     guests.refuse(0, 50.0)
     guests.tasks[2].cancel()
     await settled()
     assert guests.tasks[2].cancelled()
-    assert (list(guests.inside), gate.inside) == ([1], 1)
+    assert (list(guests.in_flight), limiter.in_flight) == ([1], 1)
 
 
 # The pace that the server was seen to allow
@@ -689,26 +689,26 @@ async def test_who_is_cancelled_in_the_very_turn_it_was_sent_away_gives_nothing_
 
 async def learned(
     *, passed: int = 5, asked: float | None = 2.0, rate: float | None = None, ago: float = 0.0
-) -> Gate:
+) -> Limiter:
     """A gate that *passed* so many and, *ago* seconds later, was refused."""
-    gate = Gate(64, rate=rate, spread=no_jitter)
+    limiter = Limiter(64, rate=rate, jitter=no_jitter)
     await asyncio.sleep(100)
     for _ in range(passed):
-        gate.passed(await gate.enter(), good=True)
-        gate.leave()
+        limiter.passed(await limiter.acquire(), good=True)
+        limiter.release()
     await asyncio.sleep(ago)
-    gate.refused(await gate.enter(), asked)
-    gate.leave()
-    return gate
+    limiter.refused(await limiter.acquire(), asked)
+    limiter.release()
+    return limiter
 
 
-async def paces(gate: Gate, seconds: float) -> dict[float, float]:
+async def paces(limiter: Limiter, seconds: float) -> dict[float, float]:
     """What a single one that always comes again finds: after so long the next turn is so soon."""
     times: list[float] = []
     while not times or times[-1] - times[0] < seconds:
-        gate.passed(await gate.enter(), good=True)
-        gate.leave()
-        times.append(gate.clock())
+        limiter.passed(await limiter.acquire(), good=True)
+        limiter.release()
+        times.append(limiter.clock())
     return {time - times[0]: 1 / (then - time) for time, then in pairwise(times[1:])}
 
 
@@ -730,12 +730,12 @@ async def test_the_pace_is_a_little_less_at_first_then_all_of_it_and_later_ever_
 
 @in_virtual_time
 async def test_the_pace_is_forgotten_at_ten_times_what_it_was() -> None:
-    gate = await learned()
-    found = await paces(gate, 66)  # it is ten times as much after 66.5
+    limiter = await learned()
+    found = await paces(limiter, 66)  # it is ten times as much after 66.5
     assert max(found.values()) == pytest.approx(50, rel=0.05)
     counts: list[int] = []
     for _ in range(3):
-        guests = Guests(gate)
+        guests = Guests(limiter)
         guests.come(20)
         await settled()
         counts.append(len(guests.order))
@@ -756,48 +756,48 @@ async def test_the_pace_is_forgotten_at_ten_times_what_it_was() -> None:
 )
 @in_virtual_time
 async def test_no_pace_is_learned_from_little(passed: int, asked: float | None, ago: float) -> None:
-    gate = await learned(passed=passed, asked=asked, ago=ago)
-    before = gate.clock()
+    limiter = await learned(passed=passed, asked=asked, ago=ago)
+    before = limiter.clock()
     for _ in range(50):
-        gate.passed(await gate.enter(), good=True)
-        gate.leave()
-    assert gate.clock() - before == (asked or 0.0)  # all at once when it opens
+        limiter.passed(await limiter.acquire(), good=True)
+        limiter.release()
+    assert limiter.clock() - before == (asked or 0.0)  # all at once when it opens
 
 
 @pytest.mark.parametrize(("passed", "asked", "ago"), [(5, None, 0.0), (6, 2.0, 1.0), (7, 3.0, 0.5)])
 @in_virtual_time
 async def test_a_pace_is_learned_from_enough(passed: int, asked: float | None, ago: float) -> None:
-    gate = await learned(passed=passed, asked=asked, ago=ago)
-    assert next(iter((await paces(gate, 1)).values())) == pytest.approx(0.95 * passed, rel=0.01)
+    limiter = await learned(passed=passed, asked=asked, ago=ago)
+    assert next(iter((await paces(limiter, 1)).values())) == pytest.approx(0.95 * passed, rel=0.01)
 
 
 @in_virtual_time
 async def test_who_was_on_the_way_at_a_first_refusal_and_is_let_through_counts_half() -> None:
-    gate = Gate(64, spread=no_jitter)
-    eras = [await gate.enter() for _ in range(29)]
-    for era in eras[:20]:
-        gate.passed(era, good=True)
-    gate.refused(eras[20], 2.0)
-    for number, era in enumerate(eras[21:]):
-        gate.passed(era, good=number % 2 == 0)  # four of the eight well
+    limiter = Limiter(64, jitter=no_jitter)
+    eras = [await limiter.acquire() for _ in range(29)]
+    for generation in eras[:20]:
+        limiter.passed(generation, good=True)
+    limiter.refused(eras[20], 2.0)
+    for number, generation in enumerate(eras[21:]):
+        limiter.passed(generation, good=number % 2 == 0)  # four of the eight well
     for _ in eras:
-        gate.leave()
-    found = await paces(gate, 1)
+        limiter.release()
+    found = await paces(limiter, 1)
     assert next(iter(found.values())) == pytest.approx(0.95 * (20 + 4 / 2), rel=0.01)
 
 
 async def refused_again(kept: float, seconds: float) -> tuple[float, dict[float, float]]:
     """The pace that was tried when a learned one is refused after so long, and those found then."""
-    gate = await learned(passed=20)
-    tried = await paces(gate, kept)
-    era = await gate.enter()
-    last = await gate.enter()
-    gate.passed(era, good=True)
-    gate.refused(era, 2.0)
-    gate.passed(last, good=True)  # counts no more: the pace was not counted in a rush
-    gate.leave()
-    gate.leave()
-    return list(tried.values())[-1], await paces(gate, seconds)
+    limiter = await learned(passed=20)
+    tried = await paces(limiter, kept)
+    generation = await limiter.acquire()
+    last = await limiter.acquire()
+    limiter.passed(generation, good=True)
+    limiter.refused(generation, 2.0)
+    limiter.passed(last, good=True)  # counts no more: the pace was not counted in a rush
+    limiter.release()
+    limiter.release()
+    return list(tried.values())[-1], await paces(limiter, seconds)
 
 
 @pytest.mark.parametrize(
@@ -823,24 +823,24 @@ async def test_a_pace_refused_soon_was_far_too_much_and_a_later_one_a_little(
 
 @in_virtual_time
 async def test_what_did_not_go_well_was_not_let_through() -> None:
-    gate = Gate(64, spread=no_jitter)
+    limiter = Limiter(64, jitter=no_jitter)
     for number in range(9):
-        gate.passed(await gate.enter(), good=number % 2 == 1)  # four of them well
-        gate.leave()
-    gate.refused(await gate.enter(), 2.0)
-    gate.leave()
+        limiter.passed(await limiter.acquire(), good=number % 2 == 1)  # four of them well
+        limiter.release()
+    limiter.refused(await limiter.acquire(), 2.0)
+    limiter.release()
     for _ in range(50):
-        gate.passed(await gate.enter(), good=True)
-        gate.leave()
-    assert gate.clock() == 2.0
+        limiter.passed(await limiter.acquire(), good=True)
+        limiter.release()
+    assert limiter.clock() == 2.0
 
 
 @pytest.mark.parametrize(("rate", "pace"), [(3, 3), (100, 19)])
 @in_virtual_time
 async def test_of_the_rate_and_the_learned_pace_the_slower_holds(rate: float, pace: float) -> None:
-    gate = await learned(passed=20, rate=1000)
-    gate._rate = rate  # pyright: ignore[reportPrivateUsage]  # twenty came in a second
-    found = await paces(gate, 2)
+    limiter = await learned(passed=20, rate=1000)
+    limiter._rate = rate  # pyright: ignore[reportPrivateUsage]  # twenty came in a second
+    found = await paces(limiter, 2)
     assert next(iter(found.values())) == pytest.approx(pace, rel=1e-3)
 
 
@@ -849,15 +849,15 @@ async def test_of_the_rate_and_the_learned_pace_the_slower_holds(rate: float, pa
 
 @in_virtual_time
 async def test_who_waits_or_comes_when_it_is_closed_is_told_so() -> None:
-    gate = Gate(1, rate=0.1, spread=no_jitter)
-    guests = Guests(gate)
+    limiter = Limiter(1, rate=0.1, jitter=no_jitter)
+    guests = Guests(limiter)
     guests.come(4)
     await settled()
     guests.go(0)
     assert loop().timers == 1
     guests.tasks[2].cancel()
-    gate.close()
-    gate.close()
+    limiter.close()
+    limiter.close()
     assert loop().timers == 0
     await settled()
     guests.come(first=True)
@@ -865,7 +865,7 @@ async def test_who_waits_or_comes_when_it_is_closed_is_told_so() -> None:
     for number in (1, 3, 4):
         assert isinstance(guests.tasks[number].exception(), ClientClosed)
     assert guests.tasks[2].cancelled()
-    assert (guests.order, gate.inside) == ([0], 0)
+    assert (guests.order, limiter.in_flight) == ([0], 0)
 
 
 @pytest.mark.parametrize("rate", [None, 1])
@@ -873,28 +873,28 @@ async def test_who_waits_or_comes_when_it_is_closed_is_told_so() -> None:
 async def test_who_was_let_in_but_has_not_gone_when_it_is_closed_is_told_so(
     rate: float | None,
 ) -> None:
-    gate = Gate(2, rate=rate)
-    guests = Guests(gate)
+    limiter = Limiter(2, rate=rate)
+    guests = Guests(limiter)
     guests.come(3)
     await asyncio.sleep(10)
     guests.go(0)
-    gate.close()
+    limiter.close()
     await settled()
     assert isinstance(guests.tasks[2].exception(), ClientClosed)
-    assert (list(guests.inside), gate.inside) == ([1], 1)
+    assert (list(guests.in_flight), limiter.in_flight) == ([1], 1)
 
 
 @in_virtual_time
 async def test_a_closed_gate_with_somebody_inside_lets_it_leave() -> None:
-    gate = Gate(1)
-    guests = Guests(gate)
+    limiter = Limiter(1)
+    guests = Guests(limiter)
     guests.come(2)
     await settled()
-    gate.close()
+    limiter.close()
     guests.refuse(0, 5.0)
     await settled()
     assert isinstance(guests.tasks[1].exception(), ClientClosed)
-    assert (gate.inside, loop().timers) == (0, 0)
+    assert (limiter.in_flight, loop().timers) == (0, 0)
 
 
 # Anything, at any moment
@@ -929,34 +929,34 @@ def plays(*asked: float | None) -> st.SearchStrategy[list[Deed]]:
 class Play(Guests):
     """Guests who watch, as they come in, that it was right to let them in."""
 
-    def __init__(self, gate: Gate) -> None:
-        super().__init__(gate)
+    def __init__(self, limiter: Limiter) -> None:
+        super().__init__(limiter)
         self.queue: list[int] = []  # who waits, in the order they came
         self.firsts: dict[int, set[int]] = {}  # and who may have been let in when they came
         self.opens = 0.0
         self.probing = False  # nobody has passed since the last refusal
 
     async def _coming(self, number: int, first: bool) -> None:
-        gate = self.gate
+        limiter = self.limiter
         if first:
             others = [other for other in self.queue if other not in self.firsts]
             self.firsts[number] = {*self._line()[: self._told], *others[: self._told]}
         self.queue.append(number)
         try:
-            era = await gate.enter("work_list", first=first)
+            generation = await limiter.acquire("work_list", first=first)
         except RateLimited as error:
             self._sent_away(number, error)
             return
         except ClientClosed:
             self.queue.remove(number)
             return
-        known = len(self.inside)
-        self.inside[number] = era
-        assert era == gate.era
-        assert known < gate.ceiling
-        assert known < int(gate.room)
+        known = len(self.in_flight)
+        self.in_flight[number] = generation
+        assert generation == limiter.generation
+        assert known < limiter.ceiling
+        assert known < int(limiter.limit)
         assert not self.probing or known == 0
-        assert gate.clock() >= self.opens
+        assert limiter.clock() >= self.opens
         line = self._line()
         before = line[: line.index(number)]
         # Before it are at most those who are let in, too, and those it was let in before.
@@ -964,12 +964,12 @@ class Play(Guests):
         assert len(before) - len(late) <= self._told
         self.queue.remove(number)
         self.order.append(number)
-        self.times.append(gate.clock())
+        self.times.append(limiter.clock())
 
     @property
     def _told(self) -> int:
         """Those who are let in, and do not know it yet."""
-        return self.gate.inside - len(self.inside)
+        return self.limiter.in_flight - len(self.in_flight)
 
     def _line(self) -> list[int]:
         """Who waits, in the order to be let in."""
@@ -977,12 +977,12 @@ class Play(Guests):
 
     def _sent_away(self, number: int, error: RateLimited) -> None:
         self.queue.remove(number)
-        assert error.retry_after == pytest.approx(self.opens - self.gate.clock())
-        assert self.opens - self.gate.clock() > CAP
+        assert error.retry_after == pytest.approx(self.opens - self.limiter.clock())
+        assert self.opens - self.limiter.clock() > CAP
 
     async def do(self, deed: Deed) -> None:
         waiting = [number for number, task in enumerate(self.tasks) if not task.done()]
-        some = waiting if deed.kind == "cancel" else list(self.inside)
+        some = waiting if deed.kind == "cancel" else list(self.in_flight)
         match deed.kind:
             case "come":
                 self.come()
@@ -1008,13 +1008,13 @@ class Play(Guests):
             case "refuse":
                 self._refuse(number, deed.seconds)
             case _:
-                if self.inside[number] == self.gate.era:
+                if self.in_flight[number] == self.limiter.generation:
                     self.probing = False
                 self.pass_(number, good=deed.kind == "pass")
 
     def _refuse(self, number: int, asked: float | None) -> None:
-        now = self.gate.clock()
-        newest = self.inside[number] == self.gate.era
+        now = self.limiter.clock()
+        newest = self.in_flight[number] == self.limiter.generation
         self.opens = max(self.opens, now + (asked or 0.0))
         self.probing = self.probing or newest
         assert self.refuse(number, asked) is newest
@@ -1023,15 +1023,15 @@ class Play(Guests):
         """All pass from now on, so all must get in: nobody is forgotten."""
         for _ in range(10_000):
             await asyncio.sleep(0.5)
-            if all(task.done() for task in self.tasks) and not self.inside:
+            if all(task.done() for task in self.tasks) and not self.in_flight:
                 break
-            for number in list(self.inside):
+            for number in list(self.in_flight):
                 self._do_to(number, Deed("pass"))
         for task in self.tasks:
             if not task.cancelled():
                 task.result()
         assert not self.queue
-        assert self.gate.inside == 0
+        assert self.limiter.in_flight == 0
 
 
 @given(
@@ -1044,7 +1044,7 @@ class Play(Guests):
 async def test_whatever_happens_the_gate_keeps_its_word_and_forgets_nobody(
     ceiling: int, rate: float | None, queue: int, deeds: list[Deed]
 ) -> None:
-    play = Play(Gate(ceiling, rate=rate, base=0.5, cap=CAP, spread=no_jitter))
+    play = Play(Limiter(ceiling, rate=rate, base=0.5, cap=CAP, jitter=no_jitter))
     play.come(queue)
     await settled()
     for deed in deeds:
@@ -1058,15 +1058,15 @@ async def test_whatever_happens_the_gate_keeps_its_word_and_forgets_nobody(
 async def test_no_place_is_free_while_somebody_waits(
     ceiling: int, queue: int, deeds: list[Deed]
 ) -> None:
-    gate = Gate(ceiling, base=0.0)  # no refusal closes it for any time
-    play = Play(gate)
+    limiter = Limiter(ceiling, base=0.0)  # no refusal closes it for any time
+    play = Play(limiter)
     play.come(queue)
     for deed in deeds:
         await play.do(deed)
         if deed.kind in ("turn", "wait"):
             await settled()
-            assert len(play.inside) == gate.inside
-            assert not play.queue or gate.inside >= int(gate.room)
+            assert len(play.in_flight) == limiter.in_flight
+            assert not play.queue or limiter.in_flight >= int(limiter.limit)
 
 
 @given(
@@ -1079,31 +1079,31 @@ async def test_no_place_is_free_while_somebody_waits(
 async def test_whenever_it_is_closed_nobody_waits_any_more_and_no_timer_is_left(
     ceiling: int, rate: float | None, queue: int, deeds: list[Deed]
 ) -> None:
-    gate = Gate(ceiling, rate=rate, cap=CAP, spread=no_jitter)
-    play = Play(gate)
+    limiter = Limiter(ceiling, rate=rate, cap=CAP, jitter=no_jitter)
+    play = Play(limiter)
     play.come(queue)
     await settled()
     for deed in deeds:
         await play.do(deed)
-    gate.close()
+    limiter.close()
     play.come()
     await settled()
     assert all(task.done() for task in play.tasks)
-    assert len(play.inside) == gate.inside
-    for number in list(play.inside):
+    assert len(play.in_flight) == limiter.in_flight
+    for number in list(play.in_flight):
         play.go(number)
-    assert gate.inside == 0
+    assert limiter.in_flight == 0
     assert loop().timers == 0
 
 
 @in_virtual_time
 async def test_who_is_cancelled_in_the_very_turn_it_is_closed_gives_back_nothing() -> None:
-    gate = Gate(1)
-    await gate.enter()
-    waiting = asyncio.create_task(gate.enter())
+    limiter = Limiter(1)
+    await limiter.acquire()
+    waiting = asyncio.create_task(limiter.acquire())
     await settled()
-    gate.close()
+    limiter.close()
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert gate.inside == 1
+    assert limiter.in_flight == 1

@@ -25,7 +25,7 @@ from dp_async import (
     TransportError,
 )
 from dp_async._call.adaptive import Adaptive
-from dp_async._call.limiter import Gate
+from dp_async._call.limiter import Limiter
 from dp_async._call.limits import adapted, limited, timed
 from dp_async._call.stats import Tally
 from tests.support.fake_server import until
@@ -78,15 +78,17 @@ class Pupil(Adaptive):
         self.refusals += 1
 
 
-def gate(ceiling: int = 8, *, base: float = 0.5, cap: float = 60.0, spread: float = 0.0) -> Gate:
-    return Gate(ceiling, base=base, cap=cap, spread=lambda: spread)
+def limiter(
+    ceiling: int = 8, *, base: float = 0.5, cap: float = 60.0, spread: float = 0.0
+) -> Limiter:
+    return Limiter(ceiling, base=base, cap=cap, jitter=lambda: spread)
 
 
 # The place
 
 
 async def test_no_more_are_under_way_than_there_are_places() -> None:
-    server, tally, places = Server(), Tally(), gate(3)
+    server, tally, places = Server(), Tally(), limiter(3)
     call = limited(server, places, tally)
     tasks = [asyncio.create_task(call(REQUEST)) for _ in range(10)]
     await until(lambda: server.under_way == 3)
@@ -95,7 +97,7 @@ async def test_no_more_are_under_way_than_there_are_places() -> None:
     assert await asyncio.gather(*tasks) == [DATA] * 10
     assert server.most == 3
     assert (tally.requests, tally.in_flight, tally.max_in_flight) == (10, 0, 3)
-    assert places.inside == 0
+    assert places.in_flight == 0
 
 
 ERRORS: list[BaseException] = [
@@ -120,23 +122,23 @@ ERRORS: list[BaseException] = [
 async def test_a_place_comes_back_after_an_error_which_is_not_changed(
     error: BaseException, learns: bool
 ) -> None:
-    places, tally, pupil = gate(1, base=0), Tally(), Pupil()
+    places, tally, pupil = limiter(1, base=0), Tally(), Pupil()
     script = Script[Raw](error, error, error)
     call = limited(script, places, tally, pupil if learns else None)
     for _ in range(3):
         with pytest.raises(type(error)) as caught:
             await call(REQUEST)
         assert caught.value is error
-        assert (places.inside, tally.in_flight) == (0, 0)
+        assert (places.in_flight, tally.in_flight) == (0, 0)
     assert (tally.requests, len(script.requests)) == (3, 3)
     assert [sent for sent, _ in pupil.told] == ([1, 2, 3] if learns else [])
 
 
 @pytest.mark.parametrize("held", [True, False])
 async def test_a_cancellation_is_a_cancellation_wherever_it_comes(held: bool) -> None:
-    server, places, tally, pupil = Server(), gate(1), Tally(), Pupil()
+    server, places, tally, pupil = Server(), limiter(1), Tally(), Pupil()
     if held:
-        await places.enter()
+        await places.acquire()
     task = asyncio.create_task(limited(server, places, tally, pupil)(REQUEST))
     for _ in range(5):
         await asyncio.sleep(0)
@@ -145,13 +147,13 @@ async def test_a_cancellation_is_a_cancellation_wherever_it_comes(held: bool) ->
     with pytest.raises(asyncio.CancelledError):
         await task
     if held:
-        places.leave()
-    assert (server.under_way, places.inside, tally.in_flight) == (0, 0, 0)
+        places.release()
+    assert (server.under_way, places.in_flight, tally.in_flight) == (0, 0, 0)
     assert tally.requests == len(pupil.told) == (not held)
 
 
 async def test_a_repetition_goes_before_what_is_sent_for_the_first_time() -> None:
-    server, places = Server(), gate(1)
+    server, places = Server(), limiter(1)
     call = limited(server, places, Tally())
     again = replace(REQUEST, attempt=2)
     tasks = [asyncio.create_task(call(request)) for request in (REQUEST, REQUEST, again)]
@@ -163,7 +165,7 @@ async def test_a_repetition_goes_before_what_is_sent_for_the_first_time() -> Non
 
 def test_what_is_not_sent_because_all_must_wait_long_counts_nowhere() -> None:
     async def work() -> None:
-        places, tally, pupil = gate(cap=10.0), Tally(), Pupil()
+        places, tally, pupil = limiter(cap=10.0), Tally(), Pupil()
         script = Script[Raw](RateLimited("too fast", retry_after=60.0))
         call = limited(script, places, tally, pupil)
         with pytest.raises(RateLimited):
@@ -173,7 +175,7 @@ def test_what_is_not_sent_because_all_must_wait_long_counts_nowhere() -> None:
         assert caught.value.endpoint == "work_list"
         assert caught.value.retry_after == 60.0
         assert (tally.requests, tally.throttles, len(pupil.told)) == (1, 1, 1)
-        assert (places.inside, tally.in_flight) == (0, 0)
+        assert (places.in_flight, tally.in_flight) == (0, 0)
 
     run(work())
 
@@ -229,7 +231,7 @@ def test_a_send_that_turns_our_cancellation_into_its_timeout_is_timed_out_by_us(
     run(work())
 
 
-def with_deadline(send: Send, places: Gate, tally: Tally) -> Coroutine[object, object, Raw]:
+def with_deadline(send: Send, places: Limiter, tally: Tally) -> Coroutine[object, object, Raw]:
     sending = timed(send, 30.0)
 
     async def call(request: Request, /) -> Raw:
@@ -241,12 +243,12 @@ def with_deadline(send: Send, places: Gate, tally: Tally) -> Coroutine[object, o
 
 def test_the_time_starts_inside_the_gate() -> None:
     async def work() -> None:
-        server, places, tally = Server(), gate(1), Tally()
-        await places.enter()
+        server, places, tally = Server(), limiter(1), Tally()
+        await places.acquire()
         task = asyncio.create_task(with_deadline(server.send, places, tally))
         await asyncio.sleep(3600.0)
         assert (tally.requests, task.done()) == (0, False)
-        places.leave()
+        places.release()
         await asyncio.sleep(29.0)
         server.open.set()
         assert await task is DATA
@@ -256,11 +258,11 @@ def test_the_time_starts_inside_the_gate() -> None:
 
 def test_a_place_comes_back_when_the_time_is_up() -> None:
     async def work() -> None:
-        places, tally = gate(1), Tally()
+        places, tally = limiter(1), Tally()
         for _ in range(3):
             with pytest.raises(AttemptTimeout):
                 await with_deadline(Server().send, places, tally)
-            assert (places.inside, tally.in_flight) == (0, 0)
+            assert (places.in_flight, tally.in_flight) == (0, 0)
 
     run(work())
 
@@ -274,7 +276,7 @@ def test_a_place_comes_back_when_the_time_is_up() -> None:
 async def test_only_429_is_a_throttle(error: CallError) -> None:
     tally = Tally()
     with pytest.raises(type(error)):
-        await limited(Script[Raw](error), gate(base=0), tally)(REQUEST)
+        await limited(Script[Raw](error), limiter(base=0), tally)(REQUEST)
     assert tally.throttles == isinstance(error, RateLimited)
 
 
@@ -296,11 +298,11 @@ def test_a_refusal_closes_the_gate_and_another_error_does_not(
     error: CallError, closed: bool
 ) -> None:
     async def work() -> None:
-        places = gate(base=10.0, spread=0.4)
+        places = limiter(base=10.0, spread=0.4)
         call = limited(Script[Raw](error, DATA), places, Tally())
         with pytest.raises(type(error)):
             await call(REQUEST)
-        assert places.era == closed
+        assert places.generation == closed
         before = places.clock()
         await call(REQUEST)
         asked = getattr(error, "retry_after", None)
@@ -326,44 +328,44 @@ def test_after_a_refusal_whatever_comes_back_but_a_refusal_opens_the_gate(
     outcome: Raw | BaseException, opened: bool
 ) -> None:
     async def work() -> None:
-        places = gate(4, base=0)
+        places = limiter(4, base=0)
         for _ in range(4):
-            await places.enter()
+            await places.acquire()
         places.refused(0, 0.0)
         for _ in range(4):
-            places.leave()
+            places.release()
         call = limited(Script[Raw](outcome), places, Tally())
         try:
             await call(REQUEST)
         except (CallError, ClientClosed, asyncio.CancelledError):
             assert outcome is not DATA
-        assert places.room == (2 if opened else 1)
+        assert places.limit == (2 if opened else 1)
 
     run(work())
 
 
 def test_only_good_answers_make_more_room() -> None:
     async def work() -> None:
-        places = gate(4, base=0)
-        places.refused(await places.enter(), 0.0)
-        places.leave()
+        places = limiter(4, base=0)
+        places.refused(await places.acquire(), 0.0)
+        places.release()
         outcomes: list[Raw | BaseException] = [DATA, ServerError("no"), TransportError("gone")]
         call = limited(Script[Raw](*outcomes, DATA), places, Tally())
         assert await call(REQUEST) is DATA
-        assert places.room == 1
+        assert places.limit == 1
         for error in (ServerError, TransportError):
             with pytest.raises(error):
                 await call(REQUEST)
-            assert places.room == 1
+            assert places.limit == 1
         assert await call(REQUEST) is DATA
-        assert places.room == 2
+        assert places.limit == 2
 
     run(work())
 
 
 def test_several_refusals_of_one_time_are_one_refusal() -> None:
     async def work() -> None:
-        server, places, tally, pupil = Server(), gate(8), Tally(), Pupil()
+        server, places, tally, pupil = Server(), limiter(8), Tally(), Pupil()
 
         async def refusing(request: Request, /) -> Raw:
             await server(request)
@@ -375,10 +377,10 @@ def test_several_refusals_of_one_time_are_one_refusal() -> None:
         await until(lambda: server.under_way == 6)
         server.open.set()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert (places.era, pupil.refusals, tally.throttles) == (1, 1, 6)
-        era = await places.enter()
-        places.passed(era, good=True)
-        assert places.room == 3
+        assert (places.generation, pupil.refusals, tally.throttles) == (1, 1, 6)
+        generation = await places.acquire()
+        places.passed(generation, good=True)
+        assert places.limit == 3
 
     run(work())
 
@@ -388,12 +390,12 @@ def test_several_refusals_of_one_time_are_one_refusal() -> None:
 
 def test_the_time_of_a_good_answer_is_told_from_when_it_was_sent() -> None:
     async def work() -> None:
-        server, places, pupil = Server(), gate(1), Pupil()
-        await places.enter()
+        server, places, pupil = Server(), limiter(1), Pupil()
+        await places.acquire()
         task = asyncio.create_task(limited(server, places, Tally(), pupil)(REQUEST))
         await asyncio.sleep(100.0)
         assert pupil.count == 0
-        places.leave()
+        places.release()
         await asyncio.sleep(3.0)
         server.open.set()
         await task
@@ -406,19 +408,19 @@ def test_the_time_of_a_good_answer_is_told_from_when_it_was_sent() -> None:
 async def test_a_failure_is_told_once_and_without_a_time(error: BaseException) -> None:
     pupil = Pupil()
     with pytest.raises(type(error)):
-        await limited(Script[Raw](error), gate(base=0), Tally(), pupil)(REQUEST)
+        await limited(Script[Raw](error), limiter(base=0), Tally(), pupil)(REQUEST)
     assert pupil.told == [(1, None)]
     refusal = isinstance(error, ApiError) and error.retry_after is not None
     assert pupil.refusals == refusal
 
 
 async def test_no_more_go_to_the_gate_than_was_learned_to_be_good() -> None:
-    server, places, narrow, pupil = Server(), gate(64), gate(64), Adaptive(64)
-    narrow.room = pupil.limit = 3
+    server, places, narrow, pupil = Server(), limiter(64), limiter(64), Adaptive(64)
+    narrow.limit = pupil.limit = 3
     call = adapted(limited(server, places, Tally(), pupil), narrow, pupil)
     tasks = [asyncio.create_task(call(REQUEST)) for _ in range(10)]
     await until(lambda: server.under_way == 3)
-    assert (narrow.inside, places.inside) == (3, 3)
+    assert (narrow.in_flight, places.in_flight) == (3, 3)
     pupil.limit = 1
     tasks[0].cancel()  # any of them that ends makes it known
     await until(lambda: server.under_way == 2)
@@ -432,12 +434,12 @@ async def test_no_more_go_to_the_gate_than_was_learned_to_be_good() -> None:
     server.open.set()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert server.most == 5
-    assert (narrow.inside, places.inside) == (0, 0)
+    assert (narrow.in_flight, places.in_flight) == (0, 0)
 
 
 async def test_what_is_not_adapted_goes_past_those_who_wait_for_that() -> None:
-    server, places, narrow, pupil = Server(), gate(64), gate(64), Adaptive(64)
-    narrow.room = pupil.limit = 1
+    server, places, narrow, pupil = Server(), limiter(64), limiter(64), Adaptive(64)
+    narrow.limit = pupil.limit = 1
     call = limited(server, places, Tally())
     narrowed = adapted(limited(server, places, Tally(), pupil), narrow, pupil)
     tasks = [asyncio.create_task(narrowed(REQUEST)) for _ in range(4)]
@@ -450,18 +452,18 @@ async def test_what_is_not_adapted_goes_past_those_who_wait_for_that() -> None:
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 async def test_both_places_come_back_after_an_error(error: BaseException) -> None:
-    places, narrow, pupil = gate(1, base=0), gate(8), Adaptive(8)
-    narrow.room = 1
+    places, narrow, pupil = limiter(1, base=0), limiter(8), Adaptive(8)
+    narrow.limit = 1
     call = adapted(limited(Script[Raw](error, DATA), places, Tally(), pupil), narrow, pupil)
     with pytest.raises(type(error)):
         await call(REQUEST)
-    assert (narrow.inside, places.inside) == (0, 0)
+    assert (narrow.in_flight, places.in_flight) == (0, 0)
     assert await call(REQUEST) is DATA
 
 
 async def test_a_repetition_goes_first_there_too() -> None:
-    server, narrow, pupil = Server(), gate(8), Adaptive(8)
-    narrow.room = pupil.limit = 1
+    server, narrow, pupil = Server(), limiter(8), Adaptive(8)
+    narrow.limit = pupil.limit = 1
     call = adapted(server, narrow, pupil)
     again = replace(REQUEST, attempt=2)
     tasks = [asyncio.create_task(call(request)) for request in (REQUEST, REQUEST, again)]

@@ -129,16 +129,16 @@ async def test_whatever_else_comes_of_a_request_is_told(
 
 
 async def test_a_request_that_is_cancelled_on_its_way_is_told() -> None:
-    inside = asyncio.Event()
+    in_flight = asyncio.Event()
 
     async def forever(request: Request, /) -> Response:
-        inside.set()
+        in_flight.set()
         await asyncio.Event().wait()
         raise AssertionError
 
     watch = Watch()
     task = asyncio.ensure_future(checked(forever, watch.observers)(REQUEST))
-    await until(inside.is_set)
+    await until(in_flight.is_set)
     assert watch.told == []
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -15,7 +15,7 @@ from rich.pretty import pretty_repr
 
 from dp_async import ApiError, Request, Response
 from dp_async._call.envelope import opened
-from dp_async._call.redact import BLOT, Secrets, blotted, printable, unsigned
+from dp_async._call.redact import REDACTED, Secrets, printable, redacted, unsigned
 from dp_async._page.endpoints import MESSAGES, WORKS
 from tests.support.samples import SECRET
 
@@ -42,13 +42,13 @@ HEADERS = {
 
 def get(name: str | None = NAME, headers: dict[str, str] = HEADERS, num: int = 12) -> Request:
     """A request for works whose filter is in its query."""
-    query = WORKS.ask({"name": name, "sort": None, "status": None})
+    query = WORKS.query({"name": name, "sort": None, "status": None})
     return replace(WORKS.request(query, num, 34), headers=headers)
 
 
 def post(read_status: str | None = NAME, headers: dict[str, str] = HEADERS) -> Request:
     """A request for messages whose filter is in its body."""
-    request = MESSAGES.request(MESSAGES.ask({"read_status": read_status}), 12, 34)
+    request = MESSAGES.request(MESSAGES.query({"read_status": read_status}), 12, 34)
     return replace(request, headers={**request.headers, **headers})
 
 
@@ -66,20 +66,20 @@ def shown(error: ApiError) -> str:
 
 
 HIDDEN = {
-    SECRET: BLOT,
-    SALT: BLOT,
-    SIGNATURE: BLOT,
-    TOKEN: BLOT,
+    SECRET: REDACTED,
+    SALT: REDACTED,
+    SIGNATURE: REDACTED,
+    TOKEN: REDACTED,
     ACCOUNT: "…1234",
-    NAME: BLOT,
-    quote(NAME, safe=""): BLOT,
-    quote(NAME, safe="").lower(): BLOT,
-    json.dumps(NAME)[1:-1]: BLOT,
-    json.dumps(NAME)[1:-1].upper(): BLOT,
-    SECRET.upper(): BLOT,
-    SALT.title(): BLOT,
-    SIGNATURE.lower(): BLOT,
-    TOKEN.swapcase(): BLOT,
+    NAME: REDACTED,
+    quote(NAME, safe=""): REDACTED,
+    quote(NAME, safe="").lower(): REDACTED,
+    json.dumps(NAME)[1:-1]: REDACTED,
+    json.dumps(NAME)[1:-1].upper(): REDACTED,
+    SECRET.upper(): REDACTED,
+    SALT.title(): REDACTED,
+    SIGNATURE.lower(): REDACTED,
+    TOKEN.swapcase(): REDACTED,
 }
 PLAIN = ["the-app", "C", "application/json", "dp_async/1", "1689239796500", "12", "34", "1234"]
 
@@ -94,7 +94,7 @@ def test_what_the_request_said_is_blotted_wherever_it_stands(
 ) -> None:
     text = around.replace("{}", value)
     expected = around.replace("{}", instead)
-    assert blotted(text, request_, SECRETS) == expected
+    assert redacted(text, request_, SECRETS) == expected
     error = refusal(request_, text, text)
     assert error.message == expected
     assert error.request_id == expected
@@ -104,14 +104,14 @@ def test_what_the_request_said_is_blotted_wherever_it_stands(
 @BOTH
 @pytest.mark.parametrize("text", [*PLAIN, "", "pageNum=12&pageSize=34: too large"])
 def test_what_helps_stays(request_: Request, text: str) -> None:
-    assert blotted(text, request_, SECRETS) == text
+    assert redacted(text, request_, SECRETS) == text
     assert refusal(request_, text, text).message == text
 
 
 def test_what_is_in_any_text_stays() -> None:
     headers = {"x-one": "a", "x-more": "all of long-one"}
     text = "a b of all that is for long-one"
-    assert blotted(text, get("b", headers), Secrets("f")) == "a b of all that is for ***"
+    assert redacted(text, get("b", headers), Secrets("f")) == "a b of all that is for ***"
 
 
 @pytest.mark.parametrize("request_id", [int(ACCOUNT), f"{ACCOUNT}-7"])
@@ -122,30 +122,32 @@ def test_the_last_digits_of_an_account_stay(request_id: object) -> None:
 
 
 def test_nothing_stays_of_an_account_that_is_no_longer_than_that() -> None:
-    assert blotted("no 1234.", get(headers={"account": "1234"}), NONE) == "no ***."
+    assert redacted("no 1234.", get(headers={"account": "1234"}), NONE) == "no ***."
 
 
 def test_all_of_them_at_once() -> None:
     text = " ".join([*HIDDEN, *PLAIN])
-    assert blotted(text, get(), SECRETS) == " ".join([*HIDDEN.values(), *PLAIN])
+    assert redacted(text, get(), SECRETS) == " ".join([*HIDDEN.values(), *PLAIN])
 
 
 def test_of_two_that_overlap_the_longer_goes_first() -> None:
     headers = {"x-short": "abc", "x-long": "abcdef", "x-mid": "cdef"}
-    assert blotted("abcdef abc cdef", get(headers=headers), NONE) == "*** *** ***"
+    assert redacted("abcdef abc cdef", get(headers=headers), NONE) == "*** *** ***"
 
 
 @pytest.mark.parametrize("case", [str.lower, str.upper, str.title])
 def test_a_header_is_known_in_any_case(case: Any) -> None:
     headers = {case(name): value for name, value in HEADERS.items()}
     text = f"the-app 1689239796500 {SIGNATURE} {TOKEN}"
-    assert blotted(text, get(headers=headers), NONE) == f"the-app 1689239796500 {BLOT} {BLOT}"
+    assert (
+        redacted(text, get(headers=headers), NONE) == f"the-app 1689239796500 {REDACTED} {REDACTED}"
+    )
 
 
 def test_a_request_that_says_nothing_hides_nothing() -> None:
     text = "".join(HIDDEN)
     for request in (get(None, {}), post(None, {}), get("", {}), post("", {})):
-        assert blotted(text, request, NONE) == text
+        assert redacted(text, request, NONE) == text
 
 
 @pytest.mark.parametrize(("value", "instead"), HIDDEN.items())
@@ -163,15 +165,15 @@ def test_whatever_looks_like_a_signature_is_blotted_out_of_the_message(
     md5: str, around: str
 ) -> None:
     text = around.replace("{}", md5)
-    assert unsigned(text) == around.replace("{}", BLOT)
+    assert unsigned(text) == around.replace("{}", REDACTED)
     error = refusal(get(), text)
-    assert error.message == around.replace("{}", BLOT)
+    assert error.message == around.replace("{}", REDACTED)
     assert md5 not in shown(error)
 
 
 def test_a_request_id_may_look_like_a_signature() -> None:
     assert refusal(get(), "no", MD5).request_id == MD5
-    assert refusal(get(), "no", SIGNATURE).request_id == BLOT
+    assert refusal(get(), "no", SIGNATURE).request_id == REDACTED
 
 
 @pytest.mark.parametrize("text", [MD5[:-1], f"{MD5}0", f"{MD5}{MD5}", f"g{MD5[1:]}", "f" * 40])
@@ -264,7 +266,7 @@ def test_secrets_show_nothing(words: tuple[str, ...]) -> None:
 def test_a_text_becomes_one_line_of_the_same_length(text: str, line: str) -> None:
     assert printable(text) == line
     for request in (get(), get(headers={}), get(None, {})):
-        assert blotted(text, request, SECRETS) == blotted(text, request, NONE) == line
+        assert redacted(text, request, SECRETS) == redacted(text, request, NONE) == line
 
 
 # Letters that stand in no text of ours, so that to find one is to have found what was hidden.
@@ -308,8 +310,8 @@ def test_whatever_the_server_writes_no_error_repeats_it(
     own: str,
 ) -> None:
     headers = {"authorization": signature, "x-own": own, "account": account}
-    works = WORKS.request(WORKS.ask({"name": name, "sort": None, "status": status}), 1, 20)
-    messages = MESSAGES.request(MESSAGES.ask({"read_status": name}), 1, 20)
+    works = WORKS.request(WORKS.query({"name": name, "sort": None, "status": status}), 1, 20)
+    messages = MESSAGES.request(MESSAGES.query({"read_status": name}), 1, 20)
     request = data.draw(st.sampled_from([works, messages]))
     hidden = [*secrets, name, account, signature, own]
     hidden += [part for value in (signature, own) for part in value.split() if len(part) > 5]
@@ -338,4 +340,4 @@ def test_whatever_the_server_writes_no_error_repeats_it(
 
 @given(st.text(LETTERS + " .:/=&%'\"\\+", max_size=100))
 def test_what_none_of_them_said_stays(text: str) -> None:
-    assert blotted(text, get(), SECRETS) == text
+    assert redacted(text, get(), SECRETS) == text

@@ -29,7 +29,7 @@ from dp_async import (
     ServerError,
     TransportError,
 )
-from dp_async._call.retry import Budget, pause, retrying
+from dp_async._call.retry import RetryBudget, backoff, retrying
 from dp_async._call.stats import Tally
 from dp_async._http import Call
 from tests.support.samples import REQUEST, Script
@@ -68,22 +68,22 @@ class Rig:
         self,
         *outcomes: Raw | BaseException,
         policy: RetryPolicy = POLICY,
-        budget: Budget | None = None,
-        spread: float = 0.5,
+        retry_budget: RetryBudget | None = None,
+        jitter: float = 0.5,
     ) -> None:
         self.script = Script(*outcomes)
         self.waits: list[float] = []
         self.tally = Tally()
-        self.budget = budget or Budget()
+        self.retry_budget = retry_budget or RetryBudget()
         self.now = 100.0
         self.call: Call = retrying(
             self.script,
             policy,
             self.tally,
-            self.budget,
+            self.retry_budget,
             clock=lambda: self.now,
             sleep=self._sleep,
-            spread=lambda: spread,
+            jitter=lambda: jitter,
         )
 
     @property
@@ -112,7 +112,7 @@ async def test_what_may_pass_is_asked_again(error: CallError) -> None:
     assert rig.script.requests == [replace(REQUEST, attempt=number) for number in (1, 2, 3)]
     assert rig.waits == ([] if isinstance(error, RateLimited) else [0.5, 1.0])
     assert rig.tally.retries == 2
-    assert rig.budget.left == 98.5
+    assert rig.retry_budget.left == 98.5
 
 
 @pytest.mark.parametrize("error", LASTING, ids=repr)
@@ -122,7 +122,7 @@ async def test_what_will_not_pass_is_raised_at_once(error: BaseException) -> Non
         await rig.call(REQUEST)
     assert caught.value is error
     assert (rig.waits, rig.tally.retries, len(rig.script.requests)) == ([], 0, 1)
-    assert rig.budget.left == 100
+    assert rig.retry_budget.left == 100
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 5])
@@ -134,7 +134,7 @@ async def test_there_are_so_many_attempts_and_no_more(attempts: int) -> None:
     assert caught.value is errors[attempts - 1]
     assert rig.attempts == list(range(1, attempts + 1))
     assert rig.tally.retries == attempts - 1
-    assert rig.budget.left == 100 - (attempts - 1)
+    assert rig.retry_budget.left == 100 - (attempts - 1)
     assert not notes(caught.value)
     assert caught.value.attempts == attempts
     assert caught.value.elapsed == sum(rig.waits) == sum([1.0, 1.5, 1.5, 1.5][: attempts - 1])
@@ -170,7 +170,7 @@ async def test_a_wait_can_be_cancelled() -> None:
         raise asyncio.CancelledError
 
     script = Script[Raw](TransportError("gone"), GOOD)
-    call = retrying(script, POLICY, Tally(), Budget(), clock=lambda: 0.0, sleep=cancelled)
+    call = retrying(script, POLICY, Tally(), RetryBudget(), clock=lambda: 0.0, sleep=cancelled)
     with pytest.raises(asyncio.CancelledError):
         await call(REQUEST)
     assert len(script.requests) == 1
@@ -184,7 +184,7 @@ async def test_the_waits_are_left_to_chance() -> None:
 
     policy = RetryPolicy(attempts=30, base=1.0, cap=1.0)
     script = Script[Raw](*[TransportError("gone")] * 29, GOOD)
-    call = retrying(script, policy, Tally(), Budget(), clock=lambda: 0.0, sleep=slept)
+    call = retrying(script, policy, Tally(), RetryBudget(), clock=lambda: 0.0, sleep=slept)
     assert await call(REQUEST) is GOOD
     assert all(0 <= wait < 1 for wait in waits)
     assert len(set(waits)) > 1
@@ -204,12 +204,12 @@ async def test_a_refusal_that_says_when_to_come_back_waits_at_the_gate_and_not_h
     ("after", "wait"),
     [(None, 0.0), (0.0, 0.0), (10.0, 0.0), (10.1, None), (1e9, None), (float("inf"), None)],
 )
-@pytest.mark.parametrize("spread", [0.0, 0.5])
+@pytest.mark.parametrize("jitter", [0.0, 0.5])
 def test_nobody_comes_back_before_the_time_that_was_asked_for(
-    after: float | None, spread: float, wait: float | None
+    after: float | None, jitter: float, wait: float | None
 ) -> None:
     refused = RateLimited("", retry_after=after)
-    assert pause(refused, REQUEST, 1, POLICY, lambda: spread) == wait
+    assert backoff(refused, REQUEST, 1, POLICY, lambda: jitter) == wait
 
 
 async def test_above_the_cap_the_error_says_when_to_come_back() -> None:
@@ -225,15 +225,15 @@ async def test_above_the_cap_the_error_says_when_to_come_back() -> None:
     attempt=st.integers(1, 999),
     base=st.floats(0, 3_600),
     cap=st.floats(0, 86_400),
-    spread=st.floats(0, 1, exclude_max=True),
+    jitter=st.floats(0, 1, exclude_max=True),
     after=st.none() | st.floats(0, 1e9),
     kind=st.sampled_from([RateLimited, ServerError]),
 )
 def test_no_wait_is_above_its_bounds_and_none_is_given_up_below_the_cap(
-    attempt: int, base: float, cap: float, spread: float, after: float | None, kind: type[ApiError]
+    attempt: int, base: float, cap: float, jitter: float, after: float | None, kind: type[ApiError]
 ) -> None:
     policy = RetryPolicy(attempts=1_000, base=base, cap=cap)
-    wait = pause(kind("", retry_after=after), REQUEST, attempt, policy, lambda: spread)
+    wait = backoff(kind("", retry_after=after), REQUEST, attempt, policy, lambda: jitter)
     if after is not None:
         assert wait == (None if after > cap else 0.0)
     elif kind is RateLimited:
@@ -247,26 +247,26 @@ def test_the_bound_doubles_up_to_the_cap() -> None:
     def bounds() -> Iterator[Any]:
         for attempt in range(1, 8):
             policy = RetryPolicy(attempts=99, base=0.5, cap=8.0)
-            yield pause(TransportError(""), REQUEST, attempt, policy, lambda: 1.0)
+            yield backoff(TransportError(""), REQUEST, attempt, policy, lambda: 1.0)
 
     assert list(bounds()) == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
 
 
 def test_a_budget_is_a_hundred_retries_and_every_success_gives_back_half_of_one() -> None:
-    budget = Budget()
-    assert [budget.take() for _ in range(100)] == [True] * 100
-    assert (budget.take(), budget.left) == (False, 0)
-    budget.earn()
-    assert (budget.take(), budget.left) == (False, 0.5)
-    budget.earn()
-    assert (budget.take(), budget.left) == (True, 0)
+    retry_budget = RetryBudget()
+    assert [retry_budget.take() for _ in range(100)] == [True] * 100
+    assert (retry_budget.take(), retry_budget.left) == (False, 0)
+    retry_budget.earn()
+    assert (retry_budget.take(), retry_budget.left) == (False, 0.5)
+    retry_budget.earn()
+    assert (retry_budget.take(), retry_budget.left) == (True, 0)
     for _ in range(1_000):
-        budget.earn()
-    assert budget.left == 100
+        retry_budget.earn()
+    assert retry_budget.left == 100
 
 
 async def test_with_an_empty_budget_the_error_is_raised_at_once_and_says_why() -> None:
-    rig = Rig(TransportError("1"), TransportError("2"), GOOD, budget=Budget(1.0))
+    rig = Rig(TransportError("1"), TransportError("2"), GOOD, retry_budget=RetryBudget(1.0))
     with pytest.raises(TransportError, match="2") as caught:
         await rig.call(REQUEST)
     (note,) = notes(caught.value)
@@ -280,7 +280,7 @@ async def test_with_an_empty_budget_the_error_is_raised_at_once_and_says_why() -
 async def test_what_would_not_be_repeated_anyway_does_not_blame_the_budget(
     error: CallError,
 ) -> None:
-    rig = Rig(error, budget=Budget(0.0))
+    rig = Rig(error, retry_budget=RetryBudget(0.0))
     with pytest.raises(type(error)) as caught:
         await rig.call(REQUEST)
     assert not notes(caught.value)
@@ -288,7 +288,7 @@ async def test_what_would_not_be_repeated_anyway_does_not_blame_the_budget(
 
 async def test_a_success_lets_the_next_call_be_repeated() -> None:
     gone = TransportError("gone")
-    rig = Rig(gone, GOOD, gone, GOOD, gone, GOOD, budget=Budget(1.0))
+    rig = Rig(gone, GOOD, gone, GOOD, gone, GOOD, retry_budget=RetryBudget(1.0))
     await rig.call(REQUEST)  # takes the one there is, and gives back a half
     with pytest.raises(TransportError):
         await rig.call(REQUEST)
@@ -318,7 +318,7 @@ async def test_a_third_of_all_requests_may_fail_for_good(attempts: int) -> None:
         assert not notes(caught.value)
         for _ in range(2 * attempts):
             await rig.call(REQUEST)
-        assert rig.budget.left == 100
+        assert rig.retry_budget.left == 100
 
 
 async def test_every_third_request_may_fail_for_ever() -> None:
@@ -326,7 +326,7 @@ async def test_every_third_request_may_fail_for_ever() -> None:
     rig = Rig(*three * 3_000)
     while rig.script.outcomes:
         assert await rig.call(REQUEST) is GOOD
-    assert rig.budget.left >= 99
+    assert rig.retry_budget.left >= 99
 
 
 KINDS = pytest.mark.parametrize("kind", [AuthError, TransportError])
@@ -338,7 +338,7 @@ async def test_what_is_cured_is_repeated_at_once_and_for_free(
     kind: type[CallError], attempts: int
 ) -> None:
     policy = RetryPolicy(attempts=attempts, base=1.0)
-    rig = Rig(cured(kind("no")), GOOD, policy=policy, budget=Budget(0.0))
+    rig = Rig(cured(kind("no")), GOOD, policy=policy, retry_budget=RetryBudget(0.0))
     assert await rig.call(REQUEST) is GOOD
     assert (rig.attempts, rig.waits, rig.tally.retries) == ([1, 2], [], 1)
 
@@ -361,7 +361,7 @@ async def test_the_free_repeat_is_none_of_the_policy_s_attempts() -> None:
         await rig.call(REQUEST)
     assert caught.value is errors[3]
     assert (caught.value.attempts, caught.value.elapsed) == (4, 1.5)
-    assert (rig.attempts, rig.waits, rig.budget.left) == ([1, 2, 3, 4], [0.5, 1.0], 98)
+    assert (rig.attempts, rig.waits, rig.retry_budget.left) == ([1, 2, 3, 4], [0.5, 1.0], 98)
 
 
 async def test_the_cure_may_come_after_other_failures() -> None:

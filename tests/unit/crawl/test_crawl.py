@@ -28,8 +28,8 @@ from dp_async import (
 )
 from dp_async._crawl.pager import Pager
 from dp_async._page.reader import Rows
-from dp_async._plan.page_ref import Ask
-from dp_async._plan.walk import Step, Walk
+from dp_async._plan.page_ref import PageRef
+from dp_async._plan.walk import PageResult, Walk
 from dp_async.testing import Simulator
 from tests.support.fake_server import SETTINGS, Server, answer, client, row, until
 from tests.support.virtual_loop import run
@@ -605,9 +605,11 @@ async def test_an_answer_counts_from_when_it_came_though_it_is_read_later(
     spans: list[tuple[int, int]] = []
     learn = Walk[Work].learn
 
-    def noted(walk: Walk[Work], ask: Ask, sent: int, answered: int, rows: Rows[Work]) -> Step[Work]:
+    def noted(
+        walk: Walk[Work], ref: PageRef, sent: int, answered: int, rows: Rows[Work]
+    ) -> PageResult[Work]:
         spans.append((sent, answered))
-        return learn(walk, ask, sent, answered, rows)
+        return learn(walk, ref, sent, answered, rows)
 
     monkeypatch.setattr(Walk, "learn", noted)
     async with client(Server(100)) as api:

@@ -108,21 +108,21 @@ async def test_nothing_starts_before_the_first_call() -> None:
 
 async def test_the_window_goes_on_filling_while_the_first_is_slow() -> None:
     work = Work(50)
-    gate = work.gates[1] = asyncio.Event()
+    limiter = work.gates[1] = asyncio.Event()
     pager = work.pager(concurrency=3, window=6)
     first = asyncio.ensure_future(pager())
     await until(lambda: len(work.started) == 6 and work.under_way == 1)
-    gate.set()
+    limiter.set()
     assert await first == 2
     await pager.aclose()
 
 
 async def test_as_they_come_in_one_slow_job_holds_nobody_up() -> None:
     work = Work(5)
-    gate = work.gates[1] = asyncio.Event()
+    limiter = work.gates[1] = asyncio.Event()
     pager = work.pager(ordered=False)
     assert [await pager() for _ in range(4)] == [4, 6, 8, 10]
-    gate.set()
+    limiter.set()
     assert await pager() == 2
     assert await pager() is None
 
@@ -152,11 +152,11 @@ async def test_an_error_is_raised_once_and_the_job_done_again(ordered: bool) -> 
 async def test_no_new_job_starts_until_the_consumer_has_seen_the_error() -> None:
     work = Work(50)
     work.failures[1] = [RuntimeError("no")]
-    gate = work.gates[2] = asyncio.Event()
+    limiter = work.gates[2] = asyncio.Event()
     pager = work.pager(concurrency=2, window=50)
     waiting = asyncio.ensure_future(pager())
     await until(waiting.done)
-    gate.set()
+    limiter.set()
     await until(lambda: work.under_way == 0)
     assert work.started == [1, 2]
     with pytest.raises(RuntimeError):
@@ -167,11 +167,11 @@ async def test_no_new_job_starts_until_the_consumer_has_seen_the_error() -> None
 async def test_another_failure_before_the_consumer_is_back_holds_nothing_up() -> None:
     work = Work(6)
     work.failures = {1: [RuntimeError("one")], 2: [RuntimeError("two")]}
-    gate = work.gates[2] = asyncio.Event()
+    limiter = work.gates[2] = asyncio.Event()
     pager = work.pager(concurrency=2)
     with pytest.raises(RuntimeError, match="one"):
         await pager()
-    gate.set()
+    limiter.set()
     await until(lambda: work.under_way == 0)
     assert await pager() == 2
     with pytest.raises(RuntimeError, match="two"):
@@ -196,12 +196,12 @@ async def test_a_bug_in_the_plan_reaches_the_consumer(at: int) -> None:
 
 async def test_a_timeout_round_a_call_loses_nothing() -> None:
     work = Work(4)
-    gate = work.gates[1] = asyncio.Event()
+    limiter = work.gates[1] = asyncio.Event()
     pager = work.pager()
     for _ in range(3):
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(pager(), 0)
-    gate.set()
+    limiter.set()
     assert await drain(pager) == [2, 4, 6, 8]
     assert sorted(work.started) == [1, 2, 3, 4]
 
@@ -235,13 +235,13 @@ async def test_tasks_cancelled_from_outside_are_an_error_not_an_end() -> None:
 
 async def test_two_consumers_are_refused() -> None:
     work = Work(4)
-    gate = work.gates[1] = asyncio.Event()
+    limiter = work.gates[1] = asyncio.Event()
     pager = work.pager()
     waiting = asyncio.ensure_future(pager())
     await until(lambda: work.under_way == 1)
     with pytest.raises(ConfigError, match="one consumer"):
         await pager()
-    gate.set()
+    limiter.set()
     assert await waiting == 2
     await pager.aclose()
 
@@ -258,14 +258,14 @@ async def test_a_plan_may_have_nothing_now_and_more_after_the_next_result() -> N
 
 
 async def test_ended_waits_through_a_cancellation_and_then_raises_it() -> None:
-    gate = asyncio.Event()
-    stubborn = asyncio.ensure_future(gate.wait())
+    limiter = asyncio.Event()
+    stubborn = asyncio.ensure_future(limiter.wait())
     waiting = asyncio.ensure_future(ended([stubborn]))
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.sleep(0)
     assert not waiting.done()
-    gate.set()
+    limiter.set()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert stubborn.done()
@@ -348,8 +348,8 @@ async def test_what_the_consumer_waits_for_is_made_when_it_takes_it() -> None:
     gates = [work.gates.setdefault(job, asyncio.Event()) for job in range(1, 7)]
     first = asyncio.ensure_future(made.pager())
     await until(lambda: work.under_way == 6)
-    for gate in gates:
-        gate.set()
+    for limiter in gates:
+        limiter.set()
     assert await first == 2
     # All came in one turn of the loop, and the consumer was about to run.
     assert made.made == [1]
@@ -373,10 +373,10 @@ async def test_what_comes_while_the_consumer_is_away_or_out_of_turn_is_made_at_o
 async def test_out_of_order_all_that_came_waits_for_the_consumer_who_waits() -> None:
     work = Work(3)
     made = Made(work, concurrency=3, window=3, ordered=False)
-    gate = work.gates[1] = asyncio.Event()
+    limiter = work.gates[1] = asyncio.Event()
     assert await made.pager() == 4
     assert made.made == [2]
-    gate.set()
+    limiter.set()
     assert sorted(await drain(made.pager)) == [2, 6]
 
 
@@ -556,7 +556,7 @@ async def test_a_bug_in_the_plan_leaves_no_task_behind(at: int) -> None:
     # It shows when a task looks for its next job, or when that one would begin others beside it.
     work = Work(9)
     work.gates = {job: asyncio.Event() for job in range(1, 10)}
-    gate = work.gates[1]
+    limiter = work.gates[1]
 
     def broken() -> int | None:
         if work.planned >= at:
@@ -566,7 +566,7 @@ async def test_a_bug_in_the_plan_leaves_no_task_behind(at: int) -> None:
     pager = Pager(broken, work.fetch, spawn, concurrency=4, window=9)
     waiting = asyncio.ensure_future(pager())
     await until(lambda: work.under_way == 1)
-    gate.set()
+    limiter.set()
     with pytest.raises(ZeroDivisionError):
         await waiting
     await pager.aclose()

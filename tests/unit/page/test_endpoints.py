@@ -23,7 +23,7 @@ MESSAGES_PATH = "/openApiDigitalPerson/customer/msgList"
 
 
 def work_target(num: int = 1, size: int = 20, **filters: Any) -> str:
-    query = WORKS.ask({"name": None, "sort": None, "status": None, **filters})
+    query = WORKS.query({"name": None, "sort": None, "status": None, **filters})
     return WORKS.request(query, num, size).target.removeprefix(WORKS_PATH)
 
 
@@ -55,7 +55,7 @@ def test_a_get_is_its_target_byte_for_byte(filters: dict[str, Any], target: str)
 
 
 def test_a_get_has_no_body() -> None:
-    request = WORKS.request(WORKS.query(), 3, 50)
+    request = WORKS.request(WORKS.query_type(), 3, 50)
     assert (request.endpoint, request.method, request.idempotent) == ("work_list", "GET", True)
     assert request.target == f"{WORKS_PATH}?pageNum=3&pageSize=50"
     assert (request.headers, request.body, request.attempt) == ({}, b"", 1)
@@ -72,7 +72,7 @@ BODIES: list[tuple[object, bytes]] = [
 
 @pytest.mark.parametrize(("read_status", "body"), BODIES)
 def test_a_post_is_its_body_byte_for_byte(read_status: object, body: bytes) -> None:
-    request = MESSAGES.request(MESSAGES.ask({"read_status": read_status}), 3, 50)
+    request = MESSAGES.request(MESSAGES.query({"read_status": read_status}), 3, 50)
     assert (request.endpoint, request.method, request.idempotent) == ("msg_list", "POST", True)
     assert request.target == MESSAGES_PATH
     assert request.headers == {"content-type": "application/json"}
@@ -87,7 +87,7 @@ def test_any_text_arrives_as_it_was(text: str, num: int) -> None:
     assert target.isprintable()
     assert " " not in target
     assert parse_qsl(urlsplit(target).query, keep_blank_values=True)[0] == ("name", text)
-    body = MESSAGES.request(MESSAGES.ask({"read_status": text}), num, 1).body
+    body = MESSAGES.request(MESSAGES.query({"read_status": text}), num, 1).body
     assert json.loads(body)["readStatus"] == text
 
 
@@ -132,17 +132,17 @@ def test_a_third_list_is_a_row_of_the_table(method: Any) -> None:
         path="/voices",
         params=("voiceKind", "minAge", "pageNum", "pageSize"),
         model=Voice,
-        query=VoiceQuery,
+        query_type=VoiceQuery,
         key=VoiceKey,
     )
-    request = voices.request(voices.ask({"voice_kind": "a b", "min_age": 7}), 2, 5)
+    request = voices.request(voices.query({"voice_kind": "a b", "min_age": 7}), 2, 5)
     assert request.endpoint == "voice_list"
     if method == "GET":
         assert request.target == "/voices?voiceKind=a%20b&minAge=7&pageNum=2&pageSize=5"
     else:
         assert request.body == b'{"voiceKind":"a b","minAge":7,"pageNum":2,"pageSize":5}'
     with pytest.raises(ConfigError, match=r"^min_age: Expected `int \| null`, got `str`"):
-        voices.ask({"voice_kind": None, "min_age": "7"})
+        voices.query({"voice_kind": None, "min_age": "7"})
     data = b'{"content":[{"voiceId":9}],"number":1,"size":5,"totalElements":6,"totalPages":2}'
     answer = Raw(b'{"code":200,"data":' + data + b"}")
     read = RowReader(voices.name, voices.model, voices.model, voices.key, keep=False)
@@ -151,9 +151,9 @@ def test_a_third_list_is_a_row_of_the_table(method: Any) -> None:
 
 
 def test_a_query_that_turns_the_list_round_is_refused_where_it_has_to_be_newest_first() -> None:
-    WORKS.newest_first(WORKS.ask({"name": None, "sort": "DESC", "status": None}))
-    WORKS.newest_first(WORKS.ask({"name": None, "sort": None, "status": None}))
-    MESSAGES.newest_first(MESSAGES.ask({"read_status": "ASC"}))
+    WORKS.newest_first(WORKS.query({"name": None, "sort": "DESC", "status": None}))
+    WORKS.newest_first(WORKS.query({"name": None, "sort": None, "status": None}))
+    MESSAGES.newest_first(MESSAGES.query({"read_status": "ASC"}))
     for sort in ("ASC", SortOrder.ASC):
         with pytest.raises(ConfigError, match="sort=ASC"):
-            WORKS.newest_first(WORKS.ask({"name": None, "sort": sort, "status": None}))
+            WORKS.newest_first(WORKS.query({"name": None, "sort": sort, "status": None}))

@@ -11,7 +11,7 @@ import pytest
 from dp_async import PaginationError, Watermark
 from dp_async._models import Page
 from dp_async._page.reader import Rows
-from dp_async._plan.changes import News, digest
+from dp_async._plan.changes import Changes, digest
 from dp_async._proof.certificate import Read
 
 NONE: set[int] = set()
@@ -68,19 +68,19 @@ def known(number: int, time: int, text: str) -> tuple[int, int, int]:
 MARK = Watermark.at(SCOPE, 100, [known(1, 100, "a"), known(2, 99, "b"), known(3, 98, "c")])
 
 
-def taken(news: News, *shown: Shown) -> list[str]:
+def taken(changes: Changes, *shown: Shown) -> list[str]:
     """The new items of one answer, all of them handed out."""
     answer = rows(*shown)
     seen: set[int] = set()
-    news.note(answer, seen)
-    fresh, keys, _ = news.sift(answer, seen)
-    news.delivered(keys)
+    changes.note(answer, seen)
+    fresh, keys, _ = changes.sift(answer, seen)
+    changes.delivered(keys)
     return fresh
 
 
 def test_new_is_what_is_not_known_as_it_is_down_to_the_lag() -> None:
-    news = News(MARK, 2)
-    assert news.floor == 98
+    changes = Changes(MARK, 2)
+    assert changes.floor == 98
     shown: list[Shown] = [
         (4, 103, "new"),
         (5, 100, "of a second that was seen"),
@@ -91,7 +91,7 @@ def test_new_is_what_is_not_known_as_it_is_down_to_the_lag() -> None:
         (7, 97, "old"),
         (8, None, "without a time"),
     ]
-    assert taken(news, *shown) == [
+    assert taken(changes, *shown) == [
         "new",
         "of a second that was seen",
         "b, changed within its second",
@@ -100,81 +100,81 @@ def test_new_is_what_is_not_known_as_it_is_down_to_the_lag() -> None:
 
 
 def test_a_part_of_a_second_is_a_whole_one() -> None:
-    assert News(MARK, 1.2).floor == 98
-    assert News(MARK, 0).floor == 100
+    assert Changes(MARK, 1.2).floor == 98
+    assert Changes(MARK, 0).floor == 100
 
 
 def test_a_row_comes_once_and_as_it_was_first_met() -> None:
-    news, seen = News(MARK, 2), set[int]()
+    changes, seen = Changes(MARK, 2), set[int]()
     first, again = rows((4, 101, "one"), (1, 100, "a")), rows((4, 102, "two"), (1, 101, "a2"))
-    news.note(first, seen)
-    assert news.sift(first, seen)[0] == ["one"]
-    news.note(again, seen)
-    assert news.sift(again, seen) == (["a2"], [known(1, 101, "a2")], 1)
-    mark = news.watermark(SCOPE, covered=True)
+    changes.note(first, seen)
+    assert changes.sift(first, seen)[0] == ["one"]
+    changes.note(again, seen)
+    assert changes.sift(again, seen) == (["a2"], [known(1, 101, "a2")], 1)
+    mark = changes.watermark(SCOPE, covered=True)
     assert mark is not None
     assert mark.updated == 101  # the newest as the walk began
     assert mark.keys == (known(1, 101, "a2"), known(2, 99, "b"), known(4, 101, "one"))
-    assert taken(News(mark, 2), (4, 102, "two"), (1, 101, "a2")) == ["two"]
+    assert taken(Changes(mark, 2), (4, 102, "two"), (1, 101, "a2")) == ["two"]
 
 
 def test_a_watermark_never_goes_back() -> None:
-    news = News(MARK, 2)
-    assert taken(news, (7, 50, "old")) == []
-    assert news.watermark(SCOPE, covered=True) == MARK
+    changes = Changes(MARK, 2)
+    assert taken(changes, (7, 50, "old")) == []
+    assert changes.watermark(SCOPE, covered=True) == MARK
 
 
 def test_a_list_that_was_emptied_keeps_its_watermark() -> None:
-    news = News(MARK, 2)
-    assert taken(news) == []
-    assert news.watermark(SCOPE, covered=True) == MARK
+    changes = Changes(MARK, 2)
+    assert taken(changes) == []
+    assert changes.watermark(SCOPE, covered=True) == MARK
 
 
 def test_what_is_not_covered_adds_what_was_delivered() -> None:
-    news = News(MARK, 2)
-    assert taken(news, (4, 200, "new"), (1, 150, "a2")) == ["new", "a2"]
-    mark = news.watermark(SCOPE, covered=False)
+    changes = Changes(MARK, 2)
+    assert taken(changes, (4, 200, "new"), (1, 150, "a2")) == ["new", "a2"]
+    mark = changes.watermark(SCOPE, covered=False)
     keys = [known(1, 150, "a2"), known(2, 99, "b"), known(3, 98, "c"), known(4, 200, "new")]
     assert mark == Watermark.at(SCOPE, 100, keys)
 
 
 def test_only_what_was_handed_out_is_added() -> None:
-    news = News(MARK, 2)
+    changes = Changes(MARK, 2)
     answer = rows((5, 201, "x"), (4, 200, "y"))
-    _, keys, _ = news.sift(answer, set[int]())
-    news.delivered(keys[:1])
-    mark = news.watermark(SCOPE, covered=False)
+    _, keys, _ = changes.sift(answer, set[int]())
+    changes.delivered(keys[:1])
+    mark = changes.watermark(SCOPE, covered=False)
     assert mark is not None
-    assert taken(News(mark, 2), (5, 201, "x"), (4, 200, "y")) == ["y"]
+    assert taken(Changes(mark, 2), (5, 201, "x"), (4, 200, "y")) == ["y"]
 
 
 @pytest.mark.parametrize("after", [None, Watermark.start(SCOPE)])
 def test_of_a_whole_list_the_last_seconds_are_kept(after: Watermark | None) -> None:
-    news = News(after, 2)
-    assert news.floor is None
-    assert news.oldest == -float("inf")
-    news.note(rows((1, 100, "a"), (2, 99, "b"), (3, None, "?"), (4, 97, "d")), NONE)
-    news.note(rows((2, 101, "b2"), (5, 98, "e")), {2})
-    news.note(rows((6, 90, "f")), NONE)
+    changes = Changes(after, 2)
+    assert changes.floor is None
+    assert changes.oldest == -float("inf")
+    changes.note(rows((1, 100, "a"), (2, 99, "b"), (3, None, "?"), (4, 97, "d")), NONE)
+    changes.note(rows((2, 101, "b2"), (5, 98, "e")), {2})
+    changes.note(rows((6, 90, "f")), NONE)
     keys = [known(1, 100, "a"), known(2, 99, "b"), known(5, 98, "e")]
-    assert news.watermark(SCOPE, covered=True) == Watermark.at(SCOPE, 100, keys)
-    assert news.watermark(SCOPE, covered=False) == after
+    assert changes.watermark(SCOPE, covered=True) == Watermark.at(SCOPE, 100, keys)
+    assert changes.watermark(SCOPE, covered=False) == after
 
 
 def test_an_empty_list_has_a_watermark_before_all() -> None:
-    news = News(None, 2)
-    news.note(rows(), NONE)
-    news.note(rows((1, 100, "a")), NONE)
-    mark = news.watermark(SCOPE, covered=True)
+    changes = Changes(None, 2)
+    changes.note(rows(), NONE)
+    changes.note(rows((1, 100, "a")), NONE)
+    mark = changes.watermark(SCOPE, covered=True)
     assert mark is not None
     assert mark.updated == 0
-    assert News(mark, 2).floor is None
+    assert Changes(mark, 2).floor is None
 
 
 def test_rows_without_times_have_none() -> None:
-    news = News(None, 2)
-    news.note(rows((1, None, "a")), NONE)
-    assert news.watermark(SCOPE, covered=True) is None
+    changes = Changes(None, 2)
+    changes.note(rows((1, None, "a")), NONE)
+    assert changes.watermark(SCOPE, covered=True) is None
 
 
 Times = tuple[list[int], list[int]]
@@ -193,7 +193,7 @@ ORDERS: list[tuple[list[Times], bool]] = [
 @pytest.mark.parametrize(("pages", "sorted_"), ORDERS)
 def test_what_is_new_is_told_only_newest_first(pages: list[Times], sorted_: bool) -> None:
     reads = [read(updated, created) for updated, created in pages]
-    whole, new = News(None, 2), News(MARK, 2)
+    whole, new = Changes(None, 2), Changes(MARK, 2)
     for each in reads:
         whole.check(each)
     whole.note(rows((1, 100, "a")), NONE)
@@ -209,29 +209,29 @@ def test_what_is_new_is_told_only_newest_first(pages: list[Times], sorted_: bool
 
 def test_without_update_times_what_is_new_cannot_be_told() -> None:
     bare = replace(read([], []), count=3)
-    News(None, 2).check(bare)
-    news = News(MARK, 2)
+    Changes(None, 2).check(bare)
+    changes = Changes(MARK, 2)
     with pytest.raises(PaginationError, match="no row at the head of the list has an update time"):
-        news.check(bare)
-    assert taken(news, (4, 101, "new")) == ["new"]
-    news.check(bare)  # further down they do no harm
+        changes.check(bare)
+    assert taken(changes, (4, 101, "new")) == ["new"]
+    changes.check(bare)  # further down they do no harm
 
 
 def test_it_is_reached_by_a_page_that_goes_on_below() -> None:
-    news = News(MARK, 2)
+    changes = Changes(MARK, 2)
     for updated in ([120, 99], [99, 98]):
-        news.check(read(updated, updated))
-        assert not news.reached
-    news.check(read([98, 97]))
-    assert news.reached
+        changes.check(read(updated, updated))
+        assert not changes.reached
+    changes.check(read([98, 97]))
+    assert changes.reached
 
 
 def test_by_create_time_it_is_reached_by_that() -> None:
-    news = News(MARK, 2)
-    news.check(read([110, 60, 105], [104, 103, 102]))
-    assert not news.reached
-    news.check(read([103, 104], [99, 97]))
-    assert news.reached
+    changes = Changes(MARK, 2)
+    changes.check(read([110, 60, 105], [104, 103, 102]))
+    assert not changes.reached
+    changes.check(read([103, 104], [99, 97]))
+    assert changes.reached
 
 
 def test_a_digest_is_the_same_in_any_process() -> None:

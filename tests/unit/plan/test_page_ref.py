@@ -8,30 +8,35 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dp_async._plan.page_ref import Ask, around, following, pages
+from dp_async._plan.page_ref import PageRef, around, following, pages
 
 PLACES = st.integers(0, 2000)
 SIZES = st.integers(1, 60)
 
 
-def asks(size: int, place: int) -> Iterator[Ask]:
+def refs(size: int, place: int) -> Iterator[PageRef]:
     """Every page of at most *size* rows that holds *place*."""
-    return (Ask(place // each + 1, each) for each in range(1, size + 1))
+    return (PageRef(place // each + 1, each) for each in range(1, size + 1))
 
 
 def furthest(end: int, size: int, overlap: int) -> int:
     """How far a page gets that starts at or before ``end - overlap``."""
     # The best of each size is the one that holds the row: a later one starts after it.
-    return max(ask.end for ask in asks(size, max(end - overlap, 0)))
+    return max(ref.end for ref in refs(size, max(end - overlap, 0)))
 
 
 @pytest.mark.parametrize(
-    ("ask", "start", "end"),
-    [(Ask(1, 1), 0, 1), (Ask(1, 100), 0, 100), (Ask(3, 50), 100, 150), (Ask(7, 13), 78, 91)],
+    ("ref", "start", "end"),
+    [
+        (PageRef(1, 1), 0, 1),
+        (PageRef(1, 100), 0, 100),
+        (PageRef(3, 50), 100, 150),
+        (PageRef(7, 13), 78, 91),
+    ],
 )
-def test_a_page_is_a_stretch_of_rows(ask: Ask, start: int, end: int) -> None:
-    assert (ask.start, ask.end) == (start, end)
-    assert ask.end - ask.start == ask.size
+def test_a_page_is_a_stretch_of_rows(ref: PageRef, start: int, end: int) -> None:
+    assert (ref.start, ref.end) == (start, end)
+    assert ref.end - ref.start == ref.size
 
 
 @given(PLACES, SIZES, st.integers(0, 100))
@@ -39,19 +44,19 @@ def test_a_page_is_a_stretch_of_rows(ask: Ask, start: int, end: int) -> None:
 @example(end=1, size=1, overlap=1)
 @example(end=0, size=5, overlap=3)
 def test_the_following_page_goes_on_and_as_far_as_can_be(end: int, size: int, overlap: int) -> None:
-    ask = following(end, size, overlap)
-    assert ask.num >= 1
-    assert 1 <= ask.size <= size
-    assert ask.start <= end < ask.end
+    ref = following(end, size, overlap)
+    assert ref.num >= 1
+    assert 1 <= ref.size <= size
+    assert ref.start <= end < ref.end
     # It overlaps as much as asked, or else as much as any page that goes on can.
     most = next(rows for rows in range(overlap, -1, -1) if furthest(end, size, rows) > end)
-    assert ask.start <= max(end - most, 0)
-    assert ask.end == furthest(end, size, most)
+    assert ref.start <= max(end - most, 0)
+    assert ref.end == furthest(end, size, most)
 
 
 @given(PLACES, SIZES)
 def test_without_an_overlap_the_full_page_comes_next(num: int, size: int) -> None:
-    assert following(num * size, size, 0) == Ask(num + 1, size)
+    assert following(num * size, size, 0) == PageRef(num + 1, size)
 
 
 @given(st.integers(0, 5000), st.integers(20, 200), st.integers(1, 10))
@@ -59,32 +64,32 @@ def test_pages_that_follow_each_other_cover_the_list(total: int, size: int, over
     overlap = min(overlap, size // 4)
     end, number = size, 1
     while end < total:
-        ask = following(end, size, overlap)
-        assert ask.start <= end - overlap
-        end, number = ask.end, number + 1
+        ref = following(end, size, overlap)
+        assert ref.start <= end - overlap
+        end, number = ref.end, number + 1
     # Together they cost less than twice the pages that share nothing.
     assert number <= 1 + total / (size / 2)
 
 
 def test_an_overlap_beyond_any_page_is_asked_once() -> None:
-    assert following(10**6, 1, 10**6) == Ask(10**6 + 1, 1)
+    assert following(10**6, 1, 10**6) == PageRef(10**6 + 1, 1)
     assert following(10**6, 3, 10**6).end > 10**6
 
 
 @pytest.mark.parametrize(
-    ("end", "size", "overlap", "ask"),
+    ("end", "size", "overlap", "ref"),
     [
-        (100, 100, 0, Ask(2, 100)),
-        (100, 100, 4, Ask(2, 96)),
-        (192, 100, 4, Ask(3, 94)),
-        (50, 100, 50, Ask(1, 100)),
-        (10, 10, 5, Ask(2, 6)),
-        (2, 2, 1, Ask(2, 2)),
-        (1, 1, 0, Ask(2, 1)),
+        (100, 100, 0, PageRef(2, 100)),
+        (100, 100, 4, PageRef(2, 96)),
+        (192, 100, 4, PageRef(3, 94)),
+        (50, 100, 50, PageRef(1, 100)),
+        (10, 10, 5, PageRef(2, 6)),
+        (2, 2, 1, PageRef(2, 2)),
+        (1, 1, 0, PageRef(2, 1)),
     ],
 )
-def test_pages_that_follow(end: int, size: int, overlap: int, ask: Ask) -> None:
-    assert following(end, size, overlap) == ask
+def test_pages_that_follow(end: int, size: int, overlap: int, ref: PageRef) -> None:
+    assert following(end, size, overlap) == ref
 
 
 @given(st.integers(-50, 2000), SIZES)
@@ -92,24 +97,29 @@ def test_pages_that_follow(end: int, size: int, overlap: int, ask: Ask) -> None:
 @example(place=-1, size=100)
 @example(place=1, size=2)
 def test_the_page_around_a_place_has_the_best_margin(place: int, size: int) -> None:
-    ask = around(place, size)
+    ref = around(place, size)
     place = max(place, 0)
-    assert ask.num >= 1
-    assert 1 <= ask.size <= size
-    assert ask.start <= place < ask.end
+    assert ref.num >= 1
+    assert 1 <= ref.size <= size
+    assert ref.start <= place < ref.end
 
-    def margin(ask: Ask) -> int:
-        return min(place - ask.start, ask.end - place)
+    def margin(ref: PageRef) -> int:
+        return min(place - ref.start, ref.end - place)
 
-    assert margin(ask) == max(map(margin, asks(size, place)))
+    assert margin(ref) == max(map(margin, refs(size, place)))
 
 
 @pytest.mark.parametrize(
-    ("place", "size", "ask"),
-    [(0, 100, Ask(1, 100)), (50, 100, Ask(1, 100)), (100, 100, Ask(2, 67)), (7, 1, Ask(8, 1))],
+    ("place", "size", "ref"),
+    [
+        (0, 100, PageRef(1, 100)),
+        (50, 100, PageRef(1, 100)),
+        (100, 100, PageRef(2, 67)),
+        (7, 1, PageRef(8, 1)),
+    ],
 )
-def test_pages_around(place: int, size: int, ask: Ask) -> None:
-    assert around(place, size) == ask
+def test_pages_around(place: int, size: int, ref: PageRef) -> None:
+    assert around(place, size) == ref
 
 
 @pytest.mark.parametrize(

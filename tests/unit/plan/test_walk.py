@@ -18,8 +18,8 @@ from dp_async import CrawlOptions, PaginationError, Watermark
 from dp_async._models import Page
 from dp_async._page.reader import Rows
 from dp_async._plan.checkpoint import Checkpoint
-from dp_async._plan.page_ref import Ask
-from dp_async._plan.walk import Step, Walk
+from dp_async._plan.page_ref import PageRef
+from dp_async._plan.walk import PageResult, Walk
 from dp_async._proof.certificate import Complete, Decision, Missing, Unprovable
 
 Row = tuple[int, int]
@@ -80,13 +80,13 @@ class List:
         self.changes = changes
         self.answers = 0
 
-    def __call__(self, ask: Ask) -> Rows[int]:
+    def __call__(self, ref: PageRef) -> Rows[int]:
         self.before(self, self.answers)
         self.answers += 1
-        size = min(ask.size, self.echoed)
+        size = min(ref.size, self.echoed)
         total = len(self.rows) if self.total is None else self.total
-        shown = self.rows[(ask.num - 1) * size : ask.num * size]
-        told = page(shown, ask.num, size, total, timed=self.timed)
+        shown = self.rows[(ref.num - 1) * size : ref.num * size]
+        told = page(shown, ref.num, size, total, timed=self.timed)
         return replace(told, page=structs.replace(told.page, **self.changes))
 
     # What may happen to it
@@ -114,15 +114,15 @@ def options(size: int = 5, **changes: Any) -> CrawlOptions:
 class Crawl:
     """One walk, from its first ask to its end, one page at a time."""
 
-    def __init__(self, walk: Walk[int], served: Callable[[Ask], Rows[int]]) -> None:
+    def __init__(self, walk: Walk[int], served: Callable[[PageRef], Rows[int]]) -> None:
         self.walk = walk
-        self.asks: list[Ask] = []
-        self.steps: list[Step[int]] = []
-        while (ask := walk.plan()) is not None:
-            assert len(self.asks) < 5000
-            self.asks.append(ask)
+        self.refs: list[PageRef] = []
+        self.steps: list[PageResult[int]] = []
+        while (ref := walk.plan()) is not None:
+            assert len(self.refs) < 5000
+            self.refs.append(ref)
             sent = walk.tick()
-            self.steps.append(walk.learn(ask, sent, walk.tick(), served(ask)))
+            self.steps.append(walk.learn(ref, sent, walk.tick(), served(ref)))
             walk.delivered(self.steps[-1], len(self.steps[-1].fresh))
 
     @property
@@ -138,7 +138,7 @@ class Crawl:
         return self.decision.rule if isinstance(self.decision, Complete) else None
 
 
-def crawl(served: Callable[[Ask], Rows[int]], size: int = 5, **changes: Any) -> Crawl:
+def crawl(served: Callable[[PageRef], Rows[int]], size: int = 5, **changes: Any) -> Crawl:
     return Crawl(Walk(options(size, **changes)), served)
 
 
@@ -146,7 +146,7 @@ def crawl(served: Callable[[Ask], Rows[int]], size: int = 5, **changes: Any) -> 
 
 
 @pytest.mark.parametrize(
-    ("length", "asks"),
+    ("length", "refs"),
     [
         (0, [(1, 5)]),
         (4, [(1, 5)]),
@@ -157,10 +157,10 @@ def crawl(served: Callable[[Ask], Rows[int]], size: int = 5, **changes: Any) -> 
     ],
 )
 def test_both_ends_then_the_middle_then_page_1_again(
-    length: int, asks: list[tuple[int, int]]
+    length: int, refs: list[tuple[int, int]]
 ) -> None:
     done = crawl(List(rows(length)))
-    assert done.asks == asks
+    assert done.refs == refs
     assert done.rule == ("count" if length >= 5 else "single page")
     assert sorted(done.items) == list(range(1, length + 1))
     assert done.walk.passes == 1
@@ -169,7 +169,7 @@ def test_both_ends_then_the_middle_then_page_1_again(
 
 def test_the_last_page_is_held_and_the_closing_one_is_late() -> None:
     done = crawl(List(rows(12)))
-    assert [(step.ask.num, step.held, step.late) for step in done.steps] == [
+    assert [(step.ref.num, step.held, step.late) for step in done.steps] == [
         (1, False, False),
         (3, True, False),
         (2, False, False),
@@ -188,9 +188,9 @@ def test_pages_are_planned_ahead_of_their_answers() -> None:
     walk: Walk[int] = Walk(options())
     served = List(rows(22))
 
-    def take(ask: Ask | None) -> None:
-        assert ask is not None
-        walk.learn(ask, walk.tick(), walk.tick(), served(ask))
+    def take(ref: PageRef | None) -> None:
+        assert ref is not None
+        walk.learn(ref, walk.tick(), walk.tick(), served(ref))
 
     take(walk.plan())
     last = walk.plan()
@@ -200,8 +200,8 @@ def test_pages_are_planned_ahead_of_their_answers() -> None:
     middle = [walk.plan(), walk.plan(), walk.plan()]
     assert middle == [(2, 5), (3, 5), (4, 5)]
     assert walk.plan() is None  # page 1 again waits for all of it
-    for ask in reversed(middle):
-        take(ask)
+    for ref in reversed(middle):
+        take(ref)
     take(walk.plan())
     assert walk.plan() is None
     assert isinstance(walk.decision, Complete)
@@ -209,24 +209,24 @@ def test_pages_are_planned_ahead_of_their_answers() -> None:
 
 def test_the_echoed_size_plans_the_rest() -> None:
     done = crawl(List(rows(12), echoed=5), 100)
-    assert done.asks == [(1, 100), (3, 5), (2, 5), (1, 5)]
+    assert done.refs == [(1, 100), (3, 5), (2, 5), (1, 5)]
     assert done.rule == "count"
 
 
 def test_a_size_that_is_not_echoed_is_taken_as_asked() -> None:
     done = crawl(List(rows(12), size=0))
-    assert done.asks == [(1, 5), (3, 5), (2, 5), (1, 5)]
+    assert done.refs == [(1, 5), (3, 5), (2, 5), (1, 5)]
     assert done.rule == "count"
 
 
 def test_an_ascending_list() -> None:
     done = crawl(List(reversed(rows(12))))
     assert done.rule == "count"
-    assert len(done.asks) == 4
+    assert len(done.refs) == 4
 
 
 def test_a_list_in_no_order() -> None:
-    done = crawl(List(at(50, 90, 10, 70, 30, 20, 40, 35, 80, 15, 45, 60)), settle=0.0)
+    done = crawl(List(at(50, 90, 10, 70, 30, 20, 40, 35, 80, 15, 45, 60)), allowed_lateness=0.0)
     assert done.rule == "count"
     assert len(done.items) == 12
 
@@ -242,14 +242,14 @@ def test_rows_without_times_end_with_an_overlap_too() -> None:
     done = crawl(List(rows(30), timed=False), overlap=1)
     assert isinstance(done.decision, Unprovable)
     assert len(done.items) == 30
-    assert len(done.asks) < 90
+    assert len(done.refs) < 90
 
 
 def test_more_rows_of_one_second_than_a_page_holds_are_read_twice() -> None:
     done = crawl(List(at(*[100] * 30)))
     assert done.rule == "count"
     assert done.walk.passes == 2
-    assert len(done.asks) <= 2 * 8
+    assert len(done.refs) <= 2 * 8
 
 
 # Not verified, limited
@@ -257,7 +257,7 @@ def test_more_rows_of_one_second_than_a_page_holds_are_read_twice() -> None:
 
 def test_without_verification_each_page_is_read_once() -> None:
     done = crawl(List(rows(12)), verify=False)
-    assert done.asks == [(1, 5), (2, 5), (3, 5)]
+    assert done.refs == [(1, 5), (2, 5), (3, 5)]
     assert done.decision is None
     done = crawl(List(at(9, 9, 9)[:1] * 12), verify=False)  # even one id all over
     assert len(done.items) == 12
@@ -269,7 +269,7 @@ def test_without_verification_the_plan_grows_with_the_total() -> None:
             served.rows += [(99 + place, 1) for place in range(6)]
 
     done = crawl(List(rows(12), before=grow), verify=False)
-    assert len(done.asks) == 4
+    assert len(done.refs) == 4
     assert done.walk.moved
 
 
@@ -277,7 +277,7 @@ def test_without_verification_the_plan_grows_with_the_total() -> None:
 def test_no_page_is_asked_for_that_the_limit_does_not_need(limit: int) -> None:
     done = crawl(List(rows(18)), limit=limit)
     size = min(5, max(limit, 1))
-    assert done.asks == [(num + 1, size) for num in range(-(-limit // size))]
+    assert done.refs == [(num + 1, size) for num in range(-(-limit // size))]
     assert done.items[:limit] == list(range(1, limit + 1))
     assert done.decision is None or limit == 0
 
@@ -288,7 +288,7 @@ def test_a_limit_that_repeated_rows_leave_short_asks_for_one_more() -> None:
             served.insert(2)
 
     done = crawl(List(rows(18), before=shift), limit=10)
-    assert done.asks == [(1, 5), (2, 5), (3, 5)]
+    assert done.refs == [(1, 5), (2, 5), (3, 5)]
     assert len(done.items) == 13
 
 
@@ -324,7 +324,7 @@ def test_a_list_that_empties_meanwhile() -> None:
 
     done = crawl(List(rows(22), before=empty))
     assert done.rule == "single page"
-    assert len(done.asks) < 12
+    assert len(done.refs) < 12
 
 
 def test_a_list_that_shrinks_below_a_page() -> None:
@@ -359,8 +359,8 @@ def test_a_list_that_has_rested_for_long_and_then_grows_is_not_searched_beyond_i
 
     done = crawl(List(rows(42), echoed=10, before=grow), size=10, max_passes=5)
     assert done.rule is not None
-    assert max(ask.start for ask in done.asks) <= 70
-    assert len(done.asks) < 60
+    assert max(ref.start for ref in done.refs) <= 70
+    assert len(done.refs) < 60
 
 
 @pytest.mark.parametrize("overlap", ["auto", 0, 1, 2])
@@ -394,7 +394,7 @@ def test_a_list_that_moves_on_by_pages_from_answer_to_answer_is_not_called_compl
     done = crawl(List(rows(33), before=stir))
     assert isinstance(done.decision, Missing)
     assert done.walk.passes == 3
-    assert len(done.asks) < 150
+    assert len(done.refs) < 150
 
 
 def test_a_pass_alone_mends_nothing() -> None:
@@ -416,9 +416,9 @@ def test_a_wider_page_1_may_be_answered_smaller(largest: int) -> None:
     done = crawl(List(rows(42), echoed=largest, before=grow))
     assert done.rule is not None
     assert set(done.items) >= set(range(1, 43))
-    widest = max(ask.size for ask in done.asks if ask.num == 1)
+    widest = max(ref.size for ref in done.refs if ref.num == 1)
     assert widest == 20
-    assert all(ask.size <= largest for ask in done.asks if ask.num > 1)
+    assert all(ref.size <= largest for ref in done.refs if ref.num > 1)
 
 
 @pytest.mark.parametrize("total", [0, 5, 12, 40])
@@ -426,22 +426,22 @@ def test_totals_that_lie_are_not_believed_against_the_rows(total: int) -> None:
     done = crawl(List(rows(22), total=total, total_pages=1))
     if done.rule is not None:
         assert len(done.items) == 22
-    assert len(done.asks) < 200
+    assert len(done.refs) < 200
 
 
 def test_a_first_page_without_times_and_a_list_that_moves() -> None:
     """Nothing tells how young the list was as the crawl began."""
     content = rows(42)
 
-    def served(ask: Ask) -> Rows[int]:
-        if ask.num == 3:
+    def served(ref: PageRef) -> Rows[int]:
+        if ref.num == 3:
             content.insert(0, (len(content) + 1, content[0][1] + 1))
-        shown = content[ask.start : ask.end]
-        return page(shown, ask.num, ask.size, len(content), timed=ask != (1, 5))
+        shown = content[ref.start : ref.end]
+        return page(shown, ref.num, ref.size, len(content), timed=ref != (1, 5))
 
     done = crawl(served, overlap=0)
     assert set(done.items) >= set(range(1, 43))
-    assert len(done.asks) < 100
+    assert len(done.refs) < 100
 
 
 # Going on where another crawl stopped
@@ -463,7 +463,7 @@ def stopped(content: Sequence[Row], **changes: Any) -> Checkpoint:
 def test_the_rest_of_a_list_that_is_as_it_was() -> None:
     content = rows(32)
     done = Crawl(Walk(options(), stopped(content)), List(content))
-    assert done.asks == [(1, 5), (7, 5), (4, 5), (5, 5), (6, 5), (1, 5)]
+    assert done.refs == [(1, 5), (7, 5), (4, 5), (5, 5), (6, 5), (1, 5)]
     assert done.walk.resumed
     assert not done.walk.started_over
     assert set(done.items) >= set(range(16, 33))
@@ -505,45 +505,45 @@ def test_the_head_of_a_list() -> None:
 # Guards
 
 
-def refused(ask: Ask, rows: Rows[int], match: str, **changes: Any) -> None:
+def refused(ref: PageRef, rows: Rows[int], match: str, **changes: Any) -> None:
     walk: Walk[int] = Walk(options(5, **changes))
     served = List([(place, 999 - place) for place in range(100, 130)])
-    while (planned := walk.plan()) != ask:
+    while (planned := walk.plan()) != ref:
         assert planned is not None
         walk.learn(planned, walk.tick(), walk.tick(), served(planned))
     with pytest.raises(PaginationError, match=match):
-        walk.learn(ask, walk.tick(), walk.tick(), rows)
+        walk.learn(ref, walk.tick(), walk.tick(), rows)
 
 
 def test_another_page_than_asked_for() -> None:
-    refused(Ask(1, 5), page(rows(5), 2, 5, 30), "answered with page 2")
-    refused(Ask(2, 5), page(rows(5), 1, 5, 30), "answered with page 1")
+    refused(PageRef(1, 5), page(rows(5), 2, 5, 30), "answered with page 2")
+    refused(PageRef(2, 5), page(rows(5), 1, 5, 30), "answered with page 1")
 
 
 def test_another_size_than_asked_for() -> None:
-    refused(Ask(1, 5), page(rows(5), 1, 7, 30), "size of 7")
-    refused(Ask(2, 5), page(rows(4), 2, 4, 30), "its place in the list is not known")
+    refused(PageRef(1, 5), page(rows(5), 1, 7, 30), "size of 7")
+    refused(PageRef(2, 5), page(rows(4), 2, 4, 30), "its place in the list is not known")
 
 
 def test_more_rows_than_asked_for() -> None:
-    refused(Ask(1, 5), page(rows(6), 1, 5, 30), "more rows than")
-    refused(Ask(2, 5), page(rows(6), 2, 5, 30), "more rows than")
-    refused(Ask(1, 5), page(rows(5), 1, 4, 30), "more rows than")
+    refused(PageRef(1, 5), page(rows(6), 1, 5, 30), "more rows than")
+    refused(PageRef(2, 5), page(rows(6), 2, 5, 30), "more rows than")
+    refused(PageRef(1, 5), page(rows(5), 1, 4, 30), "more rows than")
 
 
 def test_a_refused_answer_may_be_asked_for_again() -> None:
     walk: Walk[int] = Walk(options())
-    ask = walk.plan()
-    assert ask is not None
+    ref = walk.plan()
+    assert ref is not None
     with pytest.raises(PaginationError):
-        walk.learn(ask, walk.tick(), walk.tick(), page(rows(5), 2, 5, 30))
-    walk.learn(ask, walk.tick(), walk.tick(), page(rows(5), 1, 5, 30))
+        walk.learn(ref, walk.tick(), walk.tick(), page(rows(5), 2, 5, 30))
+    walk.learn(ref, walk.tick(), walk.tick(), page(rows(5), 1, 5, 30))
     assert walk.plan() is not None
 
 
 def test_the_same_rows_whatever_page_is_asked_for() -> None:
-    def same(ask: Ask) -> Rows[int]:
-        return page(rows(ask.size), ask.num, ask.size, 500)
+    def same(ref: PageRef) -> Rows[int]:
+        return page(rows(ref.size), ref.num, ref.size, 500)
 
     for verify in (True, False):
         with pytest.raises(PaginationError, match=r"the same rows under .* \[\d+, \d+, \d+\]$"):
@@ -578,7 +578,7 @@ def marked(served: List, **changes: Any) -> Watermark:
 
 
 def since(
-    mark: Watermark, served: Callable[[Ask], Rows[int]], size: int = 5, **changes: Any
+    mark: Watermark, served: Callable[[PageRef], Rows[int]], size: int = 5, **changes: Any
 ) -> Crawl:
     return Crawl(Walk(options(size, **changes), after=mark), served)
 
@@ -593,7 +593,7 @@ def test_nothing_new_is_one_page() -> None:
     served = List(rows(500))
     mark = marked(served)
     done = since(mark, served)
-    assert done.asks == [(1, 5)]
+    assert done.refs == [(1, 5)]
     assert done.rule == "single page"
     assert not done.items
     assert next_mark(done) == mark
@@ -602,10 +602,10 @@ def test_nothing_new_is_one_page() -> None:
 def test_a_small_page_comes_first() -> None:
     served = List(rows(500))
     mark = marked(served)
-    assert since(mark, served, 100).asks == [(1, 21)]  # one of them is known
+    assert since(mark, served, 100).refs == [(1, 21)]  # one of them is known
     served.insert(30)
     done = since(mark, served, 100)
-    assert done.asks == [(1, 21), (1, 100)]
+    assert done.refs == [(1, 21), (1, 100)]
     assert done.items == [*range(530, 500, -1)]
     assert done.rule == "single page"
 
@@ -617,9 +617,9 @@ def test_pages_lead_down_to_what_is_known_and_the_newest_end_comes_last() -> Non
     for place in (100, 200):
         served.touch(place)
     done = since(mark, served, 10)
-    assert done.asks[0] == (1, 10)
-    assert done.asks[-1] == (1, 40)
-    assert len(done.asks) <= 15
+    assert done.refs[0] == (1, 10)
+    assert done.refs[-1] == (1, 40)
+    assert len(done.refs) <= 15
     assert sorted(done.items) == [51, 151, *range(501, 551)]
     assert done.rule == "link"
     assert next_mark(done).updated == served.rows[0][1]
@@ -748,7 +748,7 @@ def test_a_list_that_is_not_newest_first_is_refused(start: bool) -> None:
     with pytest.raises(PaginationError, match="not sorted newest first"):
         Crawl(walk, served)
     served.rows.reverse()  # the page that was refused may be asked for again
-    walk.learn(Ask(1, 5), walk.tick(), walk.tick(), served(Ask(1, 5)))
+    walk.learn(PageRef(1, 5), walk.tick(), walk.tick(), served(PageRef(1, 5)))
 
 
 def test_a_whole_crawl_has_a_watermark_of_its_own() -> None:
@@ -770,7 +770,7 @@ def test_the_newest_end_is_asked_for_no_wider_than_the_server_gives() -> None:
         insert(served, -len(served.rows))
     served.before = insert
     done = since(mark, served)
-    heads = {ask.size for ask in done.asks if ask.num == 1}
+    heads = {ref.size for ref in done.refs if ref.num == 1}
     assert heads == {5, 20, 12}
 
 
@@ -781,8 +781,8 @@ def test_what_cannot_be_proven_at_rest_is_not_read_again_and_again() -> None:
     new += [(2000 + place, 100_005) for place in range(30)]
     served.rows[:0] = new  # a page of them spans less time than rows may take to settle
 
-    def answer(ask: Ask) -> Rows[int]:
-        told = served(ask)
+    def answer(ref: PageRef) -> Rows[int]:
+        told = served(ref)
         if 1 not in told.ids:
             return told
         place = told.ids.index(1)  # the row below has no update time: they cannot be counted
@@ -792,20 +792,20 @@ def test_what_cannot_be_proven_at_rest_is_not_read_again_and_again() -> None:
 
     done = since(mark, answer, 20)
     assert isinstance(done.decision, Missing)
-    assert len(done.asks) <= 15
+    assert len(done.refs) <= 15
     assert sorted(done.items) == sorted(number for number, _ in new)
     assert next_mark(done).updated == 100_006
 
 
-@pytest.mark.parametrize(("burst", "asks"), [(19, 1), (20, 3), (21, 3), (50, 4), (110, 7)])
-def test_where_one_second_fills_pages_the_known_rows_are_counted(burst: int, asks: int) -> None:
+@pytest.mark.parametrize(("burst", "refs"), [(19, 1), (20, 3), (21, 3), (50, 4), (110, 7)])
+def test_where_one_second_fills_pages_the_known_rows_are_counted(burst: int, refs: int) -> None:
     served = List(rows(500))
     served.rows[:0] = [(1000 + place * 7 % 997, 200_000) for place in range(burst)]
     mark = marked(served)
     assert len(mark.keys) == burst
     done = since(mark, served, 20)
     assert done.items == []
-    assert len(done.asks) == asks
+    assert len(done.refs) == refs
     assert isinstance(done.decision, Complete)
     assert next_mark(done) == mark
 
@@ -837,6 +837,6 @@ def test_a_row_that_became_new_is_not_counted_for_one_that_was_not_read() -> Non
     served.rows.insert(25, (3000, 200_000))
     served.before, served.answers = write, 0
     done = since(mark, served, 20)
-    assert done.asks[:5] == [(1, 20), (3, 18), (1, 20), (2, 20), (1, 80)]
+    assert done.refs[:5] == [(1, 20), (3, 18), (1, 20), (2, 20), (1, 80)]
     assert len(done.items) == 2
     assert 3000 in done.items

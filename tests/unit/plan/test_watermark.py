@@ -102,7 +102,7 @@ async def test_other_options_and_another_item_type_are_the_same_list() -> None:
     server = Server(30)
     mark = await marked(server)
     async with client(server) as api:
-        api.works(options=CrawlOptions(page_size=7, settle=5)).since(mark)
+        api.works(options=CrawlOptions(page_size=7, allowed_lateness=5)).since(mark)
         api.works().typed(dict).since(mark)
         api.works().typed(msgspec.Raw).since(Watermark.from_json(mark.to_json()))
 

@@ -16,10 +16,10 @@ from dp_async._proof.certificate import (
     ENOUGH_TIES,
     Column,
     Complete,
+    Gap,
     Missing,
     Order,
     Read,
-    Seam,
     Unprovable,
     covers,
     decide,
@@ -30,7 +30,7 @@ from dp_async._proof.certificate import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SETTLE = 2.0
+ALLOWED_LATENESS = 2.0
 
 
 def read(
@@ -100,12 +100,12 @@ def test_equal_columns_are_kept_once() -> None:
 
 
 def test_nothing_read_proves_nothing() -> None:
-    assert decide([], SETTLE) == Unprovable("nothing was read")
+    assert decide([], ALLOWED_LATENESS) == Unprovable("nothing was read")
 
 
 @pytest.mark.parametrize("rows", [0, 3])
 def test_a_list_on_one_page(rows: int) -> None:
-    decision = decide([page(0, listed(rows), 0, 5)], SETTLE)
+    decision = decide([page(0, listed(rows), 0, 5)], ALLOWED_LATENESS)
     assert isinstance(decision, Complete)
     assert decision.rule == "single page"
 
@@ -117,11 +117,13 @@ def test_a_short_page_is_an_end_only_if_the_server_gave_more_elsewhere() -> None
 
 
 def test_a_short_page_that_says_more_follow_is_not_the_list() -> None:
-    assert not isinstance(decide([read(0, 0, 200, listed(3), total=4)], SETTLE), Complete)
+    assert not isinstance(decide([read(0, 0, 200, listed(3), total=4)], ALLOWED_LATENESS), Complete)
 
 
 def test_only_bad_rows() -> None:
-    decision = decide([read(0, 0, 2, [], total=3, bad=2), read(1, 2, 2, [], bad=1)], SETTLE)
+    decision = decide(
+        [read(0, 0, 2, [], total=3, bad=2), read(1, 2, 2, [], bad=1)], ALLOWED_LATENESS
+    )
     assert isinstance(decision, Unprovable)
     assert "id and an update time" in decision.reason
 
@@ -129,8 +131,8 @@ def test_only_bad_rows() -> None:
 def test_a_list_at_rest_needs_its_last_page_early_and_page_1_again() -> None:
     rows = listed(7)
     reads = [page(0, rows, 0, 3), page(1, rows, 6, 3), page(2, rows, 3, 3)]
-    assert not isinstance(decide(reads, SETTLE), Complete)
-    decision = decide([*reads, page(3, rows, 0, 3)], SETTLE)
+    assert not isinstance(decide(reads, ALLOWED_LATENESS), Complete)
+    decision = decide([*reads, page(3, rows, 0, 3)], ALLOWED_LATENESS)
     assert isinstance(decision, Complete)
     assert decision.rule == "count"
 
@@ -138,8 +140,8 @@ def test_a_list_at_rest_needs_its_last_page_early_and_page_1_again() -> None:
 def test_a_full_last_page_needs_the_empty_one_after_it() -> None:
     rows = listed(6)
     reads = [page(0, rows, 0, 3), page(1, rows, 6, 3), page(2, rows, 3, 3), page(3, rows, 0, 3)]
-    assert isinstance(decide(reads, SETTLE), Complete)
-    assert not isinstance(decide([reads[0], *reads[2:]], SETTLE), Complete)
+    assert isinstance(decide(reads, ALLOWED_LATENESS), Complete)
+    assert not isinstance(decide([reads[0], *reads[2:]], ALLOWED_LATENESS), Complete)
 
 
 def test_a_list_that_only_grows_is_counted() -> None:
@@ -147,18 +149,18 @@ def test_a_list_that_only_grows_is_counted() -> None:
     after = [(10, 1010), *before]
     reads = [page(0, before, 0, 3), page(1, before, 6, 3), page(2, after, 3, 3)]
     reads += [page(3, after, 6, 3), page(4, after, 0, 3)]
-    assert isinstance(decide(reads, SETTLE), Complete)
+    assert isinstance(decide(reads, ALLOWED_LATENESS), Complete)
 
 
 def test_a_list_in_no_order_takes_two_passes() -> None:
     rows = [(1, 9), (2, 5), (3, 1), (4, 8), (5, 2)]
     first = [page(tick, rows, offset, 2) for tick, offset in enumerate((0, 2, 4))]
-    decision = decide(first, SETTLE)
+    decision = decide(first, ALLOWED_LATENESS)
     assert isinstance(decision, Unprovable)
     assert "not sorted" in decision.reason
     second = [page(tick, rows, offset, 2) for tick, offset in enumerate((0, 2, 4), start=3)]
-    assert not isinstance(decide(first + second[:1], SETTLE), Complete)
-    decision = decide(first + second, SETTLE)
+    assert not isinstance(decide(first + second[:1], ALLOWED_LATENESS), Complete)
+    decision = decide(first + second, ALLOWED_LATENESS)
     assert isinstance(decision, Complete)
     assert decision.rule == "count"
 
@@ -166,7 +168,7 @@ def test_a_list_in_no_order_takes_two_passes() -> None:
 def test_a_bad_row_is_not_counted() -> None:
     rows = listed(5)
     reads = [page(0, rows, 0, 3), read(1, 3, 3, rows[3:4], total=5, bad=1), page(2, rows, 0, 3)]
-    assert not isinstance(decide(reads, SETTLE), Complete)
+    assert not isinstance(decide(reads, ALLOWED_LATENESS), Complete)
 
 
 @pytest.mark.parametrize("descending", [True, False])
@@ -179,7 +181,7 @@ def test_links_lead_through_a_list_that_moves(descending: bool) -> None:
     reads = [page(0, before, 8, 8), page(1, before, 12, 12), page(2, before, 4, 8)]
     reads += [page(3, after, 10, 10), page(4, before, 0, 8), page(5, after, 10, 12)]
     reads.append(page(6, after, 0, 10) if descending else page(6, after, 12, 12))
-    decision = decide(reads, SETTLE)
+    decision = decide(reads, ALLOWED_LATENESS)
     assert isinstance(decision, Complete)
     assert decision.rule == "link"
 
@@ -188,13 +190,13 @@ def test_each_break_is_a_seam_between_its_two_reads() -> None:
     rows = listed(17, step=5)
     low, middle, old_head = page(0, rows, 12, 6), page(1, rows, 6, 6), page(2, rows, 0, 6)
     decision = missing(decide([low, middle, old_head], 1.0))
-    assert decision.seams == (Seam(old_head, middle), Seam(middle, low))
+    assert decision.gaps == (Gap(old_head, middle), Gap(middle, low))
     assert (decision.head, decision.tail, decision.descending) == (False, False, True)
     assert "2 times" in decision.reason
 
     bridges = [page(3, rows, 4, 4), page(4, rows, 10, 5)]
     decision = missing(decide([low, middle, old_head, *bridges], 1.0))
-    assert decision.seams == ()
+    assert decision.gaps == ()
     assert decision.head
     assert "newest end" in decision.reason
     closing = page(5, rows, 0, 6)
@@ -203,19 +205,19 @@ def test_each_break_is_a_seam_between_its_two_reads() -> None:
 
 def test_the_newest_end_without_any_read() -> None:
     rows = listed(6, step=5)
-    decision = missing(decide([page(0, rows, 2, 3), page(1, rows, 3, 3)], SETTLE))
+    decision = missing(decide([page(0, rows, 2, 3), page(1, rows, 3, 3)], ALLOWED_LATENESS))
     assert decision.head
     assert decision.tail
-    assert decision.seams == ()
+    assert decision.gaps == ()
     assert "oldest end" in decision.reason
 
 
 def test_rows_that_had_not_settled_are_a_seam_until_read_again() -> None:
     rows = listed(9)
     low, head = page(0, rows, 4, 6), page(1, rows, 0, 6)
-    assert missing(decide([low, head], SETTLE)).seams == (Seam(head, low),)
+    assert missing(decide([low, head], ALLOWED_LATENESS)).gaps == (Gap(head, low),)
     again = page(2, rows, 4, 6)
-    assert isinstance(decide([head, again, page(3, rows, 0, 6)], SETTLE), Complete)
+    assert isinstance(decide([head, again, page(3, rows, 0, 6)], ALLOWED_LATENESS), Complete)
 
 
 def test_a_read_that_reaches_nothing_is_no_seam() -> None:
@@ -224,7 +226,7 @@ def test_a_read_that_reaches_nothing_is_no_seam() -> None:
     inside = page(1, rows, 10, 1)
     head = page(2, rows, 0, 10)
     decision = missing(decide([low, inside, head], 9.0))
-    assert Seam(head, inside) not in decision.seams
+    assert Gap(head, inside) not in decision.gaps
 
 
 def one_second(ids: Sequence[int]) -> list[Read]:
@@ -236,19 +238,19 @@ def one_second(ids: Sequence[int]) -> list[Read]:
 
 @pytest.mark.parametrize("ids", [range(100, 140), range(140, 100, -1)])
 def test_inside_one_second_ids_lead_on_where_they_are_seen_in_order(ids: range) -> None:
-    decision = decide(one_second(ids), SETTLE)
+    decision = decide(one_second(ids), ALLOWED_LATENESS)
     assert isinstance(decision, Complete)
     assert decision.rule == "link"
 
 
 def test_inside_one_second_with_ids_in_order_a_bridge_will_do() -> None:
     head, _, low, closing = one_second(range(100, 140))
-    assert missing(decide([head, low, closing], SETTLE)).seams == (Seam(closing, low),)
+    assert missing(decide([head, low, closing], ALLOWED_LATENESS)).gaps == (Gap(closing, low),)
 
 
 def test_inside_one_second_nothing_leads_on_where_ids_are_in_no_order() -> None:
     ids = [*range(100, 120), *range(140, 120, -1)]
-    decision = decide(one_second(ids), SETTLE)
+    decision = decide(one_second(ids), ALLOWED_LATENESS)
     assert isinstance(decision, Unprovable)
     assert "one and the same second" in decision.reason
 
@@ -279,7 +281,9 @@ def test_by_create_time_nothing_has_to_settle() -> None:
         pairs = [(i, updated) for i, updated, _ in some]
         return read(tick, offset, size, pairs, total=5, created=[time for _, _, time in some])
 
-    decision = decide([taken(0, 3, 3), taken(1, 2, 3), taken(2, 1, 3), taken(3, 0, 4)], SETTLE)
+    decision = decide(
+        [taken(0, 3, 3), taken(1, 2, 3), taken(2, 1, 3), taken(3, 0, 4)], ALLOWED_LATENESS
+    )
     assert isinstance(decision, Complete)
     assert decision.rule == "link"
 
@@ -297,7 +301,7 @@ def test_a_million_rows_decide_in_near_linear_time() -> None:
         read(tick, 3 * tick, 4, [(3 * tick + i, -3 * tick - i) for i in range(4)])
         for tick in range(10_000)
     ]
-    assert timeit.timeit(lambda: decide(some, SETTLE), number=1) < 5
+    assert timeit.timeit(lambda: decide(some, ALLOWED_LATENESS), number=1) < 5
 
 
 # Only what is newer than a time
@@ -306,11 +310,11 @@ def test_a_million_rows_decide_in_near_linear_time() -> None:
 def test_one_answer_that_goes_on_below_is_all_that_is_wanted() -> None:
     head = page(0, listed(20), 0, 5)  # from 1000 down to 996
     for down_to, rule in ((998, "single page"), (997, "single page"), (996, None)):
-        decision = decide([head], SETTLE, down_to=down_to)
+        decision = decide([head], ALLOWED_LATENESS, down_to=down_to)
         assert (decision.rule if isinstance(decision, Complete) else None) == rule
         assert covers([head], down_to) is (rule is not None)
     middle = page(0, listed(20), 5, 5)
-    assert not isinstance(decide([middle], SETTLE, down_to=998), Complete)
+    assert not isinstance(decide([middle], ALLOWED_LATENESS, down_to=998), Complete)
     assert not covers([middle], 998)
 
 
@@ -318,10 +322,10 @@ def test_links_need_lead_no_further_down_than_wanted() -> None:
     rows = listed(40)
     reads = [page(tick, rows, offset, 5) for tick, offset in enumerate((0, 3, 6, 9))]
     closing = page(9, rows, 0, 5)
-    decision = decide([*reads, closing], SETTLE, down_to=988)
+    decision = decide([*reads, closing], ALLOWED_LATENESS, down_to=988)
     assert isinstance(decision, Complete)
     assert decision.rule == "link"
-    assert missing(decide([*reads, closing], SETTLE, down_to=987)).tail
+    assert missing(decide([*reads, closing], ALLOWED_LATENESS, down_to=987)).tail
     assert covers(reads, 988)
     assert not covers(reads, 987)
     assert not covers(reads)
@@ -330,7 +334,7 @@ def test_links_need_lead_no_further_down_than_wanted() -> None:
 def test_what_covers_need_not_have_settled() -> None:
     rows = [(place + 1, 1000 - place // 3) for place in range(40)]
     reads = [page(tick, rows, offset, 5) for tick, offset in enumerate((0, 2, 5, 8))]
-    assert missing(decide([*reads, page(9, rows, 0, 5)], SETTLE, down_to=997)).seams
+    assert missing(decide([*reads, page(9, rows, 0, 5)], ALLOWED_LATENESS, down_to=997)).gaps
     assert not covers(reads[:2], 998)
     assert covers(reads, 997)
 
@@ -356,4 +360,4 @@ def test_only_lists_that_are_newest_first_are_covered() -> None:
     reads = [page(tick, rows, offset, 5) for tick, offset in enumerate((0, 9, 3, 6))]
     assert not covers(reads)
     assert not covers(reads, 990)
-    assert isinstance(decide([reads[2]], SETTLE, down_to=990), Unprovable)
+    assert isinstance(decide([reads[2]], ALLOWED_LATENESS, down_to=990), Unprovable)
