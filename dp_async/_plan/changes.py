@@ -1,23 +1,26 @@
-"""What is new after a watermark, and the next watermark: the newest rows, as one walk sees them.
+"""What changed since a watermark, and the next watermark: the newest rows as one crawl sees them.
 
-Pure; asks for no page. Knows rows and their times, not where they stand.
+Pure. Plans no page; knows rows and their times, not where they stand.
 
-**Promise.** What is delivered since one watermark, and since the next, lacks no row that came into
-the list or was updated between.
+**Promise.** The rows delivered since one watermark, and since the next, lack no row that entered
+the list or was updated between the two.
 
-Assumed, besides what the certificate takes for granted: a row becomes visible no more than *allowed_lateness*
-seconds after the update time it carries, and that is never before its create time.
+Assumed, besides what the certificate assumes: a row becomes visible no later than
+*allowed_lateness* seconds after its update time, and its update time is never before its create
+time.
 
-*Proof.* Let T be the newest time in the first answer of a walk. What was not visible then, be it a
-new row or a newer version of one, carries a time of T - lag or a newer one: that is the next
-walk's to find, which goes down to there, and takes a row for known only if it is as it was
-delivered. What was visible then and has stayed as it was since is on the pages read, if these lead
-without a gap from that first answer down to the last watermark: rows that are not updated keep
-their places among each other. So much ``covers`` says. The list need not have rested, nor need the
-walk be proven complete.
+*Proof.* Let T be the newest time in the first answer of a crawl.
 
-Times are whole seconds, so the time alone does not tell a row from what it is made into within the
-same second: a digest of what was delivered does.
+- What was not visible then, a new row or a newer version of one, carries a time of at least
+  T - allowed_lateness. The next crawl goes down to there, and skips a row only if it is exactly as
+  it was delivered. So the next crawl finds it.
+- What was visible then, and has not changed since, is on the pages that were read, if these lead
+  without a gap from that first answer down to the last watermark: rows that are not updated keep
+  their order. ``covers`` checks just that. The list need not have been at rest, nor need the crawl
+  be proven complete.
+
+Times are whole seconds, so a time alone does not tell two versions of a row apart that were made in
+the same second. A digest of the delivered row does.
 """
 
 from __future__ import annotations
@@ -38,39 +41,35 @@ T = TypeVar("T")
 
 
 class Changes:
-    """The newest rows of one list, from page to page.
+    """The newest rows of one list, page by page.
 
-    *floor* is the oldest update time that is wanted; None where the whole list is. *oldest* is the
-    same as a bound for the certificate; a page that shows no time from *recent* on need not be
-    noted.
+    - *floor*: the oldest update time that is wanted; None where the whole list is wanted.
+    - *oldest*: the same as a bound for the certificate, -inf instead of None.
+    - *recent*: only pages that show this time or a newer one are to be noted.
+    - *known*: ids and times of the rows in the last watermark.
+    - *reached*: whether a page was read that goes on below the floor.
     """
 
     def __init__(self, after: Watermark | None, allowed_lateness: float) -> None:
         self._after = after
         self._allowed_lateness = ceil(allowed_lateness)  # times are cut to whole seconds
         self._before = {} if after is None else {key[0]: key for key in after.keys}
-        self._last = dict(self._before)  # the rows of the last seconds, as they were delivered
+        self._last = dict(self._before)  # rows of the newest seconds, as they were delivered
         self._delivered: list[Known] = []
         self._newest = None if after is None else after.updated
         self._began = False
-        self._by_update = True  # no answer was out of this order, newest first
-        self._by_create: bool | None = None  # the same; None where none has shown create times
-        self._reached = False
+        self._by_update = True  # no answer contradicts this order, newest first
+        self._by_create: bool | None = None  # the same; None before any create time was shown
+        self.reached = False
         self.floor = (
             after.updated - self._allowed_lateness if after is not None and after.updated else None
         )
         self.oldest = -inf if self.floor is None else self.floor
         self.recent = -inf
-        # Ids and times of the rows the watermark knows: they are met again first.
         self.known = frozenset((number, time) for number, time, _ in self._before.values())
 
-    @property
-    def reached(self) -> bool:
-        """Whether a page was read that goes on below the floor."""
-        return self._reached
-
     def check(self, read: Read) -> None:
-        """Raises PaginationError where what is new is wanted, and the list is not newest first."""
+        """Raises PaginationError where a watermark was given and the list is not newest first."""
         update, create = read.by_update, read.by_create
         if self._after is not None and not self._began and read.count and update is None:
             raise PaginationError(
@@ -88,10 +87,10 @@ class Changes:
             )
         self._by_update, self._by_create = by_update, by_create
         shown = update if by_update else create
-        self._reached |= shown is not None and shown.oldest < self.oldest
+        self.reached |= shown is not None and shown.oldest < self.oldest
 
     def note(self, rows: Rows[T], seen: Container[int]) -> None:
-        """Keep the rows of the last seconds as they come; those *seen* before came otherwise."""
+        """Keep the rows of the newest seconds, except those *seen*: another version came."""
         shown = max(rows.updated, default=None if rows.count else 0)
         if not self._began:
             self._began = True
@@ -106,9 +105,9 @@ class Changes:
                 self._last[number] = (number, time, digest(item))
 
     def sift(self, rows: Rows[T], seen: set[int]) -> tuple[list[T], list[Known], int]:
-        """The items that are new and not *seen*, what they are known by, and how many were seen.
+        """The items that are new or changed, their keys, and how many of the others were *seen*.
 
-        Not those without an update time: whether they are new cannot be told.
+        Items without an update time are left out: whether they are new cannot be known.
         """
         fresh: list[T] = []
         keys: list[Known] = []
@@ -128,14 +127,14 @@ class Changes:
         return fresh, keys, repeated
 
     def delivered(self, keys: Iterable[Known]) -> None:
-        """These were handed out."""
+        """The rows with these *keys* were handed out."""
         self._delivered.extend(keys)
 
     def watermark(self, scope: str, *, covered: bool) -> Watermark | None:
-        """What is known once all was handed out; *covered*: and all was found.
+        """The next watermark, once all rows were handed out; *covered*: no gap is possible.
 
-        Else the watermark before, and what was handed out since: nothing, if all was to come. None
-        where there was none before.
+        If a gap cannot be ruled out, this is the previous watermark plus the rows delivered since;
+        the next crawl goes back as far as this one did. None if there was none before.
         """
         if covered:
             if self._newest is None or not (self._by_update or self._by_create):
@@ -159,6 +158,6 @@ def _timed(rows: Rows[T]) -> Iterable[tuple[int, int, T]]:
 
 
 def digest(item: object) -> int:
-    """A number that tells one version of a row from another, in any process."""
+    """48 bits that tell one version of a row from another, the same in every process (BLAKE2)."""
     text = msgspec.json.encode(item, order="deterministic")
     return int.from_bytes(blake2b(text, digest_size=6).digest())

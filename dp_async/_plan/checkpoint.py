@@ -1,6 +1,6 @@
-"""Where a crawl stands, as a text to keep: opaque, versioned, and of one list only.
+"""Where a crawl stands, as an opaque, versioned text that belongs to one list.
 
-Pure. It holds counts, an id and a time, and a digest of what was asked; no secret, no filter.
+Pure. It holds counts, an id and a time, and a digest of the query; no secret, no filter.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _CHECK = 4
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True, array_like=True):
-    """*pages* of *size* rows were delivered, in order, of a list that then had this total and head.
+    """*pages* pages of *size* rows were delivered, in order, of a list with this total and head.
 
-    *scope* is the digest of the list; *head* the id and update time (whole seconds) of its first
+    *scope* is the digest of the list. *head* is the id and update time (whole seconds) of its first
     row, None for an empty list.
     """
 
@@ -38,7 +38,7 @@ _decoder = msgspec.json.Decoder(Checkpoint)
 
 
 def scope_of(parts: Iterable[str]) -> str:
-    """A digest of what tells one list from another."""
+    """A digest of *parts*, which tell one list from another."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
 

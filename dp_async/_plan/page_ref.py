@@ -1,7 +1,7 @@
-"""Which page to ask for, so that it covers given rows: arithmetic on places, nothing else.
+"""Which page covers given rows: arithmetic on offsets. No state, no I/O.
 
-A page number times a size gives any offset, so pages of other sizes than the full one can overlap:
-that is how a list that shifts under the reader is held together. No state, no I/O.
+The API knows a page by number and size, and so only offsets that are multiples of the size. Pages
+of other sizes than the full one reach the offsets between, so that pages can overlap.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ class PageRef(NamedTuple):
 
 
 def following(end: int, size: int, overlap: int) -> PageRef:
-    """The page that starts at or before ``end - overlap`` and, of these, reaches furthest.
+    """The page that starts at or before ``end - overlap`` and reaches furthest beyond *end*.
 
-    Of pages of at most *size* rows. Where none of these reaches beyond *end*, as happens with a few
-    rows a page, it overlaps less.
+    It has at most *size* rows. Where no such page reaches beyond *end*, as happens with a few rows
+    a page, the overlap is smaller.
     """
     start = max(end - overlap, 0)
     best = PageRef(start // size + 1, size)
     for smaller in range(size - 1, 0, -1):
         if best.end - start > smaller:
-            break  # no page of this size or less reaches as far
+            break  # no page of this size or smaller reaches as far
         ref = PageRef(start // smaller + 1, smaller)
         if ref.end > best.end:
             best = ref
@@ -42,7 +42,7 @@ def following(end: int, size: int, overlap: int) -> PageRef:
 
 
 def around(place: int, size: int) -> PageRef:
-    """The page of at most *size* rows that has most rows on either side of *place*."""
+    """The page of at most *size* rows with the most rows on both sides of offset *place*."""
     place = max(place, 0)
 
     def margin(ref: PageRef) -> int:
@@ -53,5 +53,5 @@ def around(place: int, size: int) -> PageRef:
 
 
 def pages(total: int, size: int) -> int:
-    """How many pages of *size* rows *total* rows fill."""
+    """The number of pages of *size* rows that *total* rows fill."""
     return -(-total // size) if size else 0

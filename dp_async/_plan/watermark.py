@@ -1,6 +1,6 @@
-"""How far a list is known: the newest time it showed, and the rows of its last seconds.
+"""How far a list is known: the newest time it showed, and the rows of its newest seconds.
 
-Pure. Knows its text, and which list it is of; what is made of it is said in ``_changes``.
+Pure: a value, its text, and the list it belongs to. ``changes`` makes and uses it.
 """
 
 # No postponed annotations: msgspec would look for their names in the public module.
@@ -21,12 +21,14 @@ Known: TypeAlias = tuple[int, int, int]
 
 
 class Watermark(Struct, frozen=True, kw_only=True, rename={"version": "v", "scope": "list"}):
-    """What was delivered of a list: keep it, and ask for what came ``since``.
+    """How far a list was delivered: keep it, and pass it to ``since`` for what changes later.
 
-    *updated* is the newest update time as a crawl began, in seconds as the server writes them,
-    without an offset; 0 before anything was seen. *keys* are the rows that were delivered with a
-    time of the last seconds before that, or a newer one. *scope* is a digest of the address, the
-    app, the account, the list and its filters. Holds no secret.
+    - *updated*: the newest update time as a crawl began, in seconds as the server writes them,
+      without an offset; 0 before any row was seen.
+    - *keys*: the rows delivered with a time of the last seconds before that, or a newer one.
+    - *scope*: a digest of the address, the app, the account, the list and its filters.
+
+    It holds no secret.
     """
 
     version: int = VERSION
@@ -35,7 +37,7 @@ class Watermark(Struct, frozen=True, kw_only=True, rename={"version": "v", "scop
     keys: tuple[Known, ...] = ()
 
     def to_json(self) -> str:
-        """A text to keep, for ``from_json``. The same watermark is always the same text."""
+        """Its text, for ``from_json``. Equal watermarks have the same text."""
         return msgspec.json.encode(self).decode()
 
     @classmethod
@@ -56,16 +58,16 @@ class Watermark(Struct, frozen=True, kw_only=True, rename={"version": "v", "scop
 
     @classmethod
     def start(cls, scope: str) -> Self:
-        """Nothing is known of the list yet: all of it is new."""
+        """The watermark of a list of which nothing is known: every row is new."""
         return cls(scope=scope, updated=0)
 
     @classmethod
     def at(cls, scope: str, updated: int, keys: Iterable[Known]) -> Self:
-        """A watermark of *keys* in any order."""
+        """A watermark of *keys*, given in any order."""
         return cls(scope=scope, updated=updated, keys=tuple(sorted(keys)))
 
     def of(self, scope: str) -> Self:
-        """This watermark. Raises ConfigError if it is not of this list."""
+        """This watermark. Raises ConfigError if it belongs to another list than *scope*."""
         if self.scope != scope:
             raise ConfigError(
                 "the watermark is of another list: base_url, app_id, account, the list and its "

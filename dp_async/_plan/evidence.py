@@ -1,0 +1,193 @@
+"""What the answers of one crawl say of the list: its reads, size, totals, drift and the decision.
+
+Lives as long as the crawl. Plans no page and knows no pass. What counts as proven is decided by
+the certificate.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from .._page.reader import Rows
+from .._proof.certificate import Complete, Decision, Missing, Read, covers, decide
+from .._settings import CrawlOptions
+from .changes import Changes
+from .page_ref import PageRef, around
+from .seen import Seen
+from .stage import Stage
+
+T = TypeVar("T")
+
+LEAST_OVERLAP = 4
+WIDER = 4
+"""The newest end is requested in pages of up to so many times the size, if the server allows it."""
+WIDEST = 16
+"""The same, where only the newest end is wanted."""
+
+
+class Drift:
+    """How the list was seen to change under the crawl.
+
+    *times*: how often a change was noticed. *slip*: by how many rows two pages shift against each
+    other between their reads, a moving mean.
+    """
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.slip = 0.0
+
+    def slipped(self, rows: int) -> None:
+        """Two pages were found to have shifted by *rows* against each other."""
+        self.slip += (rows - self.slip) / 8
+
+    @property
+    def overlap(self) -> int:
+        """Rows that neighbouring pages should share, so that they still do when both are read."""
+        return LEAST_OVERLAP + round(2 * self.slip)
+
+
+class Evidence:
+    """The reads of one crawl, and what follows from them.
+
+    - *size*: rows a page; that of the options until the server has echoed its own.
+    - *total*, *first_total*: rows in the list by the last and by the first answer.
+    - *most*: rows the list is known to have had.
+    - *under_way*: pages requested and not answered yet.
+    - *wants_created*: False once the list is seen not to be sorted by create time.
+    - *largest*: the largest page the server gave; 0 until a larger one than *size* was requested.
+      *is_largest*: it was less than requested.
+    """
+
+    def __init__(self, options: CrawlOptions, changes: Changes) -> None:
+        limit = options.limit
+        self.options = options
+        self.changes = changes
+        self.seen = Seen(changes, verify=options.verify)
+        self.size = options.page_size
+        if limit is not None and changes.floor is None:
+            self.size = min(self.size, max(limit, 1))
+        self.total = self.first_total = self.most = 0
+        self.under_way = 0
+        self.passes = 0
+        self.reads: list[Read] = []
+        self.drift = Drift()
+        self.largest = 0
+        self.is_largest = False
+        self.wants_created = True
+        self.decision: Decision | None = None
+
+    # Taking answers in
+
+    def read(self, ref: PageRef, sent: int, answered: int, rows: Rows[T]) -> Read:
+        """The answer as the certificate sees it. Raises PaginationError as ``Changes.check``."""
+        page = rows.page
+        size = page.size or ref.size
+        read = Read.of(
+            sent=sent,
+            answered=answered,
+            offset=page.number * size,
+            size=size,
+            count=rows.count,
+            total=page.total_elements,
+            ids=rows.keyed,
+            updated=rows.updated,
+            created=rows.created,
+        )
+        self.changes.check(read)
+        return read
+
+    def learn(
+        self, ref: PageRef, rows: Rows[T], read: Read | None, repeated: int, stage: Stage
+    ) -> None:
+        """Take in a page of *stage*, of whose rows *repeated* were seen before."""
+        page = rows.page
+        total, size = page.total_elements, page.size or ref.size
+        if not self.passes:
+            self.passes = 1
+            self.first_total = total
+        elif total != self.total or (repeated and self._is_change(stage)):
+            self.drift.times += 1
+        if stage.sets_size and ref.size == self.size:
+            self.size = size
+        self.total = total
+        full = rows.count >= ref.size and not page.last  # whatever the total says: not the end
+        # Never less: a total that fell once would otherwise end the crawl before the list's end.
+        self.most = max(self.most, total, page.number * size + rows.count + full)
+        if ref.num == 1 and ref.size > self.size:
+            self.largest = size
+            self.is_largest |= size < ref.size
+        if read is not None:
+            self.reads.append(read)
+            shown = read.by_create
+            if shown and not (shown.falling or shown.rising):
+                self.wants_created = False
+
+    def _is_change(self, stage: Stage) -> bool:
+        """Whether rows that came again mean a change: no page was meant to show them twice."""
+        return self.passes == 1 and not (stage.after_pass or stage.shares_rows)
+
+    # What follows
+
+    def decide(self) -> bool:
+        """Ask the certificate, and keep its decision. True where the list is proven complete."""
+        all_keyed = all(len(read.ids) == read.count for read in self.reads)
+        changes = self.changes
+        self.decision = decide(
+            self.reads,
+            self.options.allowed_lateness,
+            len(self.seen.ids) if all_keyed else None,
+            changes.oldest,
+            changes.known,
+        )
+        return isinstance(self.decision, Complete)
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether the limit may need more than what is read and under way."""
+        limit = self.options.limit
+        return limit is None or self.seen.unique + self.under_way * self.size < limit
+
+    @property
+    def head(self) -> tuple[int, int] | None:
+        """Id and update time of the first row, as the crawl began; None where there is none."""
+        first = self.reads[0] if self.reads else None
+        return (first.ids[0], first.updated[0]) if first and first.ids else None
+
+    @property
+    def covers_changes(self) -> bool:
+        """Whether every row that is wanted after a watermark, and did not change, was read."""
+        return isinstance(self.decision, Complete) or covers(self.reads, self.changes.oldest)
+
+    @property
+    def is_ascending(self) -> bool:
+        return isinstance(self.decision, Missing) and not self.decision.descending
+
+    def shows_again(self, read: Read) -> bool:
+        """Whether the last page read is what *read* was: enough to bet a pass on, no proof."""
+        now = self.reads[-1]
+        return (read.ids, read.updated) == (now.ids, now.updated)
+
+    def newest_end(self, *, drifted: bool) -> PageRef:
+        """The page that shows the newest rows; a wide one where the list is known to change."""
+        if self.is_ascending:
+            return around(self.total, self.size)
+        only_end = self.changes.floor is not None
+        if only_end and self.largest and not self.is_largest:
+            # The page must span more than the allowed lateness, and did not.
+            return PageRef(1, min(2 * self.largest, self.size * WIDEST))
+        wide = self.largest or self.size * WIDER
+        return PageRef(1, wide if drifted or only_end else self.size)
+
+    def seconds_above_start(self, read: Read) -> float:
+        """By how many seconds *read* ends above what was there when the crawl began.
+
+        Negative where it does not, and where the order of the list does not tell.
+        """
+        shown, first = read.by_update, self.reads[0].by_update
+        if self.is_ascending or not shown or not first:
+            return -1
+        return shown.oldest - (first.newest - self.options.allowed_lateness)
+
+    def is_new(self, read: Read) -> bool:
+        """Whether every row of *read* entered since the crawl began."""
+        return self.seconds_above_start(read) >= 0

@@ -1,0 +1,69 @@
+"""Refuses answers that contradict the request or each other: paging over them would prove nothing.
+
+Raises errors, changes nothing else, requests nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from .._errors import PaginationError
+from .._page.reader import Rows
+from .evidence import Evidence
+from .page_ref import PageRef, pages
+
+T = TypeVar("T")
+
+EMPTY_PAGES = 40
+"""Empty pages whose own total says that they hold rows, before that is an error."""
+MANY = 1000
+"""Pages that any list may take, besides 8 times what its passes take by its first total."""
+
+
+class Guard:
+    """The checks of one crawl of at most *max_passes* passes."""
+
+    def __init__(self, max_passes: int) -> None:
+        self._max_passes = max_passes
+        self._empty_pages = 0
+        self._first: dict[tuple[int, int, int], int] = {}  # the first page with these rows
+        self._again: dict[tuple[int, int, int], set[int]] = {}  # all of them, if several
+
+    def check(self, ref: PageRef, rows: Rows[T], evidence: Evidence, requested: int) -> None:
+        """Raises PaginationError for an answer that is not the page *ref*, and for an endless list:
+        *requested* is how many pages were requested so far."""
+        page = rows.page
+        if page.number != ref.num - 1:
+            raise PaginationError(
+                f"page {ref.num} was requested, and the server answered with page {page.page_num}"
+            )
+        if page.size != ref.size and page.size and (ref.num > 1 or page.size > ref.size):
+            raise PaginationError(
+                f"pages of {ref.size} rows were requested, and page {ref.num} came with a size of "
+                f"{page.size}: its place in the list is not known"
+            )
+        if rows.count > (page.size or ref.size):
+            raise PaginationError(f"page {ref.num} came with more rows than were requested")
+        if len(rows.ids) > 2 and ref.size == evidence.size:
+            self._refuse_same_rows(ref, rows, evidence.passes)
+        self._empty_pages += not rows.count and page.total_elements > page.number * ref.size
+        if self._empty_pages > EMPTY_PAGES:
+            raise PaginationError(
+                f"{self._empty_pages} pages came empty that, by their own totals, hold rows"
+            )
+        if requested > MANY and evidence.passes:
+            usual = self._max_passes * pages(evidence.first_total, evidence.size)
+            if requested > MANY + 8 * usual:
+                raise PaginationError("the list grows as fast as its pages are read")
+
+    def _refuse_same_rows(self, ref: PageRef, rows: Rows[T], passes: int) -> None:
+        # Within one pass and one total: a list that moves on by whole pages is no error.
+        key = (hash(tuple(rows.ids)), rows.page.total_elements, passes)
+        first = self._first.setdefault(key, ref.num)
+        if first != ref.num:
+            nums = self._again.setdefault(key, {first})
+            nums.add(ref.num)
+            if len(nums) > 2:
+                raise PaginationError(
+                    f"the server answers with the same rows under the page numbers {sorted(nums)}"
+                )

@@ -1,0 +1,83 @@
+"""The strategy for what is new since a watermark: the newest end, down to rows that are known.
+
+Pages overlap from the start, since it is the newest end that changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .._proof.certificate import Complete
+from .evidence import Evidence
+from .overlap import Frontier
+from .page_ref import PageRef, around, pages
+from .repair import Repair
+from .stage import Progress, Stage, each
+
+FIRST_READ = 20
+"""Rows read first, besides those known."""
+
+
+def newest(evidence: Evidence, progress: Progress) -> Iterator[Stage]:
+    """The stages of a crawl of what a watermark does not know."""
+    for stages in (_first_reads, _known_again, _down):
+        yield from stages(evidence)
+        if evidence.decide() or not evidence.wants_more:
+            break
+    complete = isinstance(evidence.decision, Complete)
+    at_limit = evidence.seen.unique == evidence.options.limit
+    progress.finished = evidence.wants_more or (complete and at_limit)
+
+
+def _first_reads(evidence: Evidence) -> Iterator[Stage]:
+    """Page 1; a small one first, if few rows are known."""
+    small = min(len(evidence.changes.known) + FIRST_READ, evidence.size)
+    for size in dict.fromkeys([small, evidence.size]):
+        yield each([PageRef(1, size)], shares_rows=True, sets_size=True)
+        if evidence.decide() or not evidence.wants_more:
+            return
+
+
+def _known_again(evidence: Evidence) -> Iterator[Stage]:
+    """Where a page does not hold what is known: the page below it, then all above once more.
+
+    When many rows carry one second no page links to the next; but known rows can be counted.
+    """
+    known, unique, size = len(evidence.changes.known), evidence.seen.unique, evidence.size
+    if known < size or unique >= size or evidence.options.limit is not None:
+        return  # a limit wants the newest first
+    below = around(known + unique, size)
+    yield each([below], deferred=True, shares_rows=True, sets_size=True)
+    if evidence.changes.reached:
+        above = pages(below.start, evidence.size)
+        refs = (PageRef(num, evidence.size) for num in range(1, above + 1))
+        yield each(refs, shares_rows=True, sets_size=True)
+
+
+def _down(evidence: Evidence) -> Iterator[Stage]:
+    """From page 1 down, page 1 again, then what does not hold together."""
+    frontier = Frontier(evidence.drift, evidence.size, edge=evidence.size)
+
+    def deeper() -> PageRef | None:
+        """Pages that overlap, one more at once for each that was read, until one reaches down."""
+        repair = frontier.repair()
+        if repair is not None:
+            return repair
+        if evidence.changes.reached or frontier.edge > evidence.total or not evidence.wants_more:
+            return None
+        if evidence.under_way >= len(evidence.reads):
+            return None
+        return frontier.advance(evidence.drift.overlap)
+
+    yield Stage(deeper, frontier.learned, deferred=frontier.deferred, shares_rows=True)
+    if evidence.wants_more:
+        yield each([evidence.newest_end(drifted=True)], after_pass=True)
+    repair = Repair(evidence)
+    nothing_new = False
+    while not (evidence.decide() or nothing_new) and evidence.wants_more:
+        if evidence.passes == evidence.options.max_passes:
+            return
+        evidence.passes += 1
+        before = evidence.reads[-1]
+        yield from repair.round(lambda: True)
+        nothing_new = evidence.shows_again(before)

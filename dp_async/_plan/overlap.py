@@ -1,0 +1,91 @@
+"""How far a pass has come, page by page, and whether neighbouring pages share rows.
+
+Lives as long as the pass. A row cannot cross the boundary of two pages unseen while both show one
+and the same row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from .._proof.certificate import Read
+from .evidence import Drift
+from .page_ref import PageRef, around, following
+
+
+@dataclass(slots=True)
+class Link:
+    """One overlapping page, and its read once it was answered.
+
+    *repaired*: the boundary to the next page was read once more.
+    """
+
+    ref: PageRef
+    read: Read | None = None
+    repaired: bool = False
+
+
+class Frontier:
+    """The pages of a pass from *edge* down, of at most *size* rows; *edge* moves with each page.
+
+    They share no rows until ``overlap()`` is called. *deferred* has the pages that were requested
+    out of order, to read a boundary once more.
+    """
+
+    def __init__(self, drift: Drift, size: int, edge: int) -> None:
+        self.edge = edge
+        self.overlapping = False
+        self.deferred: set[PageRef] = set()
+        self._size = size
+        self._drift = drift
+        self._repairs: list[PageRef] = []
+        self._links: list[Link] = []
+        self._places: dict[PageRef, int] = {}
+
+    def plain(self) -> PageRef:
+        """The next page down, which shares no row with those above."""
+        ref = PageRef(self.edge // self._size + 1, self._size)
+        self.edge = ref.end
+        return ref
+
+    def overlap(self) -> None:
+        """Let pages overlap from here on, and read each boundary above once more."""
+        self.overlapping = True
+        size = self._size
+        self._repairs = [around(end, size) for end in range(size, self.edge, size)]
+
+    def repair(self) -> PageRef | None:
+        """A page across a boundary that is to be read once more, if there is one."""
+        if not self._repairs:
+            return None
+        ref = self._repairs.pop()
+        self.deferred.add(ref)
+        return ref
+
+    def advance(self, overlap: int) -> PageRef:
+        """The next page down, which shares *overlap* rows with those above."""
+        ref = following(self.edge, self._size, min(overlap, self._size // 2))
+        self.edge = ref.end
+        self._places[ref] = len(self._links)
+        self._links.append(Link(ref))
+        return ref
+
+    def learned(self, ref: PageRef, read: Read) -> None:
+        """Compare the page *ref* with its neighbours, if it is one of the overlapping pages."""
+        place = self._places.get(ref)
+        if place is None:
+            return
+        self._links[place].read = read
+        for above, below in pairwise(self._links[max(place - 1, 0) : place + 2]):
+            self._compare(above, below)
+
+    def _compare(self, above: Link, below: Link) -> None:
+        if above.read is None or below.read is None:
+            return
+        shared = len(set(above.read.ids) & set(below.read.ids))
+        meant = above.ref.end - below.ref.start
+        self._drift.slipped(abs(meant - shared))
+        if not shared and not above.repaired:
+            above.repaired = True
+            self._repairs.append(around(above.ref.end, self._size))

@@ -1,0 +1,106 @@
+"""One pass over the whole list: the last page, all between, then page 1 again.
+
+What a pass knows ends with it: how far it has come, which pages overlap, where the end was seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import inf
+
+from .._proof.certificate import Read, is_last
+from .evidence import Evidence
+from .overlap import Frontier
+from .page_ref import PageRef
+from .stage import Stage, each
+
+LAST_PAGE_TRIES = 3
+"""Pages tried for the end of the list before the rest is read."""
+
+
+class Pass:
+    """One pass that begins below the first *edge* rows, which were read already.
+
+    *drifts* is how many changes of the list do not count for it: they were noticed before.
+    """
+
+    def __init__(self, evidence: Evidence, edge: int, drifts: int = 0) -> None:
+        self._evidence = evidence
+        self._drifts = drifts
+        self._frontier = Frontier(evidence.drift, evidence.size, edge)
+        self._last_page = inf  # where the last page starts, if it was read
+        self._short_page = inf  # where the first page starts that came short
+
+    def drifted(self) -> bool:
+        """Whether the list was seen to change."""
+        return self._evidence.drift.times > self._drifts
+
+    @property
+    def overlapping(self) -> bool:
+        """Whether pages overlap."""
+        return self._frontier.overlapping
+
+    def stages(self) -> Iterator[Stage]:
+        """The last page, all between, page 1 again."""
+        evidence = self._evidence
+        first = evidence.reads[-1]
+        yield from self._last_pages()
+        yield Stage(
+            self._between,
+            self._learned,
+            deferred=self._frontier.deferred,
+            shares_rows=evidence.options.overlap not in ("auto", 0),
+        )
+        if not evidence.wants_more:
+            return
+        if self.drifted():
+            yield each([evidence.newest_end(drifted=True)], after_pass=True)
+            return
+        yield each([PageRef(1, evidence.size)], after_pass=True)
+        if not evidence.shows_again(first):
+            evidence.drift.times += 1
+
+    def _last_pages(self) -> Iterator[Stage]:
+        """Pages beyond the end by the last total, until one is seen to be the last."""
+        evidence, full = self._evidence, 1
+        for _ in range(LAST_PAGE_TRIES):
+            if self._overlap:
+                return
+            # Beyond every page seen to be full, whatever the total says.
+            ref = PageRef(max(evidence.total // evidence.size, full) + 1, evidence.size)
+            yield each([ref], deferred=True)
+            if is_last(evidence.reads[-1]):
+                self._last_page = ref.start
+                return
+            full = ref.num
+
+    def _between(self) -> PageRef | None:
+        """The next page down, for as long as there are more rows and the limit wants more."""
+        evidence, frontier = self._evidence, self._frontier
+        if not evidence.wants_more:
+            return None
+        overlap = self._overlap
+        if overlap and not frontier.overlapping:
+            frontier.overlap()
+        if overlap:
+            repair = frontier.repair()
+            if repair is not None:
+                return repair
+            return frontier.advance(overlap) if frontier.edge <= evidence.total else None
+        end = self._last_page if self._last_page < inf else self._short_page
+        return frontier.plain() if frontier.edge < end else None
+
+    def _learned(self, ref: PageRef, read: Read) -> None:
+        if read.count < ref.size == self._evidence.size:
+            self._short_page = min(self._short_page, ref.start)
+        if self._frontier.overlapping:
+            self._frontier.learned(ref, read)
+
+    @property
+    def _overlap(self) -> int:
+        """Rows that a page shares with those above, as far as the list is known to change."""
+        evidence = self._evidence
+        wanted = evidence.options.overlap
+        if wanted == "auto":
+            return evidence.drift.overlap if self.drifted() else 0
+        return wanted

@@ -1,0 +1,50 @@
+"""Which ids were delivered, and what is fresh of a page. No order, no pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from .._page.reader import Rows
+from .changes import Changes
+from .watermark import Known
+
+T = TypeVar("T")
+
+
+class Seen:
+    """The ids seen so far; *unique* counts the items that were fresh.
+
+    With *verify* off nothing is remembered, and every item is fresh.
+    """
+
+    def __init__(self, changes: Changes, *, verify: bool) -> None:
+        self.ids: set[int] = set()
+        self.unique = 0
+        self._changes = changes
+        self._verify = verify
+
+    def sift(self, rows: Rows[T]) -> tuple[list[T], Sequence[Known], int]:
+        """The items not seen before, what a watermark knows them by, and how many were repeated."""
+        content, ids = rows.page.content, rows.ids
+        if not self._verify:
+            self.unique += len(content)
+            return content, (), 0
+        if self._changes.floor is not None:
+            new, keys, repeated = self._changes.sift(rows, self.ids)
+            self.unique += len(new)
+            return new, keys, repeated
+        seen, fresh = self.ids, content
+        unseen = ids
+        if not seen.isdisjoint(ids):
+            unseen = [number for number in ids if number not in seen]
+        known = len(seen)
+        seen.update(unseen)
+        if len(seen) < known + len(ids):  # some were seen before, or stand twice on this page
+            wanted, fresh = set(unseen), list[T]()
+            for item, number in zip(content, ids, strict=True):
+                if number in wanted:
+                    wanted.remove(number)
+                    fresh.append(item)
+        self.unique += len(fresh)
+        return fresh, (), len(content) - len(fresh)

@@ -1,0 +1,100 @@
+"""The strategy for a whole list: a pass, then rounds of repair or further passes, until proven.
+
+A list at rest costs its pages and one more. One that changes while it is read is held together by
+pages that overlap; what does not hold together after the pass is repaired in rounds. Where no gap
+can be named, as at rest or in no known order, two passes that agree say more than bridges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .._proof.certificate import Missing
+from .checkpoint import Checkpoint
+from .evidence import Evidence
+from .overlap import Frontier
+from .page_ref import PageRef
+from .passes import Pass
+from .repair import Repair
+from .stage import Progress, Stage, each
+
+
+def whole(evidence: Evidence, progress: Progress, before: Checkpoint | None) -> Iterator[Stage]:
+    """The stages of a crawl of the whole list, or of what is left of it since *before*."""
+    options = evidence.options
+    yield each([PageRef(1, evidence.size)], sets_size=True)
+    edge = evidence.size
+    if not options.verify:
+        yield _plain(evidence, Frontier(evidence.drift, evidence.size, edge))
+        return
+    if options.limit is not None and options.limit <= evidence.total:
+        frontier = Frontier(evidence.drift, evidence.size, edge)
+        yield _plain(evidence, frontier)
+        if evidence.seen.unique >= options.limit:
+            return
+        # There were fewer rows after all: the whole list is wanted.
+        evidence.drift.times += 1
+        edge = frontier.edge
+    if evidence.decide():
+        progress.finished = True
+        return
+    if before is not None:
+        yield from _rest(evidence, progress, before)
+        if progress.resumed:
+            return
+    yield from _proven(evidence, progress, edge)
+
+
+def _plain(evidence: Evidence, frontier: Frontier) -> Stage:
+    """Page after page, for as long as the list has more and the limit wants more."""
+
+    def following() -> PageRef | None:
+        more = frontier.edge < evidence.most and evidence.wants_more
+        return frontier.plain() if more else None
+
+    return Stage(following)
+
+
+def _rest(evidence: Evidence, progress: Progress, before: Checkpoint) -> Iterator[Stage]:
+    """The pages that the crawl *before* did not deliver, if the list is still what it was."""
+    then = (before.size, before.total, before.head)
+    if not before.pages or then != (evidence.size, evidence.total, evidence.head):
+        progress.started_over = True
+        return
+    progress.skipped = before.pages
+    yield from Pass(evidence, before.pages * evidence.size).stages()
+    if not evidence.drift.times:
+        progress.resumed = True
+        return
+    # A gap cannot be ruled out: all of it again.
+    progress.started_over = True
+    progress.skipped = 0
+    evidence.passes += 1
+
+
+def _proven(evidence: Evidence, progress: Progress, edge: int) -> Iterator[Stage]:
+    """A pass below *edge*, then rounds of repair and further passes, up to the most allowed."""
+    options, drift = evidence.options, evidence.drift
+    repair = Repair(evidence)
+    current = Pass(evidence, edge)
+    yield from current.stages()
+    repairs = current.drifted() or current.overlapping
+    while not evidence.decide() and evidence.passes < options.max_passes:
+        if not evidence.wants_more:
+            return
+        evidence.passes += 1
+        if repairs and isinstance(evidence.decision, Missing):
+            before = evidence.reads[-1]
+            known = drift.times, evidence.seen.unique
+            yield from repair.round(current.drifted)
+            found_more = (drift.times, evidence.seen.unique) != known
+            is_last_chance = evidence.passes + 1 == options.max_passes
+            repairs = found_more and not (is_last_chance and evidence.shows_again(before))
+        else:
+            drifts = drift.times
+            yield each([PageRef(1, evidence.size)], after_pass=True)
+            current = Pass(evidence, evidence.size, drifts)
+            yield from current.stages()
+            repairs = current.drifted() or current.overlapping
+    # Not if the list grew beyond the limit meanwhile: then some of it is not handed out.
+    progress.finished = options.limit is None or evidence.seen.unique <= options.limit
