@@ -1,4 +1,4 @@
-"""Questions about the package that only a measurement answers; ``python -m benchmarks`` asks them.
+"""Benchmarks of the package: ``python -m benchmarks`` runs them.
 
-One question a file. A question is a module with a ``measure`` that returns a ``harness.Result``.
+Each file answers one question: a module with a ``measure`` that returns a ``harness.Result``.
 """

@@ -1,7 +1,7 @@
-"""Asks questions: ``python -m benchmarks [name ...]``; all of them without a name.
+"""Runs benchmarks: ``python -m benchmarks [name ...]``; all of them without a name.
 
-With ``--write`` the answers are written down as well: README.md and the charts of this folder. The
-sections of questions that were not asked stay as they are.
+``--write`` updates README.md and the charts of this folder. Sections of benchmarks that were not
+run stay as they are.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ SECTION = re.compile(r"^## (\w+): .*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 INTRODUCTION = """\
 # Benchmarks
 
-Questions about the package that only a measurement answers, one a file. All of this is written by
+Each file answers one question about the package by measuring. All of this is written by
 
     $ pip install -e '.[test,bench]'
     $ python -m benchmarks --write
 
-and takes about an hour. The extra `bench` brings the libraries compared with and what draws the
-charts; the questions that compare with none need `test` alone, and the others say what is missing.
-`python -m benchmarks cpu ids` asks only these two; `python -m benchmarks.cpu --help` tells the
-flags of one, with which it is over in seconds.
+which takes about an hour. The extra `bench` installs the libraries compared with, and what draws
+the charts. Benchmarks that compare with no library need only `test`; the others name what is
+missing. `python -m benchmarks cpu ids` runs two of them. `python -m benchmarks.cpu --help` lists
+the flags of one; with small values it ends in seconds.
 
 How to read it:
 
-- Machines differ, and a machine differs from itself an hour later. So the ways that are compared
-  run in turn, A B C A B C, and a ratio is the median of the ratios within each round. The absolute
-  numbers are the medians of all rounds, with the least and the most behind.
-- A check holds one number against a limit that was set before it was measured. MISSED means what
-  it says.
-- Client and server are processes of their own, each pinned to a CPU where there are two. The server
-  answers from memory, with pages rendered beforehand (`server.py`), so that it is never what is
-  measured; the question about CPU says how far it is from that.
-- *by hand* is a loop written for the one task, with aiohttp and msgspec, that does what the package
-  does for a page and nothing else: signs with md5, caps while it reads, keeps a deadline, decodes
-  into the same types.
-- *ideal* is the time that the latencies leave no way round: the reads that have to come one after
-  the other, and all others divided by how many are in flight.
+- Machines differ, and one machine differs from hour to hour. So the ways that are compared run in
+  turn, A B C A B C, and a ratio is the median of the ratios within each round. Absolute numbers are
+  medians over all rounds; the next column has the minimum and the maximum.
+- A check compares one number with a limit that was set before measuring; if it fails, it says
+  MISSED.
+- Client and server are separate processes, each pinned to a CPU where there are two. The server
+  sends pages rendered beforehand (`server.py`), so that it is not the bottleneck; `cpu` shows by
+  how much.
+- *by hand* is a loop written with aiohttp and msgspec for this one task. It does what the package
+  does for a page and nothing else: signs with md5, limits the body's size while reading, applies a
+  timeout, decodes into the same types.
+- *ideal* is the least time that the latencies allow: the reads that must be serial, plus all others
+  divided by the number in flight.
 """
 
 
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write README.md and the charts too")
     given = parser.parse_args()
     if unknown := set(given.names) - set(names()):
-        parser.error(f"no such question: {', '.join(sorted(unknown))}")
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
     if given.write:
         require(["matplotlib"])
     missed = 0
@@ -68,8 +68,8 @@ def main() -> None:
 
 
 def write(name: str, result: Result) -> None:
-    """The answer's section of README.md, and its chart."""
-    from benchmarks.charts import draw  # matplotlib is needed for this alone
+    """Write the section of README.md, and the chart, of one benchmark."""
+    from benchmarks.charts import draw  # needs matplotlib, which running a benchmark does not
 
     draw(result.chart, HERE / "charts" / f"{name}.svg")
     before = README.read_text("utf-8") if README.exists() else ""

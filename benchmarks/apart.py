@@ -1,4 +1,4 @@
-"""Work in a process of its own: a fresh interpreter, on a CPU of its own where there are two."""
+"""Runs a function in a fresh interpreter, on a CPU of its own where there are two."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-SPAWN = get_context("spawn")  # a forked process would start with all that this one holds
+SPAWN = get_context("spawn")  # a fork would start with this process's memory
 _CPUS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def pin(client: bool) -> None:
-    """This process to the client's CPU, or to the server's."""
+    """Pin this process to the client's CPU, or to the server's."""
     if _CPUS:
         os.sched_setaffinity(0, {_CPUS[-1] if client else _CPUS[0]})
 
 
 def pinned() -> str:
-    """Which process runs where, in words."""
+    """A sentence that says which process runs on which CPU."""
     if not _CPUS:
-        return "Not pinned to CPUs: this system does not offer it."
+        return "Not pinned to CPUs: this system does not support it."
     if len(_CPUS) == 1:
-        return f"Server and client share CPU {_CPUS[0]}: there is no other."
+        return f"Server and client share CPU {_CPUS[0]}, the only one."
     return f"The server runs on CPU {_CPUS[0]}, the client on CPU {_CPUS[-1]}."
 
 
 def apart(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]:
-    """A call of *function* that is made in a fresh interpreter, on the client's CPU."""
+    """A callable that runs *function* in a fresh interpreter, on the client's CPU."""
 
     def call() -> T:
         with ProcessPoolExecutor(1, mp_context=SPAWN, initializer=pin, initargs=(True,)) as pool:
@@ -43,7 +43,7 @@ def apart(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callab
 
 @contextmanager
 def environment(**values: str) -> Generator[None]:
-    """These environment variables for whatever process is started meanwhile."""
+    """Set these environment variables for processes started inside the block."""
     before = dict(os.environ)
     os.environ |= values
     try:
@@ -54,24 +54,24 @@ def environment(**values: str) -> Generator[None]:
 
 
 def kept(call: Callable[[], T]) -> Callable[[], T]:
-    """*call*, its process told (glibc is) to keep what it frees.
+    """*call*, with glibc set to keep freed memory.
 
-    Else it is luck, of what happens to lie at the end of the heap, whether the buffers of a page
-    are given back to the system and faulted in again for the next.
+    Otherwise it depends on what lies at the end of the heap whether glibc returns a page's buffers
+    to the system and faults them in again for the next page.
     """
 
     def calling() -> T:
-        most = "33554432"
-        with environment(MALLOC_TRIM_THRESHOLD_=most, MALLOC_MMAP_THRESHOLD_=most):
+        threshold = "33554432"
+        with environment(MALLOC_TRIM_THRESHOLD_=threshold, MALLOC_MMAP_THRESHOLD_=threshold):
             return call()
 
     return calling
 
 
 def peak() -> float:
-    """The most memory this process was resident with, in MB.
+    """Peak resident memory of this process, in MB.
 
-    Not ``ru_maxrss``, which a process inherits from the one that started it.
+    Not ``ru_maxrss``: a process inherits it from its parent.
     """
     with open("/proc/self/status", encoding="ascii") as status:
         fields = dict(line.split(":", 1) for line in status)

@@ -1,7 +1,7 @@
-"""Draws a result's chart as SVG: the same numbers give the same bytes."""
+"""Draws a result's chart as SVG. The same numbers give the same bytes."""
 
 # pyright: reportUnknownMemberType=false
-# matplotlib does not say what its keyword arguments are.
+# matplotlib does not annotate its keyword arguments.
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OURS, OTHERS, LIMIT = "#2563eb", "#a3a3a3", "#dc2626"
 COLORS = [OURS, "#f59e0b", "#10b981", "#a855f7", "#64748b", "#ec4899"]
 STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "benchmarks",  # else the ids in the file are random
+    "svg.hashsalt": "benchmarks",  # otherwise the ids in the file are random
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "axes.spines.top": False,
@@ -28,7 +28,7 @@ STYLE: dict[Any, Any] = {
 
 
 def draw(chart: Bars | Lines, path: Path) -> None:
-    """*chart* as a file."""
+    """Write *chart* to the file *path*."""
     with matplotlib.rc_context(STYLE):
         height = 0.9 + 0.32 * len(chart.values) if isinstance(chart, Bars) else 3.6
         figure = Figure(figsize=(7.5, height), layout="constrained")
@@ -43,10 +43,14 @@ def draw(chart: Bars | Lines, path: Path) -> None:
 
 def _bars(axes: Axes, chart: Bars) -> None:
     names, values = list(chart.values), list(chart.values.values())
-    compared = any("dp_async" in name for name in names)  # else all bars are of the package
+    compared = any("dp_async" in name for name in names)  # otherwise all bars belong to the package
     colors = [OURS if "dp_async" in name or not compared else OTHERS for name in names]
     bars = axes.barh(names, values, color=colors)
-    behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # a limit is not to cross it
+    behind = {
+        "facecolor": "white",
+        "edgecolor": "none",
+        "pad": 1,
+    }  # keeps a limit's line off the label
     axes.bar_label(bars, labels=[shown(value) for value in values], padding=4, bbox=behind)
     axes.invert_yaxis()
     axes.margins(x=0.12)

@@ -94,7 +94,7 @@ def measure(*, rounds: int = 7, times: int = 50) -> Result:
                 way,
                 over,
                 spent.median(named(way, over)),
-                spent.spread(named(way, over)),
+                spent.extremes(named(way, over)),
                 against(way, over, FLOOR),
                 against(way, over, OURS),
             )

@@ -1,16 +1,16 @@
-"""What CPU does a page of 100 works cost, against floors and against what else one could use?
+"""How much CPU does a page of 100 works cost, compared with minimal loops and other libraries?
 
     python -m benchmarks.cpu [--rounds 7] [--pages 300]
 
-CPU time of the client's process; no latency, eight requests in flight, keep-alive, every request
-signed, every item touched. Each way runs in a process of its own, four times: the first is to warm
-up, of the others the least counts. The pages that a verified crawl reads twice are counted in.
+CPU time of the client's process: no latency, eight requests in flight, keep-alive, every request
+signed, every item touched. Each way runs four times in a process of its own: the first run is a
+warm-up, the fastest of the others counts. The pages that a verified crawl reads twice are included.
 
-By hand, an answer is decoded in two steps: first its envelope, and then, if that says that it is
-good, its data. *In one step*, a refusal could not be told from an answer that cannot be read;
-dp_async takes one step where an answer begins with being good, else two. Where the heap is *kept*,
-glibc gives nothing back to the system; without, a loop that keeps nothing pays for faulting the
-buffers of each page in again, which the others do only now and then.
+The loop by hand decodes an answer in two steps: the envelope, then, if its code is good, the data.
+*In one step*, a refusal and an unreadable answer look the same. dp_async takes one step when the
+answer starts with a good code, two otherwise. With the heap *kept*, glibc returns no memory to the
+system; without, a loop that keeps nothing faults in the buffers of nearly every page again, which
+the other ways do only now and then.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PYDANTIC = "httpx + pydantic"
 GATHER = "aiohttp + json, gather"
 KEPT = " (heap kept)"
 
-#: The function of ``ways``, and what its items are.
+#: By label: the function in ``ways``, and the type of its items.
 WAYS = {
     RAW: ("raw_sockets", "none"),
     FLOOR: ("by_hand", "Work"),
@@ -63,11 +63,11 @@ LIBRARIES = [
     *("dp_async", "aiohttp", "msgspec", "anyio"),
     *("aiometer", "dlt", "httpx", "niquests", "pydantic", "requests", "urllib3-future"),
 ]
-ITEMS = 100_000  # for the cost of handing out an item
+ITEMS = 100_000  # in the page that measures the cost of handing out an item
 
 
 def microseconds(name: str, settings: Settings, pages: int) -> float:
-    """CPU per page, of the best of three runs after one."""
+    """CPU per page: the best of three runs after a warm-up."""
     task = Task(settings, pages)
 
     async def run() -> float:
@@ -87,7 +87,7 @@ def call(way: str, settings: Settings, pages: int) -> Callable[[], float]:
 
 
 def capacity(settings: Settings, pages: int) -> float:
-    """How many pages a second the server gives, to the cheapest of clients; the most of three."""
+    """Pages a second that the server sends to the cheapest client: the best of three runs."""
     task = Task(settings, pages)
     took: list[float] = []
     for _ in range(4):
@@ -98,7 +98,7 @@ def capacity(settings: Settings, pages: int) -> float:
 
 
 def nanoseconds(form: str) -> float:
-    """CPU for each item of one large page, from the first one on: handing out, and nothing else."""
+    """CPU per item of one large page that is already read: handing out alone."""
     return min(asyncio.run(_iterated(form)) for _ in range(5))
 
 
@@ -130,7 +130,7 @@ async def _iterated(form: str) -> float:
 
 
 async def _bare(pages: AsyncIterator[Page[Raw]]) -> AsyncIterator[Raw]:
-    """The least that turns pages into items."""
+    """The cheapest generator that turns pages into items."""
     async for page in pages:
         for item in page.content:
             yield item
@@ -139,7 +139,7 @@ async def _bare(pages: AsyncIterator[Page[Raw]]) -> AsyncIterator[Raw]:
 def measure(*, rounds: int = 7, pages: int = 300) -> Result:
     require(LIBRARIES)
     with served(pages * SIZE) as settings:
-        able = apart(capacity, settings, pages)()
+        available = apart(capacity, settings, pages)()
         spent = interleaved(
             {way: call(way, settings, pages) for way in WAYS},
             rounds,
@@ -148,20 +148,20 @@ def measure(*, rounds: int = 7, pages: int = 300) -> Result:
         {form: apart(nanoseconds, form) for form in ("bare", "listing", "crawl")},
         rounds,
     )
-    asked = 1e6 / min(spent.median(way) for way in WAYS if way != RAW)
+    requested = 1e6 / min(spent.median(way) for way in WAYS if way != RAW)
     handing_out = (
-        "Handing out an item, in ns: by a bare async generator over the pages "
-        f"{forms.median('bare'):.0f}, by `async for item in listing` "
-        f"{forms.median('listing'):.0f}, by `async for item in crawl` {forms.median('crawl'):.0f}."
+        "Handing out one item, in ns: a bare async generator over the pages "
+        f"{forms.median('bare'):.0f}, `async for item in listing` "
+        f"{forms.median('listing'):.0f}, `async for item in crawl` {forms.median('crawl'):.0f}."
     )
-    harder = (
-        f"Against a loop by hand that decodes in one step, dp_async takes "
-        f"{spent.ratio(OURS, TRUSTING):.2f} of its time; against the one in two steps with the "
-        f"heap kept for both, {spent.ratio(OURS + KEPT, FLOOR + KEPT):.2f}."
+    compared = (
+        f"dp_async takes {spent.ratio(OURS, TRUSTING):.2f} times the CPU of a loop by hand that "
+        f"decodes in one step, and {spent.ratio(OURS + KEPT, FLOOR + KEPT):.2f} times that of the "
+        "one in two steps if both keep the heap."
     )
     capable = (
-        f"The server gives {able:,.0f} pages a second to raw sockets; the fastest client asks for "
-        f"{asked:,.0f}."
+        f"The server sends {available:,.0f} pages a second to raw sockets; the fastest client "
+        f"fetches {requested:,.0f}."
     )
     return Result(
         question=str(__doc__),
@@ -171,7 +171,7 @@ def measure(*, rounds: int = 7, pages: int = 300) -> Result:
                 way,
                 items,
                 spent.median(way),
-                spent.spread(way),
+                spent.extremes(way),
                 spent.ratio(way, FLOOR),
                 spent.ratio(way, OURS),
             )
@@ -187,7 +187,9 @@ def measure(*, rounds: int = 7, pages: int = 300) -> Result:
             at_most(
                 2, "an item of a crawl, against a bare generator", forms.ratio("crawl", "bare")
             ),
-            at_least(3, "pages the server can, against what the fastest client asks", able / asked),
+            at_least(
+                3, "pages the server can send, against the fastest client", available / requested
+            ),
         ],
         chart=Bars(
             "CPU for a page of 100 works, against a loop by hand",
@@ -195,7 +197,7 @@ def measure(*, rounds: int = 7, pages: int = 300) -> Result:
             limits=[1.2],
         ),
         notes=[
-            harder,
+            compared,
             handing_out,
             capable,
             pinned(),

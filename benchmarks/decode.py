@@ -2,10 +2,10 @@
 
     python -m benchmarks.decode [--rounds 15] [--pages 100]
 
-From the bytes of an answer to its items; CPU time of all *pages*, the least of three. The package
-makes sure first that an answer is good, so that a refusal is never mistaken for a page; a
-verified crawl also takes out each row's id and time of update. *msgspec, direct* is one step into
-the same Struct and tells nothing when something is wrong.
+From the bytes of an answer to its items: CPU time of all *pages*, the best of three runs. The
+package first checks that the answer is good, so that a refusal is never mistaken for a page. A
+verified crawl also extracts each row's id and update time. *msgspec, direct* decodes in one step
+into the same Struct and cannot say what is wrong with a bad answer.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ WAYS = {
 
 LIBRARIES = ("dp_async", "msgspec", "orjson", "pydantic")
 WHY = {
-    DIRECT: "to it a refusal is an answer that cannot be read",
-    HAND: "its errors name a path in the data, not in the answer, and no endpoint",
-    "orjson": "it gives dicts: no time is parsed, nothing is checked",
+    DIRECT: "it cannot tell a refusal from an unreadable answer",
+    HAND: "its errors name no endpoint, and a path in the data instead of the answer",
+    "orjson": "it returns dicts: no time is parsed, no type is checked",
 }
 
 
 def decoder(way: str) -> Callable[[bytes], Sequence[object]]:
-    """From the bytes of an answer to its items."""
+    """A function from the bytes of an answer to its items."""
     if way == DIRECT:
         whole = msgspec.json.Decoder(Whole)
         return lambda body: whole.decode(body).data.content
@@ -74,7 +74,7 @@ def decoder(way: str) -> Callable[[bytes], Sequence[object]]:
 
 
 async def answers(pages: int) -> list[bytes]:
-    """The bytes of so many pages."""
+    """The bodies of the first *pages* pages."""
     simulator = Simulator(works=pages * SIZE, remember=False)
     bodies: list[bytes] = []
 
@@ -114,7 +114,7 @@ def measure(*, rounds: int = 15, pages: int = 100) -> Result:
                 way,
                 items,
                 spent.median(way),
-                spent.spread(way),
+                spent.extremes(way),
                 spent.ratio(way, DIRECT),
                 spent.ratio(way, PAGE),
             )

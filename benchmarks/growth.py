@@ -2,9 +2,9 @@
 
     python -m benchmarks.growth [--rounds 3] [--most 1000000] [--accounts 1000]
 
-CPU time a row, the peak of resident memory, and requests; items not kept, eight pages of 100 rows
-at once, no latency. Accounts are views of one client, with ten pages each, all crawled at the same
-time through its sixteen places. A slope is what a row more costs between two sizes.
+CPU time per row, peak resident memory, and requests: items are not kept, eight pages of 100 rows in
+flight, no latency. Accounts are views of one client with ten pages each, all crawled at once
+through its sixteen permits. A slope is the cost of one more row between two sizes.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from benchmarks.server import served
 from dp_async import Client, CrawlOptions, Settings
 
 SIZE = 100
-EACH = 10 * SIZE  # rows of an account
-ENOUGH = 20_000  # rows that take long enough to be timed
+EACH = 10 * SIZE  # rows per account
+ENOUGH = 20_000  # rows that take long enough to time
 
 VERIFIED, PLAIN, ACCOUNTS = "verified", "verify=False", "accounts"
 
 
 async def crawled(settings: Settings, *, verify: bool = True) -> tuple[int, int]:
-    """The rows and the requests of one crawl."""
+    """Crawl one list; return its rows and requests."""
     rows = 0
     async with Client(settings) as client:
         async for _ in client.works(options=CrawlOptions(page_size=SIZE, verify=verify)):
@@ -39,7 +39,7 @@ async def crawled(settings: Settings, *, verify: bool = True) -> tuple[int, int]
 
 
 async def accounts(settings: Settings, number: int) -> tuple[int, int]:
-    """The rows and the requests of so many accounts, crawled at the same time."""
+    """Crawl *number* accounts at once; return their rows and requests."""
     rows = 0
     async with Client(settings) as client:
 
@@ -56,7 +56,7 @@ async def accounts(settings: Settings, number: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one crawl: microseconds of CPU a row, MB at the peak, requests."""
+    """One crawl: microseconds of CPU per row, peak MB, requests."""
 
     row: float
     peak: float
@@ -64,7 +64,7 @@ class Cost:
 
 
 def cost(kind: str, settings: Settings, rows: int) -> Cost:
-    """The first crawl tells the memory; a small one is repeated until it can be timed."""
+    """Measure a crawl: memory by the first run; a small list is crawled repeatedly for its time."""
 
     async def crawl() -> tuple[int, int]:
         if kind == ACCOUNTS:
@@ -86,7 +86,7 @@ def cost(kind: str, settings: Settings, rows: int) -> Cost:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One line of the table, and what its runs came to."""
+    """One line of the table, with the costs of its runs."""
 
     kind: str
     rows: int
@@ -110,7 +110,7 @@ class Case:
 
 
 def slope(small: Case, large: Case) -> float:
-    """The microseconds that a row more costs between two sizes, as a median of the rounds."""
+    """Microseconds per additional row between two sizes: the median over rounds."""
     more = large.rows - small.rows
     pairs = zip(small.costs, large.costs, strict=True)
     return median((b.row * large.rows - a.row * small.rows) / more for a, b in pairs)
@@ -134,7 +134,7 @@ def measure(*, rounds: int = 3, most: int = 1_000_000, accounts: int = 1000) -> 
                     kind,
                     f"{case.rows // EACH:,} x {EACH:,}" if kind == ACCOUNTS else f"{case.rows:,}",
                     took.median(case.name),
-                    took.spread(case.name),
+                    took.extremes(case.name),
                     "" if before is None else slope(before, case),
                     case.peak,
                     case.middle(lambda cost: cost.requests),
@@ -159,13 +159,13 @@ def measure(*, rounds: int = 3, most: int = 1_000_000, accounts: int = 1000) -> 
 
 
 def checks(cases: dict[str, list[Case]]) -> list[Check]:
-    """The limits, as far as the sizes were measured that they speak of."""
+    """The checks whose sizes were measured."""
     found: list[Check] = []
     for kind in (VERIFIED, PLAIN, ACCOUNTS):
         if len(cases[kind]) == 4:
             _, second, third, fourth = cases[kind]
-            bent = abs(slope(third, fourth) / slope(second, third) - 1)
-            found.append(at_most(0.15, f"{kind}: the last two slopes differ by, of one", bent))
+            difference = abs(slope(third, fourth) / slope(second, third) - 1)
+            found.append(at_most(0.15, f"{kind}: relative change of the last slope", difference))
     if len(cases[VERIFIED]) == 4:
         small, *_, large = cases[VERIFIED]
         bytes_a_row = (large.peak - small.peak) * 2**20 / large.rows

@@ -1,7 +1,7 @@
-"""What a benchmark answers with, how that is shown, and where the questions are found.
+"""A benchmark's result, how it is printed, and how benchmarks are found and run.
 
-A question is a module of this folder with a docstring that asks it in its first line, and a
-function ``measure`` whose keyword arguments, all with a default, are its flags on the command line.
+A benchmark is a module of this folder. The first line of its docstring is the question it answers;
+the keyword arguments of its function ``measure``, all with defaults, are its command-line flags.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Cell: TypeAlias = "str | float"
 HERE = Path(__file__).parent
 
 
-# What a benchmark answers with
+# The result of a benchmark
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A *value*, held against a *limit* that it must not go above (or below, for a *least*)."""
+    """A *value* and its *limit*: an upper bound, or a lower one if *least*."""
 
     what: str
     value: float
@@ -58,7 +58,7 @@ def at_least(limit: float, what: str, value: float) -> Check:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """A bar for each of *values*, and a dotted line at each of *limits*."""
+    """A bar chart of *values*, with a dotted line at each of *limits*."""
 
     axis: str
     values: Mapping[str, float]
@@ -67,7 +67,7 @@ class Bars:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """A line through the points of each of *series*; *log* of both axes, of x, or of neither."""
+    """A line chart of *series*; *log* names the axes with a logarithmic scale: "", "x" or "xy"."""
 
     x: str
     y: str
@@ -78,9 +78,9 @@ class Lines:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """The answer to a *question*: a table, its *checks* against limits, and one chart.
+    """The answer to a *question*: a table, *checks* against limits, and one chart.
 
-    *notes* say what the table does not; *libraries* are those whose versions matter.
+    *notes* add what the table does not show; *libraries* are those whose versions matter.
     """
 
     question: str
@@ -93,7 +93,7 @@ class Result:
 
     @property
     def setting(self) -> str:
-        """Where and with what this was measured."""
+        """The machine and the library versions that this was measured with."""
         versions = ", ".join(f"{name} {version(name)}" for name in self.libraries)
         return f"{machine()}; {versions}"
 
@@ -104,7 +104,7 @@ def machine() -> str:
 
 
 def cpu() -> str:
-    """What the system calls its processor."""
+    """The processor's name, as the system reports it."""
     try:
         described = Path("/proc/cpuinfo").read_text("utf-8")
     except OSError:
@@ -114,7 +114,7 @@ def cpu() -> str:
 
 
 def require(libraries: Iterable[str]) -> None:
-    """Ends the program, before it has measured for long, if one of *libraries* is not installed."""
+    """Exit with a message if one of *libraries* is missing, before anything is measured."""
     missing = sorted(name for name in libraries if not is_installed(name))
     if missing:
         sys.exit(f"{', '.join(missing)} not installed: pip install -e '.[test,bench]'")
@@ -132,26 +132,29 @@ def is_installed(library: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """What each way took in each round. Rounds are compared, not their means: what disturbs the
-    machine disturbs all ways of a round, and leaves their ratio alone."""
+    """The samples of each way, one per round.
+
+    Ratios are taken within a round: a disturbance of the machine hits all ways of a round, and
+    cancels out in their ratio.
+    """
 
     samples: Mapping[str, Sequence[float]]
 
     def median(self, way: str) -> float:
         return median(self.samples[way])
 
-    def spread(self, way: str) -> str:
-        """The least and the most."""
+    def extremes(self, way: str) -> str:
+        """Minimum and maximum, as text."""
         return f"{shown(min(self.samples[way]))}-{shown(max(self.samples[way]))}"
 
     def ratio(self, way: str, to: str) -> float:
-        """The median of the rounds' ratios."""
+        """The median over rounds of the ratio within a round."""
         pairs = zip(self.samples[way], self.samples[to], strict=True)
         return median(a / b for a, b in pairs)
 
 
 def interleaved(ways: Mapping[str, Callable[[], float]], rounds: int) -> Rounds:
-    """Each of *ways* once in each round: A B C A B C ..."""
+    """Run each of *ways* once per round: A B C A B C ..."""
     samples: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(rounds):
         for way, run in ways.items():
@@ -160,25 +163,25 @@ def interleaved(ways: Mapping[str, Callable[[], float]], rounds: int) -> Rounds:
 
 
 def ahead(rounds: Rounds, pairs: Iterable[tuple[str, str]], why: Mapping[str, str]) -> list[str]:
-    """A line for each other way, in *pairs* with one of ours, that took less; *why* it did.
+    """A line for each pair (other, ours) in which the other took less, with the reason.
 
-    A reason belongs to every way whose name begins with its key.
+    *why* maps the beginning of a way's name to the reason.
     """
     lines: list[str] = []
     for other, ours in pairs:
         ratio = rounds.ratio(other, ours)
         if ratio < 1:
             reasons = [reason for name, reason in why.items() if other.startswith(name)]
-            reason = reasons[0] if reasons else "why is not known"
+            reason = reasons[0] if reasons else "the reason is not known"
             lines.append(f"Ahead of {ours}: {other}, {shown(ratio)} of it; {reason}.")
     return lines
 
 
-# How it is shown
+# How a result is shown
 
 
 def shown(cell: Cell) -> str:
-    """A number with three digits, or more where it is large."""
+    """*cell* as text: numbers with three significant digits, large ones without a fraction."""
     if isinstance(cell, str):
         return cell
     if abs(cell) >= 100 or cell == int(cell):
@@ -187,17 +190,17 @@ def shown(cell: Cell) -> str:
 
 
 def aligned(rows: Sequence[Sequence[Cell]]) -> Iterator[str]:
-    """*rows* as lines of a table: the first column to the left, numbers to the right."""
+    """*rows* as lines of a table: the first column aligned left, the others right."""
     texts = [[shown(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip_longest(*texts, fillvalue="")]
     for row in texts:
-        first, *rest = zip(row, widths, strict=False)
-        cells = [first[0].ljust(first[1]), *(text.rjust(width) for text, width in rest)]
+        first, *others = zip(row, widths, strict=False)
+        cells = [first[0].ljust(first[1]), *(text.rjust(width) for text, width in others)]
         yield "  ".join(cells).rstrip()
 
 
 def printed(result: Result) -> str:
-    """*result* for a terminal."""
+    """*result* as text for a terminal."""
     parts = [[title(result.question)], [*aligned([result.columns, *result.rows])]]
     if result.checks:
         parts.append([*aligned([check.cells for check in result.checks])])
@@ -234,24 +237,24 @@ def title(question: str) -> str:
     return cleandoc(question).partition("\n")[0]
 
 
-# Where the questions are found
+# How benchmarks are found and run
 
 
 def names() -> list[str]:
-    """The questions there are, by file name."""
+    """The names of all benchmarks: their file names."""
     return sorted(
         path.stem for path in HERE.glob("*.py") if "\ndef measure(" in path.read_text("utf-8")
     )
 
 
 def question(name: str) -> Callable[..., Result]:
-    """The ``measure`` of a question."""
+    """The function ``measure`` of a benchmark."""
     measure: Callable[..., Result] = import_module(f"benchmarks.{name}").measure
     return measure
 
 
 def main(measure: Callable[..., Result]) -> None:
-    """One question on the command line; the keyword arguments of *measure* are its flags."""
+    """Run one benchmark from the command line; the arguments of *measure* are its flags."""
     description = sys.modules[measure.__module__].__doc__
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter

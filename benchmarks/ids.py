@@ -2,8 +2,8 @@
 
     python -m benchmarks.ids [--rows 1000000]
 
-The walk alone, fed pages of 100 rows that are a minute apart; bytes by ``tracemalloc`` once all
-pages are in. The certificate is what is computed then, in the event loop: its time is CPU time.
+The walk alone, fed pages of 100 rows that are a minute apart. Bytes are what ``tracemalloc`` counts
+after the last page. The certificate is then computed in the event loop; its time is CPU time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NEWEST = 1_790_000_000
 
 
 def rows(ref: PageRef, total: int) -> Rows[int]:
-    """A page of a list whose rows are a minute apart."""
+    """One page of a list whose rows are a minute apart."""
     places = range(ref.start, min(ref.end, total))
     ids = [10_000_000 + total - place for place in places]
     times = array("q", [NEWEST - 60 * place for place in places])
@@ -42,18 +42,18 @@ def rows(ref: PageRef, total: int) -> Rows[int]:
 
 
 def remembered(total: int) -> tuple[float, float]:
-    """Bytes a row, and the milliseconds of the certificate."""
+    """Bytes per row, and the milliseconds of the certificate."""
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     walk = Walk[int](CrawlOptions(page_size=SIZE))
-    held = 0
+    traced = 0
     while (ref := walk.plan()) is not None:
         walk.learn(ref, walk.tick(), walk.tick(), rows(ref, total))
-        held = tracemalloc.get_traced_memory()[0] - before
+        traced = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     start = time.process_time()
     walk._decide()  # pyright: ignore[reportPrivateUsage]
-    return held / total, 1000 * (time.process_time() - start)
+    return traced / total, 1000 * (time.process_time() - start)
 
 
 def measure(*, rows: int = 1_000_000) -> Result:

@@ -22,16 +22,16 @@ WAYS = (THREE, OURS, "import httpx, pydantic", "import niquests")
 
 LIBRARIES = ("dp_async", "aiohttp", "msgspec", "anyio", "httpx", "pydantic", "niquests")
 WHY = {
-    THREE: "they are what it imports first",
+    THREE: "dp_async imports all three",
     "import httpx": "importing aiohttp costs more than both",
     "import niquests": "importing aiohttp costs more",
 }
 
 
 def milliseconds(statement: str) -> float:
-    """CPU of *statement* in a fresh interpreter."""
+    """CPU time of *statement* in a fresh interpreter, in ms."""
     command = [sys.executable, "-c", CODE.format(statement)]
-    # Compiled files are kept, as after any installation; the first run writes them.
+    # The first run writes .pyc files, as an installation does.
     environment = {key: value for key, value in os.environ.items() if key != NO_CACHE}
     run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     return float(run.stdout) * 1000
@@ -45,7 +45,9 @@ def measure(*, rounds: int = 15) -> Result:
     return Result(
         question=str(__doc__),
         columns=("statement", "ms", "least-most", "x the three"),
-        rows=[(way, spent.median(way), spent.spread(way), spent.ratio(way, THREE)) for way in WAYS],
+        rows=[
+            (way, spent.median(way), spent.extremes(way), spent.ratio(way, THREE)) for way in WAYS
+        ],
         chart=Bars("CPU of importing, ms", {way: spent.median(way) for way in WAYS}),
         notes=ahead(spent, [(way, OURS) for way in WAYS if way != OURS], WHY),
         libraries=LIBRARIES,

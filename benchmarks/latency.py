@@ -1,14 +1,14 @@
-"""How near does a crawl come to the time that the server's latencies leave no way round?
+"""How close does a crawl come to the least time that the server's latencies allow?
 
     python -m benchmarks.latency [--rounds 5] [--pages 1000] [--few 100]
 
-Pages of 100 works, 50 ms each: fixed, and log-normal with sigma 0.6 around that median; 1, 8 and 32
-in flight. The ideal is computed from the latencies that were drawn: the reads that the proof of
-completeness wants one after the other (page 1 alone, the last page alone, page 1 again at the end),
-and the sum of all others by how many are in flight. The workers by hand are told how many pages
-there are, and prove nothing: their ideal has no serial read. Each way runs in a process
-of its own, and reads some pages of another server first, so that nothing is new to it. To keep runs
-short, what has one request in flight reads *few* pages.
+Pages of 100 works, 50 ms each: fixed, or log-normal with sigma 0.6 around that median; 1, 8 and 32
+in flight. The ideal is computed from the latencies drawn: the reads that the proof of completeness
+needs one after the other (page 1, then the last page; page 1 again at the end), plus the sum of all
+others divided by the number in flight. The workers by hand know the number of pages beforehand and
+prove nothing: their ideal has no serial read. Each way runs in a process of its own, and first
+reads some pages from another server to warm up. With one request in flight, only *few* pages are
+read, to keep the run short.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from benchmarks.server import latencies, served
 from benchmarks.ways import SIZE, Task
 
 LATENCY = 0.05
-FEW = 5  # pages to warm up with, from a server that answers at once
+FEW = 5  # pages of the warm-up, from a server without latency
 SIGMAS = {"fixed": 0.0, "sigma 0.6": 0.6}
 ORDERED = "dp_async"
 UNORDERED = "dp_async, ordered=False"
@@ -37,9 +37,9 @@ ONE_BY_ONE = "one by one"
 FLOOR = "by hand, workers"
 OTHERS = {FLOOR: ways.by_hand, BATCHES: ways.batches, ONE_BY_ONE: ways.one_by_one}
 WHY = {
-    FLOOR: "it is told how many pages there are, asks for all of them at once, and proves nothing",
-    BATCHES: "it proves nothing: no last page read alone, no page 1 at the end",
-    ONE_BY_ONE: "it proves nothing: no page 1 at the end",
+    FLOOR: "it knows the number of pages, requests all of them at once, and proves nothing",
+    BATCHES: "it proves nothing: it reads neither the last page alone nor page 1 again",
+    ONE_BY_ONE: "it proves nothing: it does not read page 1 again",
 }
 LIMITS = {
     ("fixed", 8, ORDERED): 0.95,
@@ -52,7 +52,7 @@ LIMITS = {
 
 
 def run(way: str, task: Task, warm_up: Task) -> tuple[float, int]:
-    """The seconds that *way* took, and how many requests; *warm_up* is done before."""
+    """Seconds and requests of *way* on *task*, after *warm_up*."""
     asyncio.run(_run(way, warm_up))
     start = time.perf_counter()
     requests = asyncio.run(_run(way, task))
@@ -73,9 +73,9 @@ async def _run(way: str, task: Task) -> int:
 
 
 def ideal(drawn: Sequence[float], in_flight: int, way: str) -> float:
-    """The seconds that these latencies take, at the least."""
+    """The least seconds in which *way* could have read pages with these latencies."""
     match way:
-        case "by hand, workers":  # they are told how many pages there are
+        case "by hand, workers":  # they know the number of pages
             serial = 0.0
         case "gather in batches" | "one by one":
             serial = drawn[0]
@@ -86,9 +86,9 @@ def ideal(drawn: Sequence[float], in_flight: int, way: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One line of the table, and what its runs came to."""
+    """One line of the table, with the results of its runs."""
 
-    spread: str
+    distribution: str
     in_flight: int
     way: str
     task: Task
@@ -98,10 +98,10 @@ class Case:
 
     @property
     def name(self) -> str:
-        return f"{self.way}, {self.spread}, {self.in_flight} in flight"
+        return f"{self.way}, {self.distribution}, {self.in_flight} in flight"
 
     def __call__(self) -> float:
-        """A run: the milliseconds a page."""
+        """Run it once; return the milliseconds per page."""
         seconds, requests = apart(run, self.way, self.task, self.warm_up)()
         drawn = list(islice(self.waits, requests))
         self.shares.append(ideal(drawn, self.in_flight, self.way) / seconds)
@@ -113,13 +113,13 @@ class Case:
 
     @property
     def limit(self) -> float | None:
-        return LIMITS.get((self.spread, self.in_flight, self.way))
+        return LIMITS.get((self.distribution, self.in_flight, self.way))
 
 
 def cases(stack: ExitStack, pages: int, few: int) -> Iterator[Case]:
-    """All lines; those of one server, whose latencies are drawn one after the other, share them."""
+    """All lines of the table. Lines of one server share its sequence of latencies."""
     at_once = stack.enter_context(served(FEW * SIZE - 1))
-    for spread, sigma in SIGMAS.items():
+    for distribution, sigma in SIGMAS.items():
         for in_flights, number in (((1,), few), ((8, 32), pages)):
             waits = latencies(LATENCY, sigma)
             server = served(number * SIZE - 1, latency=LATENCY, jitter=sigma)
@@ -129,7 +129,7 @@ def cases(stack: ExitStack, pages: int, few: int) -> Iterator[Case]:
                 warm_up = Task(at_once, FEW, in_flight)
                 others = [ONE_BY_ONE] if in_flight == 1 else [BATCHES, FLOOR, UNORDERED]
                 for way in [*others, ORDERED]:
-                    yield Case(spread, in_flight, way, task, waits, warm_up)
+                    yield Case(distribution, in_flight, way, task, waits, warm_up)
 
 
 def measure(*, rounds: int = 5, pages: int = 1000, few: int = 100) -> Result:
@@ -138,8 +138,12 @@ def measure(*, rounds: int = 5, pages: int = 1000, few: int = 100) -> Result:
         took = interleaved({line.name: line for line in lines}, rounds)
 
     def faster(line: Case) -> float:
-        """Than one page after the other."""
-        slow = next(each for each in lines if (each.spread, each.way) == (line.spread, ONE_BY_ONE))
+        """How many times as fast as one page after the other."""
+        slow = next(
+            each
+            for each in lines
+            if (each.distribution, each.way) == (line.distribution, ONE_BY_ONE)
+        )
         return took.ratio(slow.name, line.name)
 
     return Result(
@@ -157,11 +161,11 @@ def measure(*, rounds: int = 5, pages: int = 1000, few: int = 100) -> Result:
         rows=[
             (
                 line.way,
-                line.spread,
+                line.distribution,
                 line.in_flight,
                 line.task.pages,
                 took.median(line.name),
-                took.spread(line.name),
+                took.extremes(line.name),
                 line.share,
                 faster(line),
             )
@@ -179,7 +183,7 @@ def measure(*, rounds: int = 5, pages: int = 1000, few: int = 100) -> Result:
             *ahead(
                 took,
                 [
-                    (line.name, f"{ORDERED}, {line.spread}, {line.in_flight} in flight")
+                    (line.name, f"{ORDERED}, {line.distribution}, {line.in_flight} in flight")
                     for line in lines
                     if line.way in OTHERS
                 ],

@@ -1,9 +1,9 @@
-"""What memory does a crawl of 100,000 works take, above one of 1,000, if they are not kept?
+"""How much more memory does a crawl of 100,000 works take than one of 1,000, if none is kept?
 
     python -m benchmarks.memory [--rounds 3] [--works 100000]
 
-The peak of resident memory; eight pages of 100 at once, each crawl in a process of its own. The
-question about growth asks it for more sizes.
+Peak resident memory; eight pages of 100 in flight, each crawl in a process of its own. The
+benchmark ``growth`` has more sizes.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def measure(*, rounds: int = 3, works: int = 100_000) -> Result:
         question=str(__doc__),
         columns=("crawl", "peak MB", "least-most", "above 1,000 works"),
         rows=[
-            (way, peaks.median(way), peaks.spread(way), peaks.median(way) - peaks.median(first))
+            (way, peaks.median(way), peaks.extremes(way), peaks.median(way) - peaks.median(first))
             for first, way in zip([ways[0], ways[0], ways[2], ways[2]], ways, strict=True)
         ],
-        chart=Bars("peak of resident memory, MB", {way: peaks.median(way) for way in ways}),
+        chart=Bars("peak resident memory, MB", {way: peaks.median(way) for way in ways}),
     )
 
 

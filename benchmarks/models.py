@@ -1,4 +1,4 @@
-"""The documented answer as pydantic models, as one would write them for it."""
+"""The documented answer as pydantic models, written the usual way."""
 
 from __future__ import annotations
 

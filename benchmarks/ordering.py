@@ -1,10 +1,10 @@
-"""How near does the order of requests come to the ideal time, with no CPU in the way?
+"""How close does a crawl's order of requests come to the ideal time, if CPU costs nothing?
 
     python -m benchmarks.ordering [--seeds 100] [--pages 400]
 
-Virtual time, so that only the plan of a crawl counts: which page is asked for when. 80 ms median
-latency, log-normal with sigma 0.6. Ideal: the reads that have to come one after the other (page 1,
-the last page, page 1 again), and all other latencies divided by how many are in flight.
+In virtual time only a crawl's plan counts: which page it requests when. Latencies are log-normal
+with median 80 ms and sigma 0.6. Ideal: the reads that must be serial (page 1, the last page, page 1
+again), plus all other latencies divided by the number in flight.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tests.support.virtual_loop import run
 
 IN_FLIGHT = (4, 10, 32)
 SIZE = 10
-SERIAL = 2  # at the start; and one at the end
-ORDERS = {True: "in order", False: "as they come in"}
+SERIAL = 2  # serial reads at the start; there is one more at the end
+ORDERS = {True: "in order", False: "as they arrive"}
 
 
 async def share(pages: int, seed: int, in_flight: int, ordered: bool) -> float:
-    """The ideal time of one crawl, as a share of the time it took."""
+    """The ideal time of one crawl divided by the time it took."""
     loop = asyncio.get_running_loop()
     simulator = Simulator(
         works=pages * SIZE - 1, latency=0.08, jitter=0.6, seed=seed, remember=False
@@ -62,7 +62,7 @@ def measure(*, seeds: int = 100, pages: int = 400) -> Result:
     }
     return Result(
         question=str(__doc__),
-        columns=("pages come", "in flight", "of the ideal", "the least"),
+        columns=("pages handed out", "in flight", "of the ideal", "minimum"),
         rows=[
             (ORDERS[ordered], in_flight, mean(found), min(found))
             for (ordered, in_flight), found in shares.items()

@@ -1,12 +1,12 @@
-"""Where does a page's time go, in a verified crawl and in a loop by hand?
+"""Where does the CPU time of a page go, in a verified crawl and in a loop by hand?
 
     python -m benchmarks.profiles [--pages 1000]
 
-CPU time of the functions themselves, by cProfile, summed up by the part of the stack that they are
-of. What is written in C counts for msgspec, md5 or the sockets, else for whoever calls it. Pages of
-100 works, no latency, eight requests in flight. The profiler takes its time with every call, so
-that parts that make many calls are shown larger than they are: compare a part with itself, and take
-the whole from the question about CPU. Below are the functions of the crawl that take the most.
+Own CPU time of each function, by cProfile, summed by part of the stack. Functions written in C
+count for msgspec, md5 or the sockets, otherwise for their caller. Pages of 100 works, no latency,
+eight requests in flight. The profiler slows every call down, so parts with many calls look larger
+than they are: compare a part with itself, and take the total from the benchmark ``cpu``. Below are
+the most expensive functions of the crawl.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OURS, FLOOR = "dp_async", "by hand: aiohttp + msgspec"
 WAYS = {OURS: ways.ours, FLOOR: ways.by_hand}
 MOST = 25  # functions
 
-#: The parts of the stack, by what is in a function's name if it is written in C ...
+#: The part of the stack, by a word in the name of a function written in C ...
 OF_C = {
     "msgspec": "msgspec",
     "_hashlib": "md5",
@@ -40,16 +40,16 @@ OF_C = {
     "_socket.socket": "sockets",
     "select.": "sockets",
 }
-#: ... and by the folder of its file.
+#: ... or by the folder of its file.
 FOLDERS = ("asyncio", "aiohttp", "yarl", "multidict", "dp_async", "benchmarks")
-REST = "the rest"
+OTHER = "other code"
 
 Function: TypeAlias = tuple[str, int, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Microseconds and calls for a page, of the part or of the function called *name*."""
+    """Microseconds and calls per page of the part or function *name*."""
 
     name: str
     own: float
@@ -58,14 +58,14 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a way spends, by part and by function."""
+    """The CPU time of one way, by part and by function."""
 
     parts: list[Spent]
     functions: list[Spent]
 
 
 def part(function: Function) -> str | None:
-    """The part of the stack that *function* is of; None if that is its caller's."""
+    """The part of the stack that *function* belongs to; None: that of its caller."""
     file, _, name = function
     if file == "~":
         return next((its for word, its in OF_C.items() if word in name), None)
@@ -74,8 +74,8 @@ def part(function: Function) -> str | None:
         if folder == "dp_async":
             return f"dp_async.{path.stem}"
         if folder in FOLDERS:
-            return "the loop that asks" if folder == "benchmarks" else folder
-    return None if file.startswith("<") else REST
+            return "the benchmark's loop" if folder == "benchmarks" else folder
+    return None if file.startswith("<") else OTHER
 
 
 def shown_as(function: Function) -> str:
@@ -84,14 +84,14 @@ def shown_as(function: Function) -> str:
 
 
 def profiled(way: str, settings: Settings, pages: int) -> Profile:
-    """The profile of one run, after one without."""
+    """The profile of one run, after a warm-up."""
 
     async def run() -> None:
         seen = await WAYS[way](Task(settings, pages))
         assert seen == pages * SIZE - 1, seen
 
     asyncio.run(run())
-    profiler = cProfile.Profile(time.process_time)  # waiting, and being interrupted, is not in it
+    profiler = cProfile.Profile(time.process_time)  # excludes waiting
     profiler.runcall(asyncio.run, run())
     return sorted_out(pstats.Stats(profiler), pages)
 
@@ -106,14 +106,14 @@ def sorted_out(stats: pstats.Stats, pages: int) -> Profile:
         calls[name] += times
 
     found: dict[Function, tuple[int, int, float, float, dict[Function, tuple[int, int, float]]]]
-    found = vars(stats)["stats"]  # which it shows to nobody else, but prints
+    found = vars(stats)["stats"]  # pstats has no public access to the numbers
     for function, (_, times, seconds, _, callers) in found.items():
         functions.append(each(shown_as(function), seconds, times, pages))
         if (name := part(function)) is not None:
             add(name, seconds, times)
             continue
         for caller, (times_there, _, seconds_there, *_) in callers.items():
-            add(part(caller) or REST, seconds_there, times_there)
+            add(part(caller) or OTHER, seconds_there, times_there)
     parts = [each(name, own[name], calls[name], pages) for name in own]
     return Profile(most(parts), most(functions)[:MOST])
 
@@ -156,7 +156,7 @@ def measure(*, pages: int = 1000) -> Result:
         rows=[
             *rows,
             (
-                "all of it",
+                "total",
                 total,
                 100,
                 sum(each.calls for each in ours.parts),
@@ -165,7 +165,7 @@ def measure(*, pages: int = 1000) -> Result:
             ),
         ],
         chart=Bars(
-            "µs of a page, as the profiler sees it",
+            "µs per page, by the profiler",
             {each.name: each.own for each in ours.parts if each.own > total / 200},
         ),
         notes=[pinned(), "\n".join(["```text", *aligned(functions), "```"])],

@@ -1,10 +1,10 @@
-"""A server that costs next to nothing: answers rendered beforehand, on a bare protocol.
+"""A server that costs next to no CPU: answers rendered beforehand, on a bare asyncio protocol.
 
-It runs in a process of its own and checks nothing; what it says is what ``dp_async.testing`` says
-to the same question. *latency* is the median of its log-normal latencies, *jitter* their sigma;
-they are drawn in the order in which requests come in, so that ``latencies`` can tell them again.
+It runs in a process of its own and checks nothing. It answers as ``dp_async.testing`` does, with
+log-normal latencies of median *latency* and sigma *jitter*. They are drawn in the order of the
+requests, so that ``latencies`` can reproduce them.
 
-For questions about limits and faults there is the simulator itself, in a process of its own too.
+Benchmarks of limits and faults use the simulator itself, also in a process of its own.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from dp_async.testing import Fault, Simulator
 HOST = "127.0.0.1"
 SIZE = 100
 
-#: A page's number and size, in a query or in a body.
-_ASKED = re.compile(rb"pageNum\W+(\d+)\W+pageSize\W+(\d+)")
+#: The page's number and size, in a query string or a body.
+_PAGE_QUERY = re.compile(rb"pageNum\W+(\d+)\W+pageSize\W+(\d+)")
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 _HEAD = (
     "HTTP/1.1 200 OK\r\ncontent-type: application/json;charset=UTF-8\r\ncontent-length: {}\r\n\r\n"
@@ -52,9 +52,9 @@ def served(
     jitter: float = 0.0,
     chain: bytes = b"",
 ) -> Generator[Settings]:
-    """The settings to ask with, while a server with so many *works* and *messages* runs.
+    """Run a server with so many *works* and *messages*; yields the settings for its clients.
 
-    With a *chain* of certificates and their key, as PEM, it speaks TLS.
+    With a *chain*, a key and its certificates as PEM, it uses TLS.
     """
     ours, theirs = SPAWN.Pipe()
     process = SPAWN.Process(
@@ -98,16 +98,16 @@ def _run(
         tls = server_context(chain) if chain else None
         server = await loop.create_server(lambda: _Connection(answers, waits), HOST, ssl=tls)
         ready.send(server.sockets[0].getsockname()[1])
-        loop.add_reader(ready.fileno(), sys.exit)  # whoever started this is gone
+        loop.add_reader(ready.fileno(), sys.exit)  # the parent has ended
         await server.serve_forever()
 
-    # The usual selector waits whole milliseconds, which is much of a latency of fifty.
+    # epoll rounds timeouts up to whole milliseconds, which would distort a latency of 50 ms.
     loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
     loop.run_until_complete(serve())
 
 
 async def _rendered(simulator: Simulator, size: int) -> Mapping[Key, bytes]:
-    """Every page of both lists, and the empty one behind the last, as bytes to send."""
+    """Every page of both lists, and the empty page after the last, as bytes to send."""
     answers: dict[Key, bytes] = {}
 
     async def keep(request: Request, /) -> Response:
@@ -128,13 +128,13 @@ async def _rendered(simulator: Simulator, size: int) -> Mapping[Key, bytes]:
 
 
 def _key(request: bytes) -> Key | None:
-    asked = _ASKED.search(request)
+    found = _PAGE_QUERY.search(request)
     kind = b"workList" if b"/workList" in request else b"msgList"
-    return (kind, asked[1], asked[2]) if asked else None
+    return (kind, found[1], found[2]) if found else None
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, kept alive: an answer for each request, after its latency."""
+    """One keep-alive connection: answers each request after its latency."""
 
     transport: asyncio.Transport
 
@@ -166,7 +166,7 @@ class _Connection(asyncio.Protocol):
             asyncio.get_running_loop().call_later(next(self._waits), self.transport.write, answer)
 
 
-# The simulator, elsewhere
+# The simulator in another process
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ class Elsewhere:
 
     @property
     def served(self) -> int:
-        """The requests it has seen, by its own count."""
+        """The requests it has received, by its own count."""
         self._line.send(None)
         count: int = self._line.recv()
         return count
@@ -192,9 +192,9 @@ def simulated(
     writes: Mapping[str, float] | None = None,
     **knobs: Any,
 ) -> Generator[Elsewhere]:
-    """A simulator with these *knobs*, in a process of its own.
+    """Run a simulator with these *knobs* in a process of its own.
 
-    *faults*, each with the share of requests that meets it, *after* so many good ones; *writes* a
+    Each of *faults* hits its share of the requests that follow the first *after*; *writes* are per
     second, all the time.
     """
     ours, theirs = SPAWN.Pipe()
@@ -213,7 +213,7 @@ def simulated(
 
 
 def trouble(simulator: Simulator, faults: Sequence[tuple[Fault, float]], after: int = 0) -> None:
-    """Have each of *faults* hit its share of requests: one request meets one fault at most."""
+    """Let each of *faults* hit its share of requests; a request meets one fault at most."""
     left = 1.0
     for fault, share in faults:
         simulator.fail(fault, times=None, probability=share / left, after=after)
@@ -233,7 +233,7 @@ def _simulate(
         try:
             line.recv()
         except EOFError:
-            raise SystemExit from None  # whoever started this is gone
+            raise SystemExit from None  # the parent has ended
         line.send(simulator.served)
 
     async def serve() -> None:

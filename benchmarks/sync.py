@@ -158,7 +158,7 @@ def measure(*, rounds: int = 3, works: int = 20_000) -> Result:
                         f"{latency * 1000:.0f}",
                         works / spent.median(name),
                         spent.median(name),
-                        spent.spread(name),
+                        spent.extremes(name),
                         ratio,
                         sorted(again[name])[len(again[name]) // 2],
                     )

@@ -1,4 +1,4 @@
-"""TLS on this machine: an authority made for the run, which every process started in it trusts."""
+"""TLS on this machine: a certificate authority made for one run, trusted by its processes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from benchmarks.apart import environment
 
 @contextmanager
 def trusted(host: str) -> Generator[bytes]:
-    """The key and the certificates of *host*, as PEM.
+    """Yields a key and certificates for *host*, as PEM.
 
-    Libraries are told by the variables that they read by themselves: what they do with the
-    authorities of a system, or with a bundle that they bring, is what they do with this one.
+    Libraries learn of the authority by the environment variables that they read anyway, so that
+    each loads it the way it loads a system's authorities.
     """
-    import trustme  # what asks nothing about TLS shall not need it
+    import trustme  # needed by the benchmarks with TLS alone
 
     authority = trustme.CA()
     chain: bytes = authority.issue_cert(host).private_key_and_cert_chain_pem.bytes()
@@ -29,7 +29,7 @@ def trusted(host: str) -> Generator[bytes]:
 
 
 def server_context(chain: bytes) -> ssl.SSLContext:
-    """What a server speaks TLS with."""
+    """The TLS context of a server."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     with NamedTemporaryFile(suffix=".pem") as file:
         file.write(chain)

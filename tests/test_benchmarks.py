@@ -1,4 +1,4 @@
-"""The benchmarks can be asked: each question says what it asks and how, and shows its answer.
+"""Each benchmark documents its question and its flags, can be imported, and shows its result.
 
 Nothing here measures, and nothing needs the libraries that the package is compared with.
 """
@@ -20,7 +20,7 @@ from benchmarks.__main__ import SECTION
 from benchmarks.harness import Bars, Result, Rounds, at_least, at_most
 
 ROOT = Path(__file__).parent.parent
-QUESTIONS = harness.names()
+BENCHMARKS = harness.names()
 
 RESULT = Result(
     question="Who is faster?\n\n    python -m benchmarks.who\n\nBy the clock.",
@@ -33,30 +33,30 @@ RESULT = Result(
 )
 
 
-def test_the_questions_are_found() -> None:
-    assert {"attack", "cpu", "growth", "latency", "load", "profiles", "soak"} <= {*QUESTIONS}
+def test_the_benchmarks_are_found() -> None:
+    assert {"attack", "cpu", "growth", "latency", "load", "profiles", "soak"} <= {*BENCHMARKS}
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
-def test_a_question_opens_with_it_and_names_its_flags(name: str) -> None:
-    asked = str(import_module(f"benchmarks.{name}").__doc__)
-    assert harness.title(asked).endswith("?")
-    command = re.search(rf"^    python -m benchmarks\.{name} (.*)$", asked, re.MULTILINE)
-    assert command, "it does not say how it is asked"
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_docstring_begins_with_a_question_and_names_existing_flags(name: str) -> None:
+    documented = str(import_module(f"benchmarks.{name}").__doc__)
+    assert harness.title(documented).endswith("?")
+    command = re.search(rf"^    python -m benchmarks\.{name} (.*)$", documented, re.MULTILINE)
+    assert command, "the docstring shows no command"
     parameters = signature(harness.question(name)).parameters
     flags = {f"--{parameter.replace('_', '-')}" for parameter in parameters}
     assert {*re.findall(r"--[\w-]+", command[1])} <= flags
-    assert flags, "it cannot be asked for less"
+    assert flags, "no flag makes the run shorter"
 
 
-def test_the_questions_can_be_read_where_nothing_is_installed_to_compare_with() -> None:
+def test_all_benchmarks_can_be_imported_without_the_extra_bench() -> None:
     others = ["httpx", "pydantic", "aiometer", "dlt", "niquests", "orjson", "matplotlib", "trustme"]
     code = f"""
 import sys
 from importlib import import_module
 for name in {others}:
     sys.modules[name] = None
-for name in {QUESTIONS}:
+for name in {BENCHMARKS}:
     import_module(f"benchmarks.{{name}}")
 """
     command = [sys.executable, "-c", code]
@@ -66,45 +66,45 @@ for name in {QUESTIONS}:
     assert not run.returncode, run.stderr
 
 
-def test_a_library_that_is_missing_is_named_before_anything_is_measured() -> None:
+def test_a_missing_library_is_named_and_the_program_ends() -> None:
     with pytest.raises(SystemExit, match=r"no-such-thing not installed: pip install .*bench"):
         harness.require(["dp_async", "no-such-thing"])
     harness.require(["dp_async", "msgspec"])
 
 
-def test_a_question_without_a_server_is_answered() -> None:
+def test_the_benchmarks_without_a_server_run() -> None:
     for result, rows in ((ids.measure(rows=2000), 2), (ordering.measure(seeds=1, pages=20), 6)):
         assert len(result.rows) == rows
         assert all(len(row) == len(result.columns) for row in result.rows)
 
 
-def test_ways_take_turns_and_are_compared_within_a_round() -> None:
-    turns: list[str] = []
+def test_ways_are_interleaved_and_compared_within_a_round() -> None:
+    order: list[str] = []
 
     def way(name: str, seconds: list[float]) -> float:
-        turns.append(name)
+        order.append(name)
         return seconds.pop(0)
 
     slow, fast = [2.0, 40.0, 6.0], [1.0, 10.0, 2.0]
     rounds = harness.interleaved(
         {"slow": lambda: way("slow", slow), "fast": lambda: way("fast", fast)}, 3
     )
-    assert turns == ["slow", "fast"] * 3
+    assert order == ["slow", "fast"] * 3
     assert rounds.ratio("slow", "fast") == 3  # of 2, 4 and 3
     assert rounds.median("slow") == 6
-    assert rounds.spread("fast") == "1-10"
+    assert rounds.extremes("fast") == "1-10"
 
 
-def test_whoever_is_ahead_is_named_with_the_reason() -> None:
+def test_a_faster_way_is_listed_with_its_reason() -> None:
     rounds = Rounds({"ours": [2.0], "theirs, plain": [1.0], "others": [1.5], "slow": [3.0]})
     pairs = [(other, "ours") for other in ("theirs, plain", "others", "slow")]
     assert harness.ahead(rounds, pairs, {"theirs": "it does less"}) == [
         "Ahead of ours: theirs, plain, 0.500 of it; it does less.",
-        "Ahead of ours: others, 0.750 of it; why is not known.",
+        "Ahead of ours: others, 0.750 of it; the reason is not known.",
     ]
 
 
-def test_an_answer_is_printed_with_its_checks_and_where_it_was_measured() -> None:
+def test_a_result_is_printed_with_checks_and_versions() -> None:
     text = harness.printed(RESULT)
     assert "way        ms\nours     1.50\ntheirs  1,234\n" in text
     assert re.search(r"^ours +≤ 2 +1\.50 +ok$", text, re.MULTILINE)
@@ -113,7 +113,7 @@ def test_an_answer_is_printed_with_its_checks_and_where_it_was_measured() -> Non
     assert "dp_async " in text
 
 
-def test_a_section_of_the_folders_readme_is_found_again() -> None:
+def test_a_written_section_is_found_again() -> None:
     text = harness.markdown("who", RESULT)
     assert "| ours | 1.50 |" in text
     assert "![Who is faster?](charts/who.svg)" in text
