@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dp_async._call.adaptive import ALONE, ROUND, START, Adaptive
+from dp_async._call.adaptive import PROBE_EVERY_AT_ONE, ROUND, START, Adaptive
 
 SERVICE = 0.05
 #: What a client needs from an answer to the next request, at most.
@@ -259,7 +259,7 @@ def test_one_at_a_time_is_left_sooner_than_anything_else_as_it_cannot_be_halved(
     alone = limits[limits.index(1) :]
     assert pupil.limit <= 2
     longest = max(len(run) for run in "".join(map(str, alone)).split("2"))
-    assert ALONE * ROUND <= longest <= (ALONE + 2) * ROUND
+    assert PROBE_EVERY_AT_ONE * ROUND <= longest <= (PROBE_EVERY_AT_ONE + 2) * ROUND
 
 
 def test_now_and_then_it_looks_at_half_the_load_and_comes_back() -> None:

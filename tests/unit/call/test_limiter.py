@@ -638,8 +638,8 @@ async def test_where_more_than_the_cap_is_asked_nobody_is_sent_and_all_are_told_
         assert error.retry_after == 100.0
         assert (error.endpoint, error.status) == ("work_list", 0)
         assert str(error) == (
-            "work_list: not sent: the server asked all to wait, for another 100 s, "
-            "and RetryPolicy.cap is 20 s"
+            "work_list: not sent: the server refused a request, so that all calls pause for "
+            "another 100 s, and RetryPolicy.cap is 20 s"
         )
     assert (guests.order, limiter.in_flight) == ([0, 1], 0)
     await asyncio.sleep(64)
@@ -839,7 +839,7 @@ async def test_what_did_not_go_well_was_not_let_through() -> None:
 @in_virtual_time
 async def test_of_the_rate_and_the_learned_pace_the_slower_holds(rate: float, pace: float) -> None:
     limiter = await learned(passed=20, rate=1000)
-    limiter._rate = rate  # pyright: ignore[reportPrivateUsage]  # twenty came in a second
+    limiter._pace._rate = rate  # pyright: ignore[reportPrivateUsage]  # twenty came in a second
     found = await paces(limiter, 2)
     assert next(iter(found.values())) == pytest.approx(pace, rel=1e-3)
 
