@@ -38,23 +38,30 @@ class ClientClosed(DpError):
 
 
 class CallError(DpError):
-    """One call failed: which *endpoint*, after how many *attempts*, over how many seconds.
-
-    *cured*: what made it fail is mended by now, so that it may be repeated once, at once.
-    """
+    """One call failed: which *endpoint*, after how many *attempts*, over how many seconds."""
 
     def __init__(self, text: str, *, endpoint: str = "") -> None:
         super().__init__(text)
         self.endpoint = endpoint
         self.attempts = 1
         self.elapsed = 0.0
-        self.cured = False
+        self._retry_now = False
 
     def __str__(self) -> str:
         text: str = self.args[0]
         if self.attempts > 1:
             return f"{text} (gave up after {self.attempts} attempts in {self.elapsed:.1f} s)"
         return text
+
+
+def allow_retry_now(error: CallError) -> None:
+    """Mark that the cause of *error* is gone, so that its call may be repeated once, at once."""
+    error._retry_now = True  # pyright: ignore[reportPrivateUsage]  # private to this file
+
+
+def may_retry_now(error: CallError) -> bool:
+    """Whether ``allow_retry_now`` was called for *error*."""
+    return error._retry_now  # pyright: ignore[reportPrivateUsage]  # private to this file
 
 
 class TransportError(CallError):

@@ -1,4 +1,4 @@
-"""The composition root: puts the layers of a call together, owns the session and the tasks.
+"""The composition root: assembles the layers of a call, and owns the session and the tasks.
 
 No endpoint, no paging, no HTTP.
 """
@@ -9,7 +9,7 @@ import asyncio
 import os
 import time
 from collections.abc import Coroutine
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from ._call.adaptive import Adaptive
 from ._call.auth import Clock, Signing, hidden, identity, signed
@@ -27,14 +27,21 @@ from ._settings import Settings
 
 T = TypeVar("T")
 
-_ELSEWHERE = (
+_WRONG_LOOP = (
     "a client belongs to the event loop it was first used in: "
     "make another Client for another loop, thread or process"
 )
 
 
+class _Limiters(NamedTuple):
+    """A client's limiters: one for every call, and one in front of it for calls that adapt."""
+
+    every: Limiter
+    adaptive: Limiter
+
+
 class Core:
-    """What a client and all its views share: the exchange, the gate, the tasks, the counts."""
+    """What a client and all its views share: exchange, limiters, tasks, counts, observers."""
 
     def __init__(
         self, settings: Settings, send: Send, sign: Sign, owned: HttpTransport | None
@@ -49,52 +56,53 @@ class Core:
         self._sign = sign
         self._clock = Clock()
         self._retry_budget = RetryBudget()
-        self._limiters: tuple[Limiter, Limiter] | None = (
-            None  # for all calls; for those that adapt, before
-        )
+        self._limiters: _Limiters | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
         self._sleeping: set[asyncio.Future[None]] = set()
         self._closed = False
 
     def check_usable(self) -> None:
-        """Refuse to work when closed, or outside the loop and the process of the first use."""
+        """Raise ClientClosed if closed, ConfigError outside the event loop of the first use."""
         if self._closed:
             raise ClientClosed("the client is closed")
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop, self._process = loop, os.getpid()
         elif self._loop is not loop:
-            raise ConfigError(_ELSEWHERE)
+            raise ConfigError(_WRONG_LOOP)
 
     def call(self, settings: Settings, tally: Tally, adaptive: bool) -> Call:
-        """The way of a request, inside out: signed after all waiting, so that its time is fresh."""
+        """The layers of a call, from the inside out. Raises as ``check_usable``.
+
+        Signing is inside all waiting, so that the timestamp of each attempt is fresh. The timeout,
+        the retry policy and the cap on waits are those of *settings*, a view's own.
+        """
         self.check_usable()
-        if self._process != os.getpid():  # asked here, and not for each page: it is a system call
-            raise ConfigError(_ELSEWHERE)
-        limiter, narrow = self._client_limiters()
+        if self._process != os.getpid():  # here, not in check_usable: a system call for each page
+            raise ConfigError(_WRONG_LOOP)
+        limiters, cap = self._client_limiters(), settings.retry.cap
         call = checked(timed(self._send, settings.timeout), self.observers, hidden(settings))
         call = signed(call, Signing(self._sign, identity(settings)), self._clock)
+        call = limited(call, limiters.every, tally, self.adaptive if adaptive else None, cap=cap)
         if adaptive:
-            call = adapted(limited(call, limiter, tally, self.adaptive), narrow, self.adaptive)
-        else:
-            call = limited(call, limiter, tally)
+            call = adapted(call, limiters.adaptive, self.adaptive)
         return retrying(
             call, settings.retry, tally, self._retry_budget, clock=time.monotonic, sleep=self.sleep
         )
 
-    def _client_limiters(self) -> tuple[Limiter, Limiter]:
-        if self._limiters is None:  # a loop is running only now
+    def _client_limiters(self) -> _Limiters:
+        """The limiters, created at the first call, when a loop is running."""
+        if self._limiters is None:
             settings, retry = self.settings, self.settings.retry
-            self._limiters = (
-                Limiter(settings.max_in_flight, rate=settings.rate, base=retry.base, cap=retry.cap),
-                Limiter(settings.max_in_flight),
-            )
-            self._limiters[1].limit = self.adaptive.limit
+            ceiling = settings.max_in_flight
+            every = Limiter(ceiling, rate=settings.rate, base=retry.base, cap=retry.cap)
+            self._limiters = _Limiters(every, Limiter(ceiling))
+            self._limiters.adaptive.limit = self.adaptive.limit
         return self._limiters
 
     async def sleep(self, seconds: float, until: asyncio.Future[None] | None = None) -> None:
-        """Sleep, but no longer than *until* that has a result, or the client is closed."""
+        """Return after *seconds*, or as soon as *until* has a result or the client is closed."""
         self.check_usable()
         assert self._loop is not None
         over = self._loop.create_future() if until is None else until
@@ -107,6 +115,7 @@ class Core:
             self._sleeping.discard(over)
 
     def spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
+        """A task that ``aclose`` cancels if it has not ended by then."""
         assert self._loop is not None
         task = self._loop.create_task(work)
         self.tasks.add(task)
@@ -114,6 +123,11 @@ class Core:
         return task
 
     async def aclose(self) -> None:
+        """End all tasks, waits and sleeps, and close the transport if the client owns it.
+
+        Calls in flight end with ClientClosed. Closing twice is fine. Raises ConfigError outside the
+        client's event loop.
+        """
         if self._loop is not None and not self._closed:
             self.check_usable()
         self._closed = True
@@ -134,7 +148,7 @@ def _wake(over: asyncio.Future[None]) -> None:
 
 
 class View:
-    """One account's way through the core: what a listing runs on."""
+    """One account's use of a client, with its own *settings*: the ``Runtime`` of its crawls."""
 
     def __init__(self, core: Core, settings: Settings) -> None:
         self.core = core

@@ -1,11 +1,11 @@
-"""How many requests to keep in flight: learned from latency, throughput and refusals.
+"""How many requests to keep in flight: learned from latency and refusals.
 
-Pure: it is told when a request is sent and how long the answer took. No waiting, no clock.
+Pure: no waiting, no clock; it is given each latency.
 
-A server that can work on so many requests at once answers later, not more, when it gets more than
-that. So a round's mean latency, which is what is in flight over what is answered, is compared with
-that at little load, which is measured anew now and then: alike, and there is room for more; well
-above, by more than chance explains, and there was a queue.
+A gradient limit, after TCP Vegas: a server at its capacity queues, so more requests in flight raise
+the latency and not the throughput. Each round's mean latency is compared with the baseline, the one
+at little load. About equal: the limit grows. Higher by more than chance explains: there was a
+queue, and the limit shrinks. The baseline is measured again from time to time, at half the limit.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from __future__ import annotations
 from math import sqrt
 
 START = 2
-#: Latency, in that at little load: up to ROOM one more is tried, above FULL there was a queue, and
-#: above TWICE a doubling was too much. GOAL is where to go back to.
-ROOM, GOAL, FULL, TWICE = 1.1, 1.1, 1.3, 1.7
-#: Answers a round must have, at least, but while it doubles.
+#: Ratios of latency to baseline: up to GROW the limit grows, above QUEUED there was a queue, above
+#: OVERSHOT a doubling went too far. A limit that shrinks aims at TARGET.
+GROW, TARGET, QUEUED, OVERSHOT = 1.1, 1.1, 1.3, 1.7
+#: Answers in a round, at least, except while the limit doubles.
 ROUND = 32
-#: Rounds between two looks at half the load; and at one at a time, which cannot be halved, until
-#: two are tried again.
-LOOK, ALONE = 25, 8
-#: Latencies at little load that are kept.
+#: Rounds until the baseline is measured again; at a limit of 1, which cannot be halved, until 2 is
+#: tried again.
+PROBE_EVERY, PROBE_EVERY_AT_ONE = 25, 8
+#: Latencies that the baseline is made of, at most.
 KEPT = 256
 
 
@@ -31,26 +31,26 @@ class Adaptive:
     def __init__(self, ceiling: int) -> None:
         self.ceiling = ceiling
         self.limit = min(START, ceiling)
-        self._little: list[float] = []  # latencies at little load
+        self._baseline: list[float] = []  # latencies
         self._doubling = True
-        self._looking: int | None = None  # the limit to go back to after a look at half of it
-        self._too_much: int | None = None  # a limit seen to be too high since the last look
-        self._rounds = 0  # since the last look
+        self._limit_after_probe: int | None = None  # set while the baseline is measured
+        self._too_much: int | None = None  # a limit that had a queue since the last probe
+        self._rounds = 0  # since the last probe
         self._round = 0
-        self._latencies: list[float] = []
+        self._latencies: list[float] = []  # of this round
         self._in_flight = 0
-        self._full = False  # whether the limit was reached in this round
+        self._full = False  # whether this round reached the limit
 
     def sent(self) -> int:
-        """A request goes out; what it returns is for ``answered``."""
+        """A request is sent. Returns its round, for ``answered``."""
         self._in_flight += 1
         self._full = self._full or self._in_flight >= self.limit
         return self._round
 
     def answered(self, sent: int, seconds: float | None) -> None:
-        """It came back after *seconds*; None where that says nothing: it failed or was cancelled.
+        """A request of round *sent* ended after *seconds*; None if it failed or was cancelled.
 
-        What was sent in an earlier round was sent at another limit, and does not count.
+        Only latencies of the current round count: earlier ones belong to another limit.
         """
         self._in_flight -= 1
         if seconds is None or sent != self._round:
@@ -60,44 +60,45 @@ class Adaptive:
             self._decide()
 
     def refused(self) -> None:
-        """The server said that this was too much; the gate goes slower, what is known is kept."""
-        limit = self._looking or self.limit
-        self._doubling, self._looking = False, None
-        self._start(limit)
+        """The server refused a request. The limiter slows down; the limit here only stops doubling,
+        since a refusal may be of the rate and says nothing of latencies.
+        """
+        limit = self._limit_after_probe or self.limit
+        self._doubling, self._limit_after_probe = False, None
+        self._start_round(limit)
 
     def _decide(self) -> None:
-        """The next round's limit."""
-        if self._looking is not None or self.limit == 1:
-            self._little.clear()
-        little = self._little or self._latencies
-        ratio = _mean(self._latencies) / _mean(little)
-        doubt = 2 * ratio * sqrt(_variance(self._latencies) + _variance(little))
-        if (self._doubling and ratio < FULL) or not self._little:
-            self._little = (self._little + self._latencies)[-KEPT:]
+        """Choose the next round's limit."""
+        if self._limit_after_probe is not None or self.limit == 1:
+            self._baseline.clear()
+        baseline = self._baseline or self._latencies
+        ratio = _mean(self._latencies) / _mean(baseline)
+        doubt = 2 * ratio * sqrt(_variance(self._latencies) + _variance(baseline))
+        if (self._doubling and ratio < QUEUED) or not self._baseline:
+            self._baseline = (self._baseline + self._latencies)[-KEPT:]
         self._rounds += 1
-        if self._looking is not None:
-            limit, self._looking = self._looking, None
-        elif self._doubling and ratio - doubt < TWICE:
+        if self._limit_after_probe is not None:
+            limit, self._limit_after_probe = self._limit_after_probe, None
+        elif self._doubling and ratio - doubt < OVERSHOT:
             limit = self.limit * 2 if self._full else self.limit
-        elif self._doubling or ratio - doubt > FULL:
+        elif self._doubling or ratio - doubt > QUEUED:
             self._doubling = False
             self._too_much = self.limit
-            limit = min(self.limit - 1, round(self.limit * GOAL / ratio))
-        elif self._rounds > (LOOK if self.limit > 1 else ALONE):
+            limit = min(self.limit - 1, round(self.limit * TARGET / ratio))
+        elif self._rounds > (PROBE_EVERY if self.limit > 1 else PROBE_EVERY_AT_ONE):
             self._rounds = 0
-            self._too_much = None  # may have changed
-            self._looking = self.limit if self.limit > 1 else None
+            self._too_much = None  # the server's capacity may have changed
+            self._limit_after_probe = self.limit if self.limit > 1 else None
             limit = self.limit // 2
-        elif ratio < ROOM and self._full:
+        elif ratio < GROW and self._full:
             limit = self.limit + max(1, self.limit // 8)
             if self._too_much is not None:
                 limit = min(limit, self._too_much - 1)
         else:
             limit = self.limit
-        self._start(limit)
+        self._start_round(limit)
 
-    def _start(self, limit: int) -> None:
-        """A new round, at this limit."""
+    def _start_round(self, limit: int) -> None:
         self.limit = max(1, min(limit, self.ceiling))
         self._doubling = self._doubling and self.limit < self.ceiling
         self._round += 1
@@ -106,11 +107,11 @@ class Adaptive:
 
 
 def _mean(latencies: list[float]) -> float:
-    # The standard library's own takes 2 ms to import, and its variance is computed in fractions.
+    # Importing statistics takes 2 ms, and its variance is computed in fractions.
     return sum(latencies) / len(latencies)
 
 
 def _variance(latencies: list[float]) -> float:
-    """The variance of their mean, in parts of it."""
+    """The variance of their mean, relative to the mean squared."""
     mean = _mean(latencies)
     return sum([(each / mean - 1) ** 2 for each in latencies]) / len(latencies) ** 2

@@ -1,4 +1,4 @@
-"""Who asks, and when: the md5 signature, the headers every request carries, the server's clock.
+"""Signs requests: the md5 signature, the identity headers, and the server's clock.
 
 Nothing is sent here. The string to sign never leaves ``Md5Signer``.
 """
@@ -18,7 +18,7 @@ from typing import Literal, cast
 from msgspec import Raw
 
 from .._checks import hide_arguments, one_of, text
-from .._errors import AuthError, ConfigError
+from .._errors import AuthError, ConfigError, allow_retry_now
 from .._http import Call, Request, Sign
 from .._settings import DEFAULT_TEMPLATE, Settings, check_template
 from .._version import VERSION
@@ -26,7 +26,7 @@ from .redact import Secrets
 
 log = logging.getLogger("dp_async")
 
-#: What HTTP allows, less what is not ASCII; neither can hold a line break.
+#: Header names and values as HTTP allows them, in ASCII only; neither can hold a line break.
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 
@@ -34,11 +34,12 @@ _VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 @hide_arguments
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Md5Signer:
-    """The ``authorization`` and ``timestamp`` headers: md5, hex, of *template* filled in.
+    """The ``authorization`` and ``timestamp`` headers: the md5 of *template* filled in, in hex.
 
     The fields of *template* are ``{app_id}``, ``{app_secret}``, ``{timestamp}`` and ``{account}``.
     Which of them the platform signs, and in which order, is not public: the default is an
-    assumption. Raises ConfigError for another field, and for ``{account}`` where there is none.
+    assumption. Raises ConfigError for any other field, and for ``{account}`` on a request that has
+    no account.
     """
 
     app_id: str
@@ -73,9 +74,9 @@ class Md5Signer:
 
 
 def identity(settings: Settings) -> dict[str, str]:
-    """The headers that say who asks, the same for every request of one client view.
+    """The headers that identify the caller, the same for every request of one client view.
 
-    The names are the vendor's, underscores and all.
+    The names, with their underscores, are the vendor's.
     """
     headers = {
         "req_from": "C",
@@ -89,39 +90,40 @@ def identity(settings: Settings) -> dict[str, str]:
 
 
 def hidden(settings: Settings) -> Secrets:
-    """What nobody may ever read: the secret, and the words of an own recipe to sign by."""
+    """The words to redact: the app secret, and the literal text of a custom auth_template."""
     words = [word for word, *_ in Formatter().parse(settings.auth_template) if len(word) > 3]
     return Secrets(settings.app_secret, *words)
 
 
 class Clock:
-    """The server's time, in seconds since the epoch: this machine's, until a refusal shows another.
+    """The server's time, in seconds since the epoch: this machine's until ``correct`` moves it.
 
-    A signature made too early or too late is refused, and the refusal's ``Date`` tells how much.
+    A server refuses a signature made too early or too late, and its ``Date`` shows by how much.
     """
 
-    #: ``Date`` is in whole seconds and some time on its way: this much apart means nothing.
+    #: A difference of so many seconds means nothing: ``Date`` is in whole ones and takes time.
     TOLERANCE = 5.0
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
-        self.ahead = 0.0  # the server, of this machine
-        self._said = False
+        self.ahead = 0.0  # seconds that the server's clock is ahead of this machine's
+        self._warned = False
 
     def __call__(self) -> float:
         return self._now() + self.ahead
 
-    def mend(self, date: float | None, signed: float, ahead: float) -> bool:
-        """Go by the server's *date* from now on, unless that agrees with what was signed by.
+    def correct(self, date: float | None, signed: float, ahead: float) -> bool:
+        """Follow the server's *date* from now on, unless it agrees with the time that was signed.
 
-        That was the time *signed*, when the clock went by *ahead*. Whether it did not agree.
+        *signed* is that time, and *ahead* the correction it was made with. Returns True if they
+        disagreed, so that a new signature has the right time.
         """
         now = self._now()
         if date is None or signed - self.TOLERANCE <= date <= now + ahead + self.TOLERANCE:
             return False
         self.ahead = date - now
-        if not self._said:
-            self._said = True
+        if not self._warned:
+            self._warned = True
             log.warning(
                 "this machine's clock is %.0f s %s the server's, which refused a signature: "
                 "requests are signed by the server's clock from now on",
@@ -133,17 +135,17 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Signing:
-    """Signs a request: *headers* say who asks, *sign* adds the proof. Shows neither.
+    """Adds the identity *headers* and the signature of *sign* to a request; its repr shows neither.
 
-    So there is no variable that holds a header in the frames that an error keeps, for those who log
-    variables too.
+    A closure would keep the headers in variables of the frames that an error holds, where
+    traceback loggers find them.
     """
 
     sign: Sign = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
 
     def __call__(self, request: Request, now: float) -> Request:
-        named = Request(  # written out: dataclasses.replace() takes twice the time
+        identified = Request(  # written out: dataclasses.replace() takes twice the time
             request.endpoint,
             request.method,
             request.target,
@@ -152,17 +154,17 @@ class Signing:
             request.idempotent,
             request.attempt,
         )
-        signature = self.sign(named, now)
+        signature = self.sign(identified, now)
         for name in signature:
             if problem := _problem(name, signature[name]):
                 del signature
                 raise ConfigError(f"sign(): {name!r} {problem}")
-        cast("dict[str, str]", named.headers).update(signature)  # made above, seen by sign() alone
-        return named
+        cast("dict[str, str]", identified.headers).update(signature)  # the dict made above
+        return identified
 
 
 def _problem(name: object, value: object) -> str:
-    """Why this header cannot be sent, or nothing."""
+    """Why this header cannot be sent; "" if it can."""
     if not isinstance(value, str):
         return f"must be a string, not {type(value).__name__}"
     if not isinstance(name, str) or not _is_name(name) or not _VALUE.fullmatch(value):
@@ -170,7 +172,7 @@ def _problem(name: object, value: object) -> str:
     return ""
 
 
-@lru_cache(maxsize=64)  # for every request the same ones
+@lru_cache(maxsize=64)  # every request has the same names
 def _is_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
@@ -178,7 +180,8 @@ def _is_name(name: str) -> bool:
 def signed(call: Call, signing: Signing, clock: Clock) -> Call:
     """*call*, with a fresh signature on every request.
 
-    A refusal of one that was made at the wrong time is ``cured``: the clock is right by now.
+    If a 401 shows that the signed time was wrong, the clock is corrected and the error marked by
+    ``allow_retry_now``.
     """
 
     async def calling(request: Request, /) -> Raw:
@@ -186,8 +189,8 @@ def signed(call: Call, signing: Signing, clock: Clock) -> Call:
         try:
             return await call(signing(request, now))
         except AuthError as error:
-            if 401 in (error.code, error.status):
-                error.cured = clock.mend(error.date, now, ahead)
+            if 401 in (error.code, error.status) and clock.correct(error.date, now, ahead):
+                allow_retry_now(error)
             raise
 
     return calling

@@ -1,7 +1,7 @@
-"""A time limit for each of many attempts, all equally long, by one timer.
+"""One time limit for many attempts, all equally long, with a single timer.
 
-Knows no request. It is ``asyncio.timeout`` for where there are thousands a second: an object and a
-timer for each cost a twentieth of all that is done for a page.
+Knows no request. It does what ``asyncio.timeout`` does, for thousands of attempts a second: an
+object and a timer for each would cost a twentieth of all the work on a page.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 
 
-class Attempt:
-    """What is under way, and the task that does it."""
+class Deadline:
+    """An attempt under way: its task, and when that is cancelled."""
 
     __slots__ = ("cancelling", "due", "expired", "task")
 
@@ -22,41 +22,42 @@ class Attempt:
 
 
 class Deadlines:
-    """So many *seconds* for each attempt; the timer is for the one that is due first.
+    """At most *seconds* for each attempt; the timer is set for the one that is due first.
 
-    As with ``asyncio.timeout``, who cancels the task besides is heard: then it is no timeout.
+    As with ``asyncio.timeout``, a task that is also cancelled from elsewhere stays cancelled: that
+    is no timeout.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._attempts: dict[Attempt, None] = {}  # in the order in which they are due
+        self._running: dict[Deadline, None] = {}  # in the order in which they are due
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self) -> Attempt:
-        """From now on: the calling task is cancelled when its time is over before it has ended."""
+    def begin(self) -> Deadline:
+        """Cancel the calling task once its time is up, unless ``end`` is called before."""
         task = asyncio.current_task()
         assert task is not None
         loop = task.get_loop()
-        attempt = Attempt(task, loop.time() + self._seconds)
-        self._attempts[attempt] = None
+        deadline = Deadline(task, loop.time() + self._seconds)
+        self._running[deadline] = None
         if self._timer is None:
-            self._timer = loop.call_at(attempt.due, self._tick, loop)
-        return attempt
+            self._timer = loop.call_at(deadline.due, self._tick, loop)
+        return deadline
 
-    def end(self, attempt: Attempt) -> bool:
-        """To be called once, however it ended. True where its time was over, and that was all."""
-        del self._attempts[attempt]
-        if not self._attempts and self._timer is not None:
+    def end(self, deadline: Deadline) -> bool:
+        """The attempt is over; call it once. True if it timed out and nothing else cancelled it."""
+        del self._running[deadline]
+        if not self._running and self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        return attempt.expired and attempt.task.uncancel() <= attempt.cancelling
+        return deadline.expired and deadline.task.uncancel() <= deadline.cancelling
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
-        for attempt in self._attempts:
-            if attempt.due > loop.time():
-                self._timer = loop.call_at(attempt.due, self._tick, loop)
+        for deadline in self._running:
+            if deadline.due > loop.time():
+                self._timer = loop.call_at(deadline.due, self._tick, loop)
                 return
-            if not attempt.expired:
-                attempt.expired = True
-                attempt.task.cancel()
+            if not deadline.expired:
+                deadline.expired = True
+                deadline.task.cancel()

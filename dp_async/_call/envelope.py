@@ -1,7 +1,7 @@
-"""Whether a response is a good answer, else the error it stands for.
+"""Tells good answers from errors, and makes the error for any other response.
 
-Pure. The envelope's ``host`` and ``errorStackTrace`` are never declared, so they cannot leak; the
-success text varies and is never tested; HTTP may say 200 where the envelope says no.
+Pure. The envelope's ``host`` and ``errorStackTrace`` are never declared, so they cannot leak. Its
+code decides: HTTP may say 200 for a refusal, and the success text varies.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ from .redact import Secrets, redacted, unsigned
 
 GOOD = 200
 NONE = Secrets()
-#: Bytes of a message or a request id that are looked at, at most.
+#: Bytes of the longest message or request id that is decoded.
 LONGEST = 1 << 17
 _NULL = Raw(b"null")
-#: How a good answer begins; an envelope has one code, and this is it.
-_WELL = re.compile(rb'\s*\{\s*"code"\s*:\s*200\s*,\s*"data"\s*:\s*\{')
-_BEGINNING = 100  # bytes: the rest may be megabytes of nothing
-_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")  # HTTP has whole ones, some gateways do not
+#: How a good answer begins.
+_GOOD_PREFIX = re.compile(rb'\s*\{\s*"code"\s*:\s*200\s*,\s*"data"\s*:\s*\{')
+_PREFIX_BYTES = 100  # searched at most: a body may be megabytes of white space
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")  # whole in HTTP, decimal from some gateways
 
 _HINTS = {
-    301: "Redirects are not followed, they would carry the signed headers along: "
+    301: "Redirects are not followed, because they would forward the signed headers: "
     "set base_url to the final address.",
-    401: "Check app_id and app_secret, then what the signature is made of: the settings "
-    "auth_template and timestamp_unit are assumptions, the platform's own recipe is not public. "
+    401: "Check app_id and app_secret, then the signature: the settings auth_template and "
+    "timestamp_unit are assumptions, because the platform does not publish how it signs. "
     "Check this machine's clock. A proxy such as nginx drops header names with underscores "
     "(req_from, app_id) unless underscores_in_headers is on.",
-    403: "The app or the account may not do this: check app_id and account.",
-    404: "Check base_url, its path prefix too.",
+    403: "The app or the account has no permission: check app_id and account.",
+    404: "Check base_url and its path prefix.",
     429: "Lower max_in_flight, or set rate.",
 }
 
 
 class Envelope(Struct, rename="camel", gc=False):
-    """What is read of an answer; its other fields are server internals."""
+    """The fields of an answer that are read; its other fields are server internals."""
 
     code: int | str | None = None
     data: Raw = _NULL
@@ -72,26 +72,26 @@ def checked(
     secrets: Secrets = NONE,
     clock: Callable[[], float] = time.time,
 ) -> Call:
-    """*send*, giving only good answers, unread; any other is raised as its error.
+    """*send*, returning good answers only, undecoded; any other is raised as its error.
 
-    The *observers* are told of each. *secrets* stand in no error, even if the server wrote them.
+    Reports each request to *observers*. Redacts *secrets* in errors, even if the server wrote them.
     """
 
     async def call(request: Request, /) -> Raw:
         if not observers.listening:
             return good(request, await send(request), secrets, clock)
-        came: Response | None = None
+        response: Response | None = None
         began = time.perf_counter()
         try:
-            came = await send(request)
-            envelope = opened(request, came, secrets, clock)
+            response = await send(request)
+            envelope = opened(request, response, secrets, clock)
         except BaseException as error:
-            observers.tell(_attempt(request, came, time.perf_counter() - began, error))
+            observers.notify(_attempt(request, response, time.perf_counter() - began, error))
             raise
         seconds = time.perf_counter() - began
         request_id = redacted(_text(envelope.request_id), request, secrets)
-        observers.tell(_attempt(request, came, seconds, None, _cut(request_id, 64)))
-        return Raw(came.body)
+        observers.notify(_attempt(request, response, seconds, None, _cut(request_id, 64)))
+        return Raw(response.body)
 
     return call
 
@@ -122,13 +122,12 @@ def good(
     secrets: Secrets = NONE,
     clock: Callable[[], float] = time.time,
 ) -> Raw:
-    """A good answer, unread if it says at once that it is good and that data follow.
+    """A good answer, undecoded. Raises as ``opened``.
 
-    To look for what stands behind the data would be to read them twice. So one that cannot be read
-    to its end is found out by who reads it: that DecodeError does not tell the attempts, and to the
-    gate and the budget of retries it was a good answer. Raises as ``opened``.
+    Only the prefix is checked: parsing the rest here would decode the body twice. A truncated body
+    is reported later, by the page decoder; limiter and retry budget count it as a good answer.
     """
-    if not (200 <= response.status < 300 and _WELL.match(response.body, 0, _BEGINNING)):
+    if not (200 <= response.status < 300 and _GOOD_PREFIX.match(response.body, 0, _PREFIX_BYTES)):
         opened(request, response, secrets, clock)
     return Raw(response.body)
 
@@ -152,17 +151,17 @@ def opened(
         if code == GOOD and not _is_null(envelope.data):
             return envelope
         failure = _Failed(request, response, secrets, clock).refusal(code, envelope)
-        del envelope  # its words are not for those who log the variables of a traceback
+        del envelope  # traceback loggers must not find its texts, which are not redacted
     raise failure
 
 
 def _is_null(data: Raw) -> bool:
-    # Looked at, not copied: it may be megabytes.
+    # Through a memoryview, which does not copy: it may be megabytes.
     return len(memoryview(data)) == len(b"null") and bytes(data) == b"null"
 
 
 def _number(code: int | str | None) -> int | None:
-    """The code as a number, None if there is none; some gateways write it as a text."""
+    """The code as a number, None if it is none; some gateways write it as a string."""
     if isinstance(code, str):
         return int(code) if code.isascii() and code.isdigit() and len(code) < 10 else None
     return code
@@ -170,7 +169,7 @@ def _number(code: int | str | None) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """An answer that holds no good data, and the error it stands for."""
+    """Makes the error for a response that is not a good answer."""
 
     request: Request
     response: Response
@@ -178,7 +177,7 @@ class _Failed:
     clock: Callable[[], float]
 
     def foreign(self, error: DecodeError) -> CallError:
-        """The error for a body that is not the API's envelope: a gateway's page, or nothing."""
+        """The error for a body that is not the API's envelope: empty, or a gateway's page."""
         name, response = self.request.endpoint, self.response
         if not 200 <= response.status < 300:
             return self._error(None, Envelope())
@@ -186,40 +185,40 @@ class _Failed:
             return TransportError(f"{name}: the answer was empty", endpoint=name)
         if response.body.lstrip()[:1] == b"<":
             return TransportError(
-                f"{name}: a page of HTML came instead of the API's JSON, from a gateway "
+                f"{name}: the answer is HTML, not the API's JSON, from a gateway "
                 "or a login page; check base_url",
                 endpoint=name,
             )
         return error
 
     def refusal(self, code: int | None, envelope: Envelope) -> CallError:
-        """The error for an envelope that holds no good data."""
+        """The error for an envelope without good data."""
         name = self.request.endpoint
         if code is None and 200 <= self.response.status < 300:
-            problem = "the answer has no" if envelope.code is None else "a text, not a number, is"
-            return DecodeError(f"{name}: {problem} `$.code`", endpoint=name)
+            problem = "is missing" if envelope.code is None else "is a string, not a number"
+            return DecodeError(f"{name}: `$.code` {problem}", endpoint=name)
         if code == GOOD:
             text = f"{name}: code 200, but `$.data` is null or missing"
             return DecodeError(text, endpoint=name)
         return self._error(code, envelope)
 
     def _error(self, code: int | None, envelope: Envelope) -> ApiError:
-        """The ApiError by what the answer says: the envelope's code if it has one, else HTTP's."""
+        """The ApiError for the envelope's code if it has one, else for HTTP's status."""
         response = self.response
-        said = response.status if code is None else code
-        if not 300 <= said < 600 and response.status >= 300:
-            said = response.status  # a code of the vendor's own numbering: HTTP tells the kind
+        status = response.status if code is None else code  # decides the class and the hint
+        if not 300 <= status < 600 and response.status >= 300:
+            status = response.status  # the code is of the vendor's own numbering
         message = _cut(unsigned(self._redacted(envelope.result_msg)), 200)
         request_id = _cut(self._redacted(envelope.request_id), 64)
-        text = f"{self.request.endpoint}: the server answered {said if code is None else code}"
+        text = f"{self.request.endpoint}: the server answered {status if code is None else code}"
         if code is not None and code != response.status:
             text += f" (HTTP {response.status})"
         if message:
             text += f" {message!r}"
         if request_id:
             text += f", request id {request_id}"
-        hint = _HINTS.get(301 if 300 <= said < 400 else said)
-        return _kind(said)(
+        hint = _HINTS.get(301 if 300 <= status < 400 else status)
+        return _kind(status)(
             f"{text}. {hint}" if hint else text,
             endpoint=self.request.endpoint,
             status=response.status,
@@ -230,25 +229,25 @@ class _Failed:
             date=_date(response.headers.get("date", "")),
         )
 
-    def _redacted(self, sent: Raw) -> str:
-        return redacted(_text(sent), self.request, self.secrets)
+    def _redacted(self, value: Raw) -> str:
+        return redacted(_text(value), self.request, self.secrets)
 
 
-def _kind(said: int) -> type[ApiError]:
-    if said in (401, 403):
+def _kind(status: int) -> type[ApiError]:
+    if status in (401, 403):
         return AuthError
-    if said == 429:
+    if status == 429:
         return RateLimited
-    if 400 <= said < 500:
+    if 400 <= status < 500:
         return BadRequest
-    return ServerError if 500 <= said < 600 else ApiError
+    return ServerError if 500 <= status < 600 else ApiError
 
 
 def retry_after(response: Response, clock: Callable[[], float] = time.time) -> float | None:
-    """The seconds to wait that ``Retry-After`` asks for, or None.
+    """The seconds of ``Retry-After`` (RFC 9110, section 10.2.3), or None if it has none.
 
-    An HTTP date is taken against the answer's own ``Date``, so that a wrong clock here does not
-    matter, else against *clock*.
+    An HTTP date is compared with the answer's own ``Date``, so that a wrong clock here does not
+    matter; if there is none, with *clock*.
     """
     value = response.headers.get("retry-after", "").strip()
     if _SECONDS.fullmatch(value):
@@ -265,22 +264,22 @@ def _date(value: str) -> float | None:
         then = parsedate_to_datetime(value)
     except (ValueError, OverflowError):
         return None
-    # HTTP's dates are GMT, also in the old form that does not say so.
+    # HTTP dates are GMT, even in the old asctime form without a zone.
     return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp()
 
 
 def _cut(text: str, most: int) -> str:
-    """*text*, cut to *most* characters."""
+    """*text*, truncated to *most* characters."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _text(sent: Raw) -> str:
-    """*sent* as text. Nothing of arrays and objects, whose content is not known, nor of what nobody
-    would read: a server could otherwise have us work on megabytes of it."""
+    """*sent* as text; "" for an array or an object, whose content is not known, for what cannot be
+    decoded, and for more than ``LONGEST`` bytes, which a server could make us work on."""
     if len(memoryview(sent)) > LONGEST:
         return ""
     try:
         value = msgspec.json.decode(sent)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""
     return str(value) if isinstance(value, str | int | float) else ""

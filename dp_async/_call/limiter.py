@@ -1,7 +1,14 @@
-"""The one door of a client: how many requests are inside, how evenly they enter, when none may.
+"""Client-wide limiter: concurrency, request rate, and a shared pause after a 429.
 
-Knows no request and no answer, only their number, the time, and what it is told of refusals. All
-waiting is here: who has entered sends at once.
+Knows no request and no answer, only their number, the time and the refusals. All waiting is here:
+an admitted caller sends at once.
+
+- Concurrency: a semaphore, first come first served, retries first.
+- Rate: GCRA at the configured or the learned rate, see ``pace``.
+- A refusal (429, or any ``Retry-After``) pauses every call until the wait that the server asked
+  for ends, plus jitter; if it asked for none, exponential backoff with full jitter.
+- Reopening is AIMD: one request probes; if it is not refused, half of what was in flight at the
+  refusal may be, and from there one more each round.
 """
 
 from __future__ import annotations
@@ -9,69 +16,75 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
+from typing import NamedTuple
 
 from .._errors import ClientClosed, RateLimited
+from .pace import Pace
 
-#: A pace is learned from no fewer requests than this, let through in the second before a refusal.
-_LEAST = 5
-#: Seconds until a learned pace is back at what was let through, and then goes beyond: these at
-#: first, later twice as long as the last one was kept, within bounds.
-_PLATEAU, _LONGEST = 10.0, 30.0
-#: The most by which random waiting makes a wait longer that the server asked for, in parts of it.
+#: Jitter lengthens a wait that the server asked for by up to this share.
 _JITTER = 0.1
+#: Differences between times up to this are rounding.
+_ROUNDING = 0.001
+#: The result of a waiter's future when it is not admitted and has to check why.
+_RECHECK = -1
 
 
-@dataclass(frozen=True, slots=True)
-class _Learned:
-    """A pace that the server was seen to allow: *rate* a second.
+class _Waiter(NamedTuple):
+    """A caller in the queue, a heap: those with ``last`` False come first, then by ticket."""
 
-    Refused at *refused*, kept from *time* on, and about *plateau* seconds long.
-    """
+    last: bool
+    ticket: int
+    cap: float
+    future: asyncio.Future[int]
 
-    rate: float
-    refused: float
-    time: float
-    plateau: float = _PLATEAU
 
-    def at(self, now: float) -> float:
-        """The rate to try now: a little less, then the same, then ever more; a cubic, as TCP's.
+class _Backoff:
+    """The pause that all calls share after a refusal, and how long the next one is."""
 
-        0.95 of it at first, all of it after one plateau, 1.05 after two, 1.4 after three.
+    def __init__(self, base: float, cap: float, jitter: Callable[[], float]) -> None:
+        self.cap = cap
+        self.ends = 0.0  # no call is sent before
+        self._base = base
+        self._jitter = jitter
+        self._ends_unjittered = 0.0  # the same, less the jitter on top of the server's own wait
+        self._refusals = 0  # in a row
+
+    def refused(self, retry_after: float | None, now: float, *, first: bool) -> float:
+        """Pause from *now* on for the returned seconds, unless the pause is longer already.
+
+        Only the *first* refusal of a generation counts and adds jitter; jitter does not lengthen
+        a wait beyond the cap.
         """
-        return self.rate * (1 + 0.05 * ((now - self.time) / self.plateau - 1) ** 3)
+        wait = retry_after or 0.0
+        if first:
+            # The exponent is bounded: 2.0 ** 1024 is an OverflowError.
+            most = min(self.cap, self._base * 2.0 ** min(self._refusals, 64))
+            jitter = self._jitter() * (min(most, _JITTER * retry_after) if retry_after else most)
+            wait = max(wait, min(wait + jitter, self.cap))
+            self._refusals += 1
+        self.ends = max(self.ends, now + wait)
+        self._ends_unjittered = max(self._ends_unjittered, now + (retry_after or wait))
+        return wait
 
-    def more(self) -> _Learned:
-        """Of a request that was on its way at the refusal, and was let through.
+    def passed(self) -> None:
+        """A call was not refused: the next backoff starts at the base again."""
+        self._refusals = 0
 
-        It may belong to the second that was counted or to the next: it counts half.
-        """
-        return replace(self, rate=self.rate + 0.5)
-
-    def again(self, rate: float, now: float, time: float) -> _Learned:
-        """What is learned from a refusal of this pace, *rate* having been let through.
-
-        A pace that was refused soon is far too much, because the pauses count as well: what is
-        let through on the average, pause included, is less than what the server allows.
-        """
-        kept, pause = now - self.time, self.time - self.refused
-        rate = min(rate, self.at(now)) * (1 - 0.3 * pause / (kept + pause))
-        return _Learned(rate, now, time, min(_LONGEST, max(_PLATEAU, 2 * kept)))
+    def least_cap(self, now: float) -> float:
+        """The least cap of a caller that still waits: without jitter, which is chance."""
+        return self._ends_unjittered - now - _ROUNDING
 
 
 class Limiter:
-    """At most *ceiling* inside, at most *rate* + 1 entries in any second, first come first served.
+    """At most *ceiling* requests in flight, at most *rate* + 1 sent in any second.
 
-    A refusal (429, or a ``Retry-After``) closes it for all. It opens again with one; when that one
-    was not refused, for half of what was inside; from there on for one more each round. Where the
-    server was seen to let so many a second through, it keeps about that pace for a while.
+    *base* and *cap* bound the backoff after a refusal without a ``Retry-After``; a pause longer
+    than *cap* is not waited for. *jitter* is uniform over [0, 1). Create it in a running loop.
 
-    Who is cancelled while waiting takes no place and no turn. A turn taken late is caught up as far
-    as the rate + 1 allows, so that a loop's coarse timers do not slow the rate.
+    A caller that is cancelled while it waits takes no permit and no slot.
     """
 
     def __init__(
@@ -83,120 +96,101 @@ class Limiter:
         cap: float = math.inf,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
+        self.clock = self._loop.time
         self.ceiling = ceiling
-        self.limit: float = ceiling  # how many may be inside now
+        self.limit: float = ceiling  # requests that may be in flight now
         self.in_flight = 0
         self.generation = 0  # goes up with each refusal
-        self.clock = loop.time
-        self._call_at = loop.call_at
-        self._future = loop.create_future
-        self._rate = math.inf if rate is None else rate
-        self._base = base
-        self._cap = cap
-        self._jitter = jitter
-        self._next = 0.0  # when the next turn is
-        self._opens = 0.0  # closed until then
-        self._half: int | None = None  # the room to come once one has passed after a refusal
-        self._refusals = 0  # in a row
-        self._let_through: deque[float] = deque()  # when, in the last second
-        self._learned: _Learned | None = None
-        self._rough = False  # what is learned was counted while requests were on their way
+        self._pace = Pace(math.inf if rate is None else rate)
+        self._backoff = _Backoff(base, cap, jitter)
+        self._limit_after_probe: int | None = None  # None: no probe is due
         self._tickets = count()
-        self._waiting: list[tuple[bool, int, asyncio.Future[int]]] = []  # a heap
-        self._going = False  # one was let in whose turn counts from when it goes
-        self._timer: asyncio.Handle | None = None
+        self._waiting: list[_Waiter] = []  # a heap
+        self._admitting = False  # an admitted caller has yet to resume and take its slot
+        self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def acquire(self, endpoint: str = "", *, first: bool = False) -> int:
-        """Return when the caller may send; what it returns is for ``passed`` and ``refused``.
+    async def acquire(
+        self, endpoint: str = "", *, first: bool = False, cap: float | None = None
+    ) -> int:
+        """Wait until the caller may send. Returns the generation, for ``passed`` and ``refused``.
 
-        *first*: before all who wait. Raises RateLimited, with nothing sent, where the server asked
-        for a longer wait than the cap; ClientClosed when closed meanwhile.
+        *first*: before all other waiters. *cap*: the longest pause the caller waits for, by default
+        the limiter's. Raises RateLimited, with nothing sent, as soon as the pause is longer than
+        that, and ClientClosed when the limiter is closed.
         """
+        cap = self._backoff.cap if cap is None else cap
         ticket: int | None = None
         while True:
             now = self.clock()
-            self._refuse(endpoint, now)
+            self._check(endpoint, cap, now)
             if not self._waiting and self._wait(now) <= 0:
                 self.in_flight += 1
-                self._take_turn(now)
+                self._pace.take_slot(now)
                 return self.generation
-            if ticket is None:  # kept: who is turned back keeps its place in the queue
+            if ticket is None:  # kept for all rounds, and with it the place in the queue
                 ticket = next(self._tickets)
-            future: asyncio.Future[int] = self._future()
-            heappush(self._waiting, (not first, ticket, future))
+            future: asyncio.Future[int] = self._loop.create_future()
+            heappush(self._waiting, _Waiter(not first, ticket, cap, future))
             self.wake()
             try:
                 admitted = await future
             except asyncio.CancelledError:
-                if not future.cancelled():  # let in and cancelled in the same turn of the loop
+                if not future.cancelled():  # admitted and cancelled in the same loop iteration
                     self._give_back(future.result())
                 raise
             if admitted == self.generation and not self._closed:
-                self._going = False
-                self._take_turn(self.clock())
+                self._admitting = False
+                self._pace.take_slot(self.clock())
                 self.wake()
                 return admitted
-            if admitted >= 0:  # shut between being let in and going: back to its place, unnoticed
+            if admitted != _RECHECK:  # a refusal or close came before the caller resumed
                 self.in_flight -= 1
-                self._going = False
+                self._admitting = False
 
     def release(self) -> None:
-        """Who entered is done, however it ended."""
+        """Give back what ``acquire`` took, however the call ended."""
         self.in_flight -= 1
         self.wake()
 
     def passed(self, generation: int, *, good: bool) -> None:
-        """Who entered in *generation* was not refused; *good*: it was answered well."""
+        """A call sent in *generation* was not refused; *good*: its answer was good."""
+        current = generation == self.generation
         if good:
-            now = self.clock()
-            self._let_through.append(now)
-            self._forget(now)
-        if generation != self.generation:
-            if good and self._rough and self._learned is not None:
-                self._learned = self._learned.more()
+            self._pace.accepted(self.clock(), before_refusal=not current)
+        if not current:
             return
-        self._refusals, self._rough = 0, False
-        if self._half is not None:
-            self.limit, self._half = self._half, None
+        self._pace.resumed()
+        self._backoff.passed()
+        if self._limit_after_probe is not None:
+            self.limit, self._limit_after_probe = self._limit_after_probe, None
         elif good and self.limit < self.ceiling:
             self.limit = min(self.ceiling, self.limit + 1 / self.limit)
 
-    def refused(self, generation: int, asked: float | None) -> bool:
-        """Who entered in *generation* was told to come back, after *asked* seconds if it was said.
+    def refused(self, generation: int, retry_after: float | None) -> bool:
+        """A call sent in *generation* was refused; *retry_after*: the wait the server asked for.
 
-        True for the first of an era: what was sent before it was heard of shares its fate.
+        Returns True for the first refusal of a generation. Later ones are of calls that were in
+        flight by then: they may lengthen the pause, and count no more than that.
         """
         now = self.clock()
         first = generation == self.generation
-        wait = asked or 0.0
+        wait = self._backoff.refused(retry_after, now, first=first)
         if first:
-            most = min(self._cap, self._base * 2.0 ** min(self._refusals, 64))
-            jitter = self._jitter() * (min(most, _JITTER * asked) if asked else most)
-            wait = max(wait, min(wait + jitter, self._cap))
             self.generation += 1
-            self._refusals += 1
-            self._half = max(1, self.in_flight // 2)
+            self._limit_after_probe = max(1, self.in_flight // 2)
             self.limit = 1
-            self._forget(now)
-            if asked != 0 and len(self._let_through) >= _LEAST:
-                rate, learned = len(self._let_through), self._learned
-                self._rough = learned is None
-                self._learned = (
-                    _Learned(rate, now, now + wait)
-                    if learned is None
-                    else learned.again(rate, now, now + wait)
-                )
-        self._opens = max(self._opens, now + wait)
-        if wait > self._cap:
-            self._rouse()  # nobody waits that long
+            if retry_after != 0:  # 0 invites to send again at once, and says nothing of a pace
+                self._pace.refused(now, now + wait)
+        least = self._backoff.least_cap(now)
+        self._recheck([waiter for waiter in self._waiting if waiter.cap < least])
         return first
 
     def wake(self) -> None:
-        """Let in who can be: to be called when the room has grown."""
+        """Admit as many waiters as may be; call it after raising ``limit``."""
         while self._waiting:
-            future = self._waiting[0][-1]
+            future = self._waiting[0].future
             if future.done():  # cancelled while it waited
                 heappop(self._waiting)
                 continue
@@ -207,76 +201,56 @@ class Limiter:
                 return
             heappop(self._waiting)
             self.in_flight += 1
-            self._going = self._is_paced
+            self._admitting = self._pace.is_limited
             future.set_result(self.generation)
 
     def close(self) -> None:
-        """Whoever waits, or comes yet, gets ClientClosed."""
+        """Raise ClientClosed in all waiters and in every later ``acquire``."""
         self._closed = True
-        self._rouse()
+        self._recheck(self._waiting)
         if self._timer is not None:
             self._timer.cancel()
 
-    def _refuse(self, endpoint: str, now: float) -> None:
+    def _check(self, endpoint: str, cap: float, now: float) -> None:
         if self._closed:
             raise ClientClosed("the client is closed")
-        longer = self._opens - now
-        if longer > self._cap + 0.001:  # more than rounding
+        if cap < self._backoff.least_cap(now):
+            wait = self._backoff.ends - now
             raise RateLimited(
-                f"{endpoint}: not sent: the server asked all to wait, for another {longer:.0f} s, "
-                f"and RetryPolicy.cap is {self._cap:g} s",
+                f"{endpoint}: not sent: the server refused a request, so that all calls pause for "
+                f"another {wait:.0f} s, and RetryPolicy.cap is {cap:g} s",
                 endpoint=endpoint,
-                retry_after=longer,
+                retry_after=wait,
             )
 
     def _wait(self, now: float) -> float:
-        """The seconds until the next may enter; infinity where somebody must leave first."""
-        if self.in_flight >= int(self.limit) or self._going:
+        """The seconds until the next caller may be admitted; infinite if one must release first."""
+        if self.in_flight >= int(self.limit) or self._admitting:
             return math.inf
-        return max(self._opens, self._next) - now
+        return max(self._backoff.ends, self._pace.next_slot) - now
 
     def _wake_at(self, when: float) -> None:
-        # A timer that is set is never too late: what is waited for is only ever put off.
+        # A timer that is set is early enough: the next admission is only ever put off.
         if self._timer is None and when < math.inf:
-            self._timer = self._call_at(when, self._tick)
+            self._timer = self._loop.call_at(when, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
         self.wake()
 
-    @property
-    def _is_paced(self) -> bool:
-        return self._rate < math.inf or self._learned is not None
-
-    def _take_turn(self, now: float) -> None:
-        if self._is_paced:
-            rate = self._pace(now)
-            # With so much to catch up, floor(rate) + 1 turns at most fall into a second.
-            slack = (math.floor(rate) + 1 - rate) / rate
-            self._next = max(self._next, now - slack) + 1 / rate
-
-    def _pace(self, now: float) -> float:
-        """The entries a second, by now."""
-        if self._learned is None:
-            return self._rate
-        rate = self._learned.at(now)
-        if rate > 10 * self._learned.rate:  # long ago: what the server allows is not known
-            self._learned = None
-        return min(self._rate, rate)
-
-    def _give_back(self, generation: int) -> None:
-        """Who was let in does not come: its place is free again, and it has taken no turn."""
-        if generation >= 0:
-            self._going = False
+    def _give_back(self, admitted: int) -> None:
+        """The caller was cancelled after it was admitted: free its permit, it took no slot."""
+        if admitted != _RECHECK:
+            self._admitting = False
             self.release()
 
-    def _rouse(self) -> None:
-        """Let all who wait look again."""
-        waiting, self._waiting = self._waiting, []
-        for *_, future in waiting:
-            if not future.done():
-                future.set_result(-1)
-
-    def _forget(self, now: float) -> None:
-        while self._let_through and self._let_through[0] < now - 1:
-            self._let_through.popleft()
+    def _recheck(self, leaving: list[_Waiter]) -> None:
+        """Take these out of the queue: each finds out why by itself, and raises."""
+        if not leaving:
+            return
+        tickets = {waiter.ticket for waiter in leaving}
+        self._waiting = [waiter for waiter in self._waiting if waiter.ticket not in tickets]
+        heapify(self._waiting)
+        for waiter in leaving:
+            if not waiter.future.done():
+                waiter.future.set_result(_RECHECK)

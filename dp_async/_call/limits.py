@@ -1,6 +1,6 @@
-"""What bounds one attempt: the client's gate before it, its deadline, and what it teaches both.
+"""One attempt within its limits: it acquires the limiter, keeps its deadline, reports its outcome.
 
-A place inside the gate is held for one exchange only, never while anyone else runs code in between.
+A permit is held for one HTTP exchange only, never while a caller's code runs.
 """
 
 from __future__ import annotations
@@ -18,36 +18,46 @@ from .stats import Tally
 
 
 def timed(send: Send, timeout: float) -> Send:
-    """*send*, within *timeout* seconds. Raises AttemptTimeout after that."""
+    """*send* with a deadline of *timeout* seconds, after which it raises AttemptTimeout."""
     deadlines = Deadlines(timeout)
 
     async def sending(request: Request, /) -> Response:
-        attempt = deadlines.begin()
+        deadline = deadlines.begin()
         try:
             response = await send(request)
-        except (asyncio.CancelledError, TimeoutError):  # the latter made of ours, by *send*
-            if not deadlines.end(attempt):
+        except (asyncio.CancelledError, TimeoutError):  # *send* may turn our cancellation into one
+            if not deadlines.end(deadline):
                 raise
         except BaseException:
-            deadlines.end(attempt)
+            deadlines.end(deadline)
             raise
         else:
-            deadlines.end(attempt)
+            deadlines.end(deadline)
             return response
         raise AttemptTimeout(
-            f"{request.endpoint}: no whole answer within {timeout:g} s; "
-            "the setting timeout is for one attempt",
+            f"{request.endpoint}: no complete answer within {timeout:g} s; "
+            "the setting timeout limits one attempt",
             endpoint=request.endpoint,
         )
 
     return sending
 
 
-def limited(call: Call, limiter: Limiter, tally: Tally, adaptive: Adaptive | None = None) -> Call:
-    """*call*, through the *limiter*, which is told how it went; so is *adaptive*."""
+def limited(
+    call: Call,
+    limiter: Limiter,
+    tally: Tally,
+    adaptive: Adaptive | None = None,
+    *,
+    cap: float | None = None,
+) -> Call:
+    """*call* through the *limiter*; reports each outcome to it, and to *adaptive*.
+
+    *cap*: the longest pause to wait for, by default the limiter's; RateLimited if it is longer.
+    """
 
     async def calling(request: Request, /) -> Raw:
-        generation = await limiter.acquire(request.endpoint, first=request.attempt > 1)
+        generation = await limiter.acquire(request.endpoint, first=request.attempt > 1, cap=cap)
         began = 0.0 if adaptive is None else limiter.clock()
         sent = 0 if adaptive is None else adaptive.sent()
         seconds: float | None = None
@@ -59,10 +69,10 @@ def limited(call: Call, limiter: Limiter, tally: Tally, adaptive: Adaptive | Non
             limiter.passed(generation, good=True)
             return answer
         except ApiError as error:
-            told = isinstance(error, RateLimited)
-            if told:
+            throttled = isinstance(error, RateLimited)
+            if throttled:
                 tally.throttled()
-            if not told and error.retry_after is None:
+            if not throttled and error.retry_after is None:
                 limiter.passed(generation, good=False)
             elif limiter.refused(generation, error.retry_after) and adaptive is not None:
                 adaptive.refused()
@@ -80,7 +90,7 @@ def limited(call: Call, limiter: Limiter, tally: Tally, adaptive: Adaptive | Non
 
 
 def adapted(call: Call, limiter: Limiter, adaptive: Adaptive) -> Call:
-    """*call*, through a *limiter* that has room for as many as *adaptive* says."""
+    """*call* through a *limiter* of its own, whose limit is the one that *adaptive* learned."""
 
     async def calling(request: Request, /) -> Raw:
         await limiter.acquire(request.endpoint, first=request.attempt > 1)

@@ -1,6 +1,6 @@
-"""Tells of each request: to the log, and to whoever asked to be told.
+"""Reports each request to the log and to the client's observers.
 
-Only what an ``Attempt`` holds: never a header, a query, a body, or what the server wrote.
+Only what an ``Attempt`` holds: never a header, a query, a body, or the server's message.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ log = logging.getLogger("dp_async")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One request and what came of it, for whoever observes a client.
+    """One request and its outcome, as ``Client.observe`` reports it.
 
-    *number* counts the attempts of one call from 1; *seconds* from sending until the whole answer.
-    *status* is HTTP's and *code* that of an envelope that was good or said no, None where there was
-    none; *error* is the name of the error's class, "" for a good answer.
+    *number* counts the attempts of one call from 1; *seconds* from sending to the complete answer.
+    *status* is HTTP's and *code* the envelope's, None if there was none; *error* is the name of the
+    error's class, "" for a good answer.
     """
 
     endpoint: str
@@ -31,23 +31,33 @@ class Attempt:
 
 
 class Observers:
-    """Those who are told; ``listening`` is False when there is nobody, to spare the telling."""
+    """The callbacks of a client."""
 
-    __slots__ = ("_told",)
+    __slots__ = ("_callbacks",)
 
     def __init__(self) -> None:
-        self._told: list[Callable[[Attempt], object]] = []
+        self._callbacks: dict[object, Callable[[Attempt], object]] = {}
 
-    def add(self, told: Callable[[Attempt], object]) -> None:
-        self._told.append(told)
+    def add(self, callback: Callable[[Attempt], object]) -> Callable[[], None]:
+        """Call *callback* with each attempt from now on, until the returned function is called.
+
+        Calling that twice is fine. Added twice, *callback* is called twice.
+        """
+        registration = object()
+        self._callbacks[registration] = callback
+
+        def remove() -> None:
+            self._callbacks.pop(registration, None)
+
+        return remove
 
     @property
     def listening(self) -> bool:
-        return bool(self._told) or log.isEnabledFor(logging.DEBUG)
+        """Whether anything is reported at all: if not, no ``Attempt`` need be built."""
+        return bool(self._callbacks) or log.isEnabledFor(logging.DEBUG)
 
-    def tell(self, attempt: Attempt) -> None:
-        """Tell all of *attempt*. One who raises is named in the log, and nothing else comes of it:
-        whoever looks on must not break what it looks at."""
+    def notify(self, attempt: Attempt) -> None:
+        """Log *attempt* and call every callback; an exception of one is logged and dropped."""
         fields = {
             "endpoint": attempt.endpoint,
             "status": attempt.status,
@@ -66,8 +76,8 @@ class Observers:
             attempt.request_id or "none",
             extra=fields,
         )
-        for told in self._told:
+        for callback in list(self._callbacks.values()):  # a callback may remove itself
             try:
-                told(attempt)
+                callback(attempt)
             except Exception:
-                log.exception("an observer of the client failed")
+                log.exception("an observer of the client failed; its exception was dropped")

@@ -1,6 +1,6 @@
-"""Blots out of a server's words what no client may show: it may repeat what it was sent.
+"""Redacts the server's texts: a server may repeat what it was sent, secrets and filters included.
 
-Pure. Only for texts that end up in an error; nothing that is sent or decoded goes through here.
+Pure. Only for texts that end up in an error or a log; nothing that is sent or decoded.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .._http import Request
 
 REDACTED = "***"
 
-#: Headers whose values are no secret, and help where a server repeats them.
+#: Headers whose values are no secret, and help in an error text.
 _PLAIN = {"accept", "app_id", "content-type", "req_from", "timestamp", "user-agent"}
 _PAGING = {"pageNum", "pageSize"}
 _SIMPLE = re.compile(r"[0-9A-Za-z-]*")
@@ -24,7 +24,7 @@ _MD5 = re.compile(r"(?<![0-9a-fA-F])[0-9a-fA-F]{32}(?![0-9a-fA-F])")
 
 
 class Secrets:
-    """Words that nobody may ever read. They do not show in its ``repr`` either."""
+    """Words to redact everywhere; its ``repr`` does not show them."""
 
     __slots__ = ("words",)
 
@@ -33,12 +33,13 @@ class Secrets:
 
 
 def redacted(text: str, request: Request, secrets: Secrets) -> str:
-    """*text*, printable, without the *secrets* and without what *request* says of its sender and
-    of its filters, however it is written. Of an account the last 4 digits stay.
+    """*text*, printable, without the *secrets*, signatures, account and filters of *request*.
+
+    Also if they are percent-encoded, escaped or in another case. The account's last 4 digits stay.
     """
-    words = {word for word in (*secrets.words, *_said(request)) if len(word) > 1}
+    words = {word for word in (*secrets.words, *_private(request)) if len(word) > 1}
     text = printable(text)
-    if _SIMPLE.fullmatch(text):  # no other way to write them fits in there: a request id, as a rule
+    if _SIMPLE.fullmatch(text):  # as most request ids: no encoded form can be in it
         folded = text.casefold()
         if not any(word.casefold() in folded for word in words):
             return text
@@ -46,26 +47,26 @@ def redacted(text: str, request: Request, secrets: Secrets) -> str:
     if not words:
         return text
     longest_first = sorted(words, key=len, reverse=True)
-    pattern = "|".join("".join(map(_written, word)) for word in longest_first)
+    pattern = "|".join("".join(map(_encoded, word)) for word in longest_first)
 
-    def instead(found: re.Match[str]) -> str:
+    def replacement(found: re.Match[str]) -> str:
         return f"…{account[-4:]}" if found[0] == account and len(account) > 4 else REDACTED
 
-    return re.sub(pattern, instead, text, flags=re.IGNORECASE)
+    return re.sub(pattern, replacement, text, flags=re.IGNORECASE)
 
 
 def unsigned(text: str) -> str:
-    """*text* without anything that looks like a signature."""
+    """*text* without anything of the form of an md5 signature."""
     return _MD5.sub(REDACTED, text)
 
 
 def printable(text: str) -> str:
-    """*text* in one line that a terminal can show as it is."""
+    """*text* with a space for each character that is not printable, line breaks included."""
     return "".join(char if char.isprintable() else " " for char in text)
 
 
-def _said(request: Request) -> Iterator[str]:
-    """What *request* holds that is not for everybody: signatures and filters."""
+def _private(request: Request) -> Iterator[str]:
+    """The values of *request* to redact: headers but for the plain ones, and filters."""
     for name, value in request.headers.items():
         if name.lower() not in _PLAIN:
             yield value
@@ -78,12 +79,12 @@ def _said(request: Request) -> Iterator[str]:
             yield field
 
 
-def _written(char: str) -> str:
-    """A pattern for the ways in which *char* may come back: as it is, percent-encoded, in JSON."""
+def _encoded(char: str) -> str:
+    """A pattern for *char* as it is, percent-encoded, form-encoded, and escaped in JSON."""
     escaped = json.dumps(char)[1:-1]
-    ways = {printable(char), quote(char, safe=""), escaped, rf"\{char}"}
+    forms = {printable(char), quote(char, safe=""), escaped, rf"\{char}"}
     if len(escaped) == 1:
-        ways.add(rf"\u{ord(char):04x}")
+        forms.add(rf"\u{ord(char):04x}")
     if char == " ":
-        ways.add("+")
-    return f"(?:{'|'.join(sorted(map(re.escape, ways), key=len, reverse=True))})"
+        forms.add("+")
+    return f"(?:{'|'.join(sorted(map(re.escape, forms), key=len, reverse=True))})"

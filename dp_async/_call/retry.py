@@ -1,4 +1,4 @@
-"""Asks again after a failure that may pass. Decides from the error alone; sends nothing."""
+"""Repeats a call after a failure that may pass. Decides from the error alone; sends nothing."""
 
 from __future__ import annotations
 
@@ -8,15 +8,23 @@ from dataclasses import replace
 
 from msgspec import Raw
 
-from .._errors import ApiError, CallError, RateLimited, ServerError, TransportError
+from .._errors import (
+    ApiError,
+    CallError,
+    RateLimited,
+    ServerError,
+    TransportError,
+    may_retry_now,
+)
 from .._http import Call, Request
 from .._settings import RetryPolicy
 from .stats import Tally
 
 
 class RetryBudget:
-    """The retries a client has left: *most* at first, one less by each, and half of one more by
-    each success. So a third of all requests may fail for good, and an outage is not multiplied.
+    """Token bucket of *most* tokens: a retry costs 1, a success refunds 0.5.
+
+    So a third of all requests may fail for good, and an outage is not multiplied.
     """
 
     def __init__(self, most: float = 100.0) -> None:
@@ -24,14 +32,14 @@ class RetryBudget:
         self.left = most
 
     def take(self) -> bool:
-        """Whether there is one; it is taken."""
+        """Take a token; False if there is none."""
         if self.left < 1:
             return False
         self.left -= 1
         return True
 
-    def earn(self) -> None:
-        """A call went well."""
+    def refund(self) -> None:
+        """A call succeeded."""
         self.left = min(self._most, self.left + 0.5)
 
 
@@ -45,10 +53,10 @@ def retrying(
     sleep: Callable[[float], Awaitable[object]],
     jitter: Callable[[], float] = random.random,
 ) -> Call:
-    """*call*, repeated by *policy*, and within *retry_budget*, after no answer, 429 or 5xx.
+    """*call*, repeated as *policy* and *retry_budget* allow, after no answer, 429 or 5xx.
 
-    What is cured by now is repeated once, at once and for free. *clock* is in seconds, for the
-    error's ``elapsed``; *jitter* is uniform over [0, 1).
+    An error that ``may_retry_now`` is repeated once, at once, outside policy and budget. *clock* is
+    in seconds, for the error's ``elapsed``; *jitter* is uniform over [0, 1).
     """
 
     async def repeating(request: Request, /) -> Raw:
@@ -59,7 +67,7 @@ def retrying(
                 answer = await call(request)
             except CallError as error:
                 error.attempts, error.elapsed = request.attempt, clock() - start
-                if error.cured and request.idempotent and not free:
+                if may_retry_now(error) and request.idempotent and not free:
                     free, wait = 1, 0.0
                 else:
                     planned = backoff(error, request, request.attempt - free, policy, jitter)
@@ -68,12 +76,12 @@ def retrying(
                     if not retry_budget.take():
                         error.add_note(
                             "not repeated: too many of this client's requests fail, so that its "
-                            "budget of retries is spent until others succeed"
+                            "retry budget is spent until others succeed"
                         )
                         raise
                     wait = planned
             else:
-                retry_budget.earn()
+                retry_budget.refund()
                 return answer
             tally.retried()
             if wait:
@@ -90,19 +98,19 @@ def backoff(
     policy: RetryPolicy,
     jitter: Callable[[], float],
 ) -> float | None:
-    """The seconds to wait before the next attempt, or None if there is to be none.
+    """The seconds to wait before the next attempt (exponential, full jitter); None: no retry.
 
-    None also where ``Retry-After`` is above the cap: never back early. Else a refusal waits at the
-    client's gate, with all others, and not here.
+    None also if ``Retry-After`` is above the cap, because a retry may not come early. Any other
+    refusal waits 0 here: the limiter pauses it with all other calls.
     """
     if not request.idempotent or attempt >= policy.attempts:
         return None
     if not isinstance(error, TransportError | RateLimited | ServerError):
         return None
-    asked = error.retry_after if isinstance(error, ApiError) else None
-    if asked is not None and asked > policy.cap:
+    retry_after = error.retry_after if isinstance(error, ApiError) else None
+    if retry_after is not None and retry_after > policy.cap:
         return None
-    if asked is not None or isinstance(error, RateLimited):
+    if retry_after is not None or isinstance(error, RateLimited):
         return 0.0
     # The exponent is bounded: 2.0 ** 1024 is an OverflowError.
     return jitter() * min(policy.cap, policy.base * 2.0 ** min(attempt - 1, 64))

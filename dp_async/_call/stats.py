@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 class Tally:
-    """Counts what was sent; what is counted here is counted in *parent* too."""
+    """Counts requests; everything counted here is counted in *parent* too."""
 
     __slots__ = ("in_flight", "max_in_flight", "parent", "requests", "retries", "throttles")
 
@@ -44,9 +44,9 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientStats:
-    """What a client and its views have done: *in_flight* is now, the others since it was made.
+    """Counts of a client and its views: *in_flight* is now, the others are totals.
 
-    *requests* were sent, of which *retries* repeated a failed one; *throttles* were answered 429.
+    *requests* were sent, *retries* of them to repeat a failed one; *throttles* were answered 429.
     """
 
     requests: int

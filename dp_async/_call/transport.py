@@ -1,7 +1,7 @@
 """The HTTP exchange, by aiohttp. The only file of the core that knows aiohttp.
 
-Sends what it is given and returns whatever came. Knows no endpoint, no signature and no retry. No
-error of aiohttp leaves this file: some of them show the request's headers in their ``repr``.
+Sends a request and returns any response. Knows no endpoint, no signature and no retry. No error of
+aiohttp leaves this file: some of them show the request's headers in their ``repr``.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from .._errors import (
     ConfigError,
     ResponseTooLarge,
     TransportError,
+    allow_retry_now,
 )
 from .._http import Request, Response
 from .._settings import Settings
 
 
 class HttpTransport:
-    """The exchange a ``Client`` uses: wrap it, to record or to change what is sent.
+    """The HTTP exchange of a ``Client``: wrap it to record or change what is sent.
 
-    ``Client(settings, send=recording(transport))`` does not own *transport*: leave it after the
-    client, ``async with HttpTransport(settings) as transport``. A *session* passed in stays its
-    owner's. Raises TransportError for no answer, ResponseTooLarge for too long a one.
+    ``Client(settings, send=recording(transport))`` does not own *transport*: close it after the
+    client, as with ``async with HttpTransport(settings) as transport``. A *session* passed in is
+    not closed. Raises TransportError if no answer came, ResponseTooLarge if it is too long.
 
-    Sends a request once: aiohttp's own repetition of a GET is off, except in a session passed in.
+    Each request is sent once: aiohttp's own retry of a GET is off, except in a session passed in.
     """
 
     def __init__(self, settings: Settings, session: aiohttp.ClientSession | None = None) -> None:
@@ -47,7 +48,7 @@ class HttpTransport:
         self._session = session
         self._owned = session is None
         self._closed = False
-        self._idle = 0  # connections that have served and wait in the pool, by our count
+        self._idle = 0  # connections in the pool that have answered before, by our own count
 
     async def __call__(self, request: Request, /) -> Response:
         used = self._idle > 0
@@ -63,24 +64,24 @@ class HttpTransport:
                 endpoint=request.endpoint,
             )
         except aiohttp.InvalidURL:
-            failure = ConfigError("base_url is not an address that can be asked")
+            failure = ConfigError("base_url is not an address that a request can be sent to")
         except _Lost as lost:
             failure = broken = _translated(lost.error, request.endpoint)
-            # Perhaps closed by the server while it was idle, and then all it needs is a new one.
-            broken.cured = used
+            if used:  # the server may have closed an idle connection: a new one is all it takes
+                allow_retry_now(broken)
         except (aiohttp.ClientError, OSError) as error:
             failure = _translated(error, request.endpoint)
         except asyncio.CancelledError as error:
-            # Perhaps the caller's own timeout, whose error is logged: not with aiohttp's frames, in
-            # whose variables the headers stand.
+            # The caller's timeout error may be logged: without aiohttp's frames, whose variables
+            # hold the headers.
             failure = error.with_traceback(None)
         if self._closed and isinstance(failure, TransportError):
             failure = ClientClosed("the client is closed")
-        raise failure  # outside the except: aiohttp's error would stay in reach as __context__
+        raise failure  # outside the except, so that it has no aiohttp error as its __context__
 
     async def _exchange(self, request: Request) -> Response | None:
-        """The answer, None for one that is too long: to raise it from here would show this frame's
-        variables, the address with the filters among them."""
+        """The answer, or None if it is too long: an error raised here would hold this frame, whose
+        variables include the address with the filters."""
         async with self._open().request(
             request.method,
             self._url(request.target),
@@ -104,7 +105,7 @@ class HttpTransport:
         return None
 
     def _url(self, target: str) -> URL:
-        """The address of *target*: put together, which takes half as long as taking it apart."""
+        """The address of *target*: built from parts, in half the time of parsing it."""
         base = self._base
         path, _, query = target.partition("?")
         return URL.build(
@@ -116,15 +117,15 @@ class HttpTransport:
         )
 
     def _open(self) -> aiohttp.ClientSession:
-        """The session; our own is built at the first request, when a loop is running.
+        """The session; our own is created at the first request, when a loop is running.
 
-        Its TLS context is aiohttp's own, built once when aiohttp is imported.
+        Its TLS context is aiohttp's, created once when aiohttp is imported.
         """
         if self._closed or (self._session is not None and self._session.closed):
             raise ClientClosed("the aiohttp session is closed")
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                # Permits bound the requests, not the pool; idle connections go after 15 s.
+                # The limiter bounds the requests, not the pool; idle connections close after 15 s.
                 connector=aiohttp.TCPConnector(limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 middlewares=(_once,),
@@ -144,13 +145,13 @@ class HttpTransport:
         await self.aclose()
 
 
-#: The deadline of an attempt is set outside, for any transport alike: aiohttp's own can swallow a
-#: cancellation that comes in the same turn of the loop.
+#: ``timed`` sets the deadline, for every transport alike; aiohttp's own can swallow a cancellation
+#: in the same iteration of the loop.
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
 
 
 class _Lost(Exception):
-    """The connection was lost before an answer, by *error*."""
+    """The connection was lost before an answer: *error* says how."""
 
     def __init__(self, error: aiohttp.ClientError) -> None:
         super().__init__()
@@ -160,8 +161,8 @@ class _Lost(Exception):
 async def _once(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Keeps aiohttp from sending a GET again by itself, which knows no limit, no rate and no count:
-    it does so after these two errors, and to send again is the client's to decide."""
+    """Turns off aiohttp's own retry of a GET, after either of these two errors: the client decides
+    on retries, within its limiter and its counts."""
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:
@@ -171,13 +172,13 @@ async def _once(
 
 
 def _translated(error: aiohttp.ClientError | OSError, name: str) -> TransportError:
-    """Our error for one of aiohttp's: what happened, in words that show nothing of the request."""
+    """Our error for one of aiohttp's; its text shows nothing of the request."""
     match error:
         case TimeoutError():
             return AttemptTimeout(f"{name}: the connection timed out", endpoint=name)
         case aiohttp.ClientConnectorCertificateError():
             what = (
-                f"the certificate of {error.host} was not accepted; a session can bring its own CA"
+                f"the certificate of {error.host} was not accepted; for your own CA pass a session"
             )
         case aiohttp.ClientConnectorSSLError():
             what = "the TLS handshake failed; check base_url and its port"

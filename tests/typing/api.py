@@ -105,7 +105,6 @@ async def errors(client: Client) -> None:
         assert_type(error.code, int | None)
         assert_type(error.retry_after, float | None)
         assert_type(error.date, float | None)
-        assert_type(error.cured, bool)
 
 
 def options() -> None:

@@ -24,6 +24,7 @@ from dp_async import (
     ServerError,
     TransportError,
 )
+from dp_async._errors import allow_retry_now, may_retry_now
 
 TREE: list[tuple[type[DpError], tuple[type[Exception], ...]]] = [
     (ConfigError, (DpError, ValueError)),
@@ -63,7 +64,7 @@ def test_a_call_error_says_its_text_and_nothing_else(kind: type[CallError]) -> N
     assert str(error) == "work_list: no"
     assert error.args == ("work_list: no",)
     assert (error.endpoint, error.attempts, error.elapsed) == ("work_list", 1, 0.0)
-    assert not error.cured
+    assert not may_retry_now(error)
 
 
 @pytest.mark.parametrize("kind", CALL_ERRORS)
@@ -80,13 +81,14 @@ def test_a_call_error_survives_the_way_to_another_process(
     kind: type[CallError], copied: Callable[[CallError], CallError]
 ) -> None:
     error = kind("no", endpoint="work_list")
-    error.attempts, error.elapsed, error.cured = 3, 1.5, True
+    error.attempts, error.elapsed = 3, 1.5
+    allow_retry_now(error)
     error.add_note("not repeated")
     again = copied(error)
     assert type(again) is kind
     assert again.args == error.args
     assert vars(again) == vars(error)
-    assert (again.cured, again.__notes__) == (True, ["not repeated"])
+    assert (may_retry_now(again), again.__notes__) == (True, ["not repeated"])
     assert str(again) == str(error)
 
 

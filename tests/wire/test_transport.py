@@ -40,6 +40,7 @@ from dp_async import (
     Settings,
     TransportError,
 )
+from dp_async._errors import may_retry_now
 from dp_async.testing import Bomb, Drip, Endless, Fault, Hang, HugeHeader, Reset, Simulator
 from tests.support.fake_server import answer
 from tests.support.samples import REQUEST, SECRET, settings
@@ -451,12 +452,12 @@ async def test_only_a_connection_that_has_served_is_perhaps_stale(wire: Wire, re
         for _ in range(3):
             error = await failure(transport(SECRETIVE))
             assert isinstance(error, TransportError)
-            assert not error.cured
+            assert not may_retry_now(error)
     async with stale(reset=reset) as server, HttpTransport(server.settings) as transport:
         await transport(REQUEST)
         error = await failure(transport(SECRETIVE))
         assert isinstance(error, TransportError)
-        assert error.cured
+        assert may_retry_now(error)
 
 
 async def test_a_connection_the_server_announced_to_close_is_not_one_that_waits(wire: Wire) -> None:
@@ -465,7 +466,7 @@ async def test_a_connection_the_server_announced_to_close_is_not_one_that_waits(
         wire.answer = None
         error = await failure(transport(SECRETIVE))
     assert isinstance(error, TransportError)
-    assert not error.cured
+    assert not may_retry_now(error)
 
 
 async def test_an_outage_is_not_multiplied() -> None:
@@ -624,7 +625,7 @@ async def test_a_session_keeps_its_own_ways_to_send_again(wire: Wire) -> None:
         async with wire.transport(session) as transport:
             error = await failure(transport(REQUEST))
     assert isinstance(error, TransportError)
-    assert not error.cured
+    assert not may_retry_now(error)
     assert len(wire.received) == 2  # aiohttp's doing, with a GET
 
 

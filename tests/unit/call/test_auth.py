@@ -25,6 +25,7 @@ from dp_async import (
     TransportError,
 )
 from dp_async._call.auth import Clock, Signing, hidden, identity, signed
+from dp_async._errors import allow_retry_now, may_retry_now
 from dp_async._version import VERSION
 from tests.support.fake_server import until
 from tests.support.samples import REQUEST, SECRET, Script, settings
@@ -268,7 +269,7 @@ async def test_a_server_whose_clock_is_another_is_believed(
     error = refused(NOW + ahead, status, code)
     rig = Rig(error, GOOD, GOOD)
     assert await rig.refusal() is error
-    assert error.cured
+    assert may_retry_now(error)
     assert rig.clock.ahead == ahead
     await rig.call(REQUEST)
     rig.now += 60
@@ -284,7 +285,7 @@ async def test_a_server_whose_clock_agrees_refused_for_another_reason(
     ahead: float | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     rig = Rig(refused(None if ahead is None else NOW + ahead))
-    assert not (await rig.refusal()).cured
+    assert not may_retry_now(await rig.refusal())
     assert rig.clock.ahead == 0
     assert not caplog.records
 
@@ -292,23 +293,23 @@ async def test_a_server_whose_clock_agrees_refused_for_another_reason(
 @pytest.mark.parametrize(("status", "code"), [(403, None), (403, 403), (200, 403), (403, 10086)])
 async def test_a_403_says_nothing_of_the_clock(status: int, code: int | None) -> None:
     rig = Rig(refused(NOW + 3600, status, code))
-    assert not (await rig.refusal()).cured
+    assert not may_retry_now(await rig.refusal())
     assert rig.clock.ahead == 0
 
 
 @pytest.mark.parametrize("kind", [RateLimited, ServerError, ApiError])
 async def test_no_other_refusal_says_anything_of_the_clock(kind: type[ApiError]) -> None:
     rig = Rig(kind("no", status=401, code=401, date=NOW + 3600))
-    assert not (await rig.refusal()).cured
+    assert not may_retry_now(await rig.refusal())
     assert rig.clock.ahead == 0
 
 
 async def test_what_cured_something_else_stays_cured() -> None:
     error = TransportError("gone")
-    error.cured = True
+    allow_retry_now(error)
     with pytest.raises(TransportError):
         await Rig(error).call(REQUEST)
-    assert error.cured
+    assert may_retry_now(error)
 
 
 class Slow:
@@ -328,7 +329,7 @@ class Slow:
         """Whether the refusal was for the clock."""
         with pytest.raises(AuthError):
             await signed(self, Signing(signer(), {}), self.clock)(REQUEST)
-        return self.error.cured
+        return may_retry_now(self.error)
 
 
 @pytest.mark.parametrize("late", [-5.0, 0.0, 30.0, 60.0, 65.0])
@@ -368,7 +369,7 @@ async def test_all_that_were_signed_by_the_old_clock_are_cured() -> None:
     await until(lambda: held.in_flight == 3)
     held.go.set()
     errors = await asyncio.gather(*calls, return_exceptions=True)
-    assert [isinstance(error, AuthError) and error.cured for error in errors] == [True] * 3
+    assert [isinstance(error, AuthError) and may_retry_now(error) for error in errors] == [True] * 3
     assert clock.ahead == 3600
     assert await call(REQUEST) is GOOD
 
@@ -377,9 +378,9 @@ async def test_a_second_refusal_at_the_right_time_is_not_cured(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     rig = Rig(refused(NOW + 3600), refused(NOW + 3600), refused(NOW + 3604))
-    assert (await rig.refusal()).cured
-    assert not (await rig.refusal()).cured
-    assert not (await rig.refusal()).cured
+    assert may_retry_now(await rig.refusal())
+    assert not may_retry_now(await rig.refusal())
+    assert not may_retry_now(await rig.refusal())
     assert rig.clock.ahead == 3600
     assert len(caplog.records) == 1
 
@@ -392,9 +393,9 @@ async def test_a_wrong_clock_is_said_once_only(
     ahead: float, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     rig = Rig(refused(NOW + ahead), refused(NOW), refused(NOW + 9 * ahead))
-    assert (await rig.refusal()).cured
-    assert (await rig.refusal()).cured  # set right meanwhile
-    assert (await rig.refusal()).cured
+    assert may_retry_now(await rig.refusal())
+    assert may_retry_now(await rig.refusal())  # set right meanwhile
+    assert may_retry_now(await rig.refusal())
     assert rig.clock.ahead == 9 * ahead
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("dp_async", "WARNING")

@@ -1,4 +1,4 @@
-"""Deadlines: who is cancelled when, who is not, and what is left behind."""
+"""Deadlines: which tasks are cancelled, when, and that no timer is left."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def timers() -> int:
 
 
 async def within(deadlines: Deadlines, seconds: float) -> float | None:
-    """Sleep so long; the time at which it ended, None if it was not let."""
-    attempt = deadlines.begin()
+    """Sleep for *seconds*: the time at its end, None if it timed out."""
+    deadline = deadlines.begin()
     try:
         await asyncio.sleep(seconds)
     except asyncio.CancelledError:
-        if not deadlines.end(attempt):
+        if not deadlines.end(deadline):
             raise
         return None
-    assert not deadlines.end(attempt)
+    assert not deadlines.end(deadline)
     return asyncio.get_running_loop().time()
 
 
 @in_virtual_time
-async def test_each_has_its_own_time_from_when_it_began() -> None:
+async def test_each_attempt_has_its_own_deadline() -> None:
     deadlines, loop = Deadlines(10), asyncio.get_running_loop()
     ends: list[tuple[int, float | None, float]] = []
 
@@ -64,28 +64,28 @@ async def test_each_has_its_own_time_from_when_it_began() -> None:
 
 
 @in_virtual_time
-async def test_there_is_one_timer_however_many_are_under_way_and_none_after_the_last() -> None:
+async def test_there_is_one_timer_for_all_attempts_and_none_after_the_last() -> None:
     deadlines = Deadlines(10)
-    attempts = [deadlines.begin() for _ in range(100)]
+    running = [deadlines.begin() for _ in range(100)]
     assert timers() == 1
-    for attempt in attempts:
-        assert not deadlines.end(attempt)
+    for deadline in running:
+        assert not deadlines.end(deadline)
     assert timers() == 0
 
 
 @in_virtual_time
-async def test_who_is_cancelled_besides_is_cancelled() -> None:
+async def test_a_task_also_cancelled_from_elsewhere_is_cancelled() -> None:
     deadlines = Deadlines(10)
     task = asyncio.create_task(within(deadlines, 100))
     await asyncio.sleep(0)
-    asyncio.get_running_loop().call_at(10, task.cancel)  # in the turn in which its time is over
+    asyncio.get_running_loop().call_at(10, task.cancel)  # in the loop iteration of its deadline
     with pytest.raises(asyncio.CancelledError):
         await task
     assert timers() == 0
 
 
 @in_virtual_time
-async def test_a_cancellation_from_before_is_not_taken_for_ours() -> None:
+async def test_an_earlier_cancellation_is_not_uncancelled() -> None:
     deadlines = Deadlines(10)
 
     async def cancelled_before() -> float | None:
@@ -97,22 +97,22 @@ async def test_a_cancellation_from_before_is_not_taken_for_ours() -> None:
         assert await within(deadlines, 100) is None
         return task.cancelling()
 
-    assert await asyncio.create_task(cancelled_before()) == 1  # theirs alone is left
+    assert await asyncio.create_task(cancelled_before()) == 1  # the earlier one
 
 
 @in_virtual_time
-async def test_who_does_not_end_at_once_is_told_once_and_holds_up_nobody() -> None:
-    deadlines, told = Deadlines(10), 0
+async def test_a_task_that_ignores_its_cancellation_is_cancelled_once() -> None:
+    deadlines, cancellations = Deadlines(10), 0
 
     async def stubborn() -> bool:
-        nonlocal told
-        attempt = deadlines.begin()
+        nonlocal cancellations
+        deadline = deadlines.begin()
         for _ in range(3):
             try:
                 await asyncio.sleep(20)
             except asyncio.CancelledError:
-                told += 1
-        return deadlines.end(attempt)
+                cancellations += 1
+        return deadlines.end(deadline)
 
     task = asyncio.create_task(stubborn())
     await asyncio.sleep(1)
@@ -121,4 +121,4 @@ async def test_who_does_not_end_at_once_is_told_once_and_holds_up_nobody() -> No
     assert await within(deadlines, 100) is None
     assert asyncio.get_running_loop().time() == 21
     assert await task
-    assert told == 1
+    assert cancellations == 1

@@ -33,6 +33,7 @@ from dp_async import (
 from dp_async._call import envelope as module
 from dp_async._call.envelope import checked, good, opened, retry_after
 from dp_async._call.observe import Observers
+from dp_async._errors import may_retry_now
 from dp_async._page.reader import PageDecoder
 from tests.support.samples import REQUEST, SECRET, Script, vector
 
@@ -65,7 +66,7 @@ def failure(body: bytes, status: int = 200, **headers: str) -> CallError:
     assert str(error).isprintable()
     assert str(error).startswith("work_list: ")
     assert error.endpoint == "work_list"
-    assert not error.cured
+    assert not may_retry_now(error)
     return error
 
 
@@ -138,21 +139,21 @@ REFUSED: list[tuple[int, bytes, Kinds, str]] = [
     (300, b"{}", ApiError, "the server answered 300. Redirects are not followed"),
     (300, envelope(code=10086), ApiError, "the server answered 10086 (HTTP 300) "),
     (299, b"", TransportError, "the answer was empty"),
-    (299, b"{}", DecodeError, "the answer has no `$.code`"),
+    (299, b"{}", DecodeError, "`$.code` is missing"),
     (304, b"", ApiError, "the server answered 304. Redirects are not followed"),
     (100, b"", ApiError, "the server answered 100"),
     (999, b"", ApiError, "the server answered 999"),
-    (200, HTML, TransportError, "a page of HTML came instead of the API's JSON"),
+    (200, HTML, TransportError, "the answer is HTML, not the API's JSON"),
     (200, b"", TransportError, "the answer was empty"),
     (204, b" \r\n\t", TransportError, "the answer was empty"),
     # not what the API documents
-    (200, b'{"data":{}}', DecodeError, "the answer has no `$.code`"),
-    (200, envelope(code=None, data={}), DecodeError, "the answer has no `$.code`"),
-    (200, envelope(code="A0400", data={}), DecodeError, "a text, not a number, is `$.code`"),
-    (200, envelope(code="²00", data={}), DecodeError, "a text, not a number, is `$.code`"),
+    (200, b'{"data":{}}', DecodeError, "`$.code` is missing"),
+    (200, envelope(code=None, data={}), DecodeError, "`$.code` is missing"),
+    (200, envelope(code="A0400", data={}), DecodeError, "`$.code` is a string, not a number"),
+    (200, envelope(code="²00", data={}), DecodeError, "`$.code` is a string, not a number"),
     (200, envelope(code="999999999"), ApiError, "the server answered 999999999 (HTTP 200) "),
-    (200, envelope(code="0000000200", data={}), DecodeError, "a text, not a number, is `$.code`"),
-    (200, envelope(code="9" * 5000), DecodeError, "a text, not a number, is `$.code`"),
+    (200, envelope(code="0000000200", data={}), DecodeError, "`$.code` is a string, not a number"),
+    (200, envelope(code="9" * 5000), DecodeError, "`$.code` is a string, not a number"),
     (200, envelope(code=200), DecodeError, "code 200, but `$.data` is null or missing"),
     (200, b'{"code":200,"data": null }', DecodeError, "code 200, but `$.data` is null"),
     (200, b'{"code":200}', DecodeError, "code 200, but `$.data` is null or missing"),
@@ -211,7 +212,7 @@ def test_a_401_names_the_settings_and_the_trap_of_underscores(status: int) -> No
         (300, "set base_url to the final address."),
         (399, "set base_url to the final address."),
         (403, "check app_id and account."),
-        (404, "Check base_url, its path prefix too."),
+        (404, "Check base_url and its path prefix."),
         (429, "Lower max_in_flight, or set rate."),
         (400, "request id abc"),
         (500, "request id abc"),

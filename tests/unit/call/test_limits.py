@@ -193,7 +193,7 @@ def test_an_attempt_ends_when_its_time_is_up() -> None:
         with pytest.raises(AttemptTimeout) as caught:
             await task
         assert str(caught.value) == (
-            "work_list: no whole answer within 30 s; the setting timeout is for one attempt"
+            "work_list: no complete answer within 30 s; the setting timeout limits one attempt"
         )
         assert caught.value.endpoint == "work_list"
         assert caught.value.__context__ is None

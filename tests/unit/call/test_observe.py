@@ -197,11 +197,11 @@ async def test_with_nobody_there_nothing_is_told_and_the_clock_is_not_looked_at(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def tell(self: Observers, attempt: Attempt) -> None:
+    def notify(self: Observers, attempt: Attempt) -> None:
         raise AssertionError
 
     caplog.set_level(level, "dp_async")
-    monkeypatch.setattr(Observers, "tell", tell)
+    monkeypatch.setattr(Observers, "notify", notify)
     watch = Watch(GOOD, REFUSED, TransportError("gone"), observed=False)
     assert await watch.outcome() == Raw(GOOD.body)
     assert type(await watch.outcome()).__name__ == "RateLimited"

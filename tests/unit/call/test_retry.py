@@ -31,6 +31,7 @@ from dp_async import (
 )
 from dp_async._call.retry import RetryBudget, backoff, retrying
 from dp_async._call.stats import Tally
+from dp_async._errors import allow_retry_now
 from dp_async._http import Call
 from tests.support.samples import REQUEST, Script
 
@@ -97,7 +98,7 @@ class Rig:
 
 
 def cured(error: E) -> E:
-    error.cured = True
+    allow_retry_now(error)
     return error
 
 
@@ -256,12 +257,12 @@ def test_a_budget_is_a_hundred_retries_and_every_success_gives_back_half_of_one(
     retry_budget = RetryBudget()
     assert [retry_budget.take() for _ in range(100)] == [True] * 100
     assert (retry_budget.take(), retry_budget.left) == (False, 0)
-    retry_budget.earn()
+    retry_budget.refund()
     assert (retry_budget.take(), retry_budget.left) == (False, 0.5)
-    retry_budget.earn()
+    retry_budget.refund()
     assert (retry_budget.take(), retry_budget.left) == (True, 0)
     for _ in range(1_000):
-        retry_budget.earn()
+        retry_budget.refund()
     assert retry_budget.left == 100
 
 
@@ -271,7 +272,7 @@ async def test_with_an_empty_budget_the_error_is_raised_at_once_and_says_why() -
         await rig.call(REQUEST)
     (note,) = notes(caught.value)
     assert note.startswith("not repeated: too many of this client's requests fail")
-    assert "budget of retries" in note
+    assert "retry budget" in note
     assert (caught.value.attempts, caught.value.elapsed) == (2, 0.5)
     assert (rig.waits, rig.attempts, rig.tally.retries) == ([0.5], [1, 2], 1)
 
