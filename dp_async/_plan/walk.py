@@ -21,7 +21,10 @@ from typing import Generic, TypeAlias, TypeVar
 
 from .._errors import PaginationError
 from .._page.reader import Rows
-from .._proof.certificate import Complete, Decision, Gap, Missing, Read, covers, decide, is_last
+from .._proof.certificate import decide
+from .._proof.decision import Complete, Decision, Gap, Missing
+from .._proof.links import covers
+from .._proof.reads import Read, is_last
 from .._settings import CrawlOptions
 from .changes import Changes
 from .checkpoint import Checkpoint

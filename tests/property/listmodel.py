@@ -14,7 +14,8 @@ from random import Random
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dp_async._proof import certificate
-from dp_async._proof.certificate import Complete, Read
+from dp_async._proof.decision import Complete
+from dp_async._proof.reads import Read
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dp_async._proof import certificate
-from dp_async._proof.certificate import Column, Complete, Order, Read, Segment
+from dp_async._proof import certificate, counts, links, reads
+from dp_async._proof.decision import Complete
+from dp_async._proof.links import Order, Segment
+from dp_async._proof.reads import Column, Read, newest
 from tests.property.listmodel import (
     Findings,
     Moment,
@@ -111,7 +113,7 @@ FAMILIES = {
 
 def ties_shown_by(server: Server) -> int:
     """Small lists cannot show many ties: where the server sorts them by id, one pair will do."""
-    return 1 if server.ties == "id" else certificate.ENOUGH_TIES
+    return 1 if server.ties == "id" else links.ENOUGH_TIES
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -119,7 +121,7 @@ def test_no_false_certificate_in_any_small_crawl(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     family = FAMILIES[name]
-    monkeypatch.setattr(certificate, "ENOUGH_TIES", ties_shown_by(family.server))
+    monkeypatch.setattr(links, "ENOUGH_TIES", ties_shown_by(family.server))
     findings = family.search()
     assert not findings.false[:1]
     assert findings.complete[family.expected] >= family.floor
@@ -337,7 +339,7 @@ def just_settled(horizon: float, order: Order) -> tuple[float, float]:
 
 
 def of_any_read(reads: Sequence[Read], allowed_lateness: float) -> list[float]:
-    return [max(map(certificate.newest, reads)) - allowed_lateness for _ in reads]
+    return [max(map(newest, reads)) - allowed_lateness for _ in reads]
 
 
 def full_is_short(read: Read) -> bool:
@@ -399,14 +401,24 @@ STORIES: dict[str, tuple[Callable[[], Tape], float, str, object]] = {
     "by id only where seen": (one_second, 0, "tie_order", always_by_id),
     "page 1 after the rest": (page_1_before_the_rest, 0, "usable", whenever),
     "intervals, not answers": (page_1_answered_late, 0, "is_before", answered_first),
-    "from page 1": (no_page_1, 0, "Order.is_head", any_page),
-    "to the last page": (no_last_page, 0, "Order.is_tail", any_page),
+    "from page 1": (no_page_1, 0, "is_head", any_page),
+    "to the last page": (no_last_page, 0, "is_tail", any_page),
     "every possible order": (sorted_by_create_time, 0, "possible_orders", by_update_time),
     "old rows only": (new_row_for_an_old_one, 0, "is_old", any_time),
     "or rows seen before": (row_left_and_returned, 0, "seen_young", with_any_time),
     "counted after the end page": (row_gone_before_the_end, 0, "is_before", any_two),
 }
 """For each clause: a story that loses a row, settle, and the clause without its point."""
+
+
+PLACES = (reads, links, links.Order, counts, certificate)
+
+
+def replace_rule(monkeypatch: pytest.MonkeyPatch, function: str, broken: object) -> None:
+    """Put *broken* in the place of *function*, wherever it is used."""
+    for place in PLACES:
+        if hasattr(place, function):
+            monkeypatch.setattr(place, function, broken)
 
 
 @pytest.mark.parametrize("clause", STORIES)
@@ -417,7 +429,7 @@ def test_without_the_clause_there_are_false_certificates(
     tape = story()
     assert Y in tape.lost
     assert not isinstance(certificate.decide(tape.reads, allowed_lateness), Complete)
-    monkeypatch.setattr(f"dp_async._proof.certificate.{function}", broken)
+    replace_rule(monkeypatch, function, broken)
     assert isinstance(certificate.decide(tape.reads, allowed_lateness), Complete)
 
 
@@ -434,18 +446,18 @@ def test_without_the_clause_there_are_false_certificates(
 def test_the_search_finds_what_is_broken(
     family: str, function: str, broken: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(certificate, "ENOUGH_TIES", ties_shown_by(FAMILIES[family].server))
-    monkeypatch.setattr(certificate, function, broken)
+    monkeypatch.setattr(links, "ENOUGH_TIES", ties_shown_by(FAMILIES[family].server))
+    replace_rule(monkeypatch, function, broken)
     assert FAMILIES[family].search(first_only=True).false
 
 
 def main(writes: int, trials: int) -> None:
     """Say what the families show with that many more writes, and so many more random crawls."""
-    enough = certificate.ENOUGH_TIES
+    enough = links.ENOUGH_TIES
     for name, family in FAMILIES.items():
-        certificate.ENOUGH_TIES = ties_shown_by(family.server)
+        links.ENOUGH_TIES = ties_shown_by(family.server)
         findings = replace(family, writes=family.writes + writes).search()
-        certificate.ENOUGH_TIES = enough
+        links.ENOUGH_TIES = enough
         found = f"{findings.states} states, {dict(findings.complete)}"
         sys.stdout.write(f"{name}: {found}, {len(findings.false)} false {findings.false[:1]}\n")
         sys.stdout.flush()

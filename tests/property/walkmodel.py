@@ -18,7 +18,7 @@ from dp_async._models import Page
 from dp_async._page.reader import Rows
 from dp_async._plan.page_ref import PageRef
 from dp_async._plan.walk import Walk
-from dp_async._proof.certificate import Complete, Decision
+from dp_async._proof.decision import Complete, Decision
 from tests.property.listmodel import Moment, Row, Server
 from tests.property.listmodel import Page as Place
 from tests.property.listmodel import Rows as Shown

@@ -12,20 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dp_async._proof.certificate import (
-    ENOUGH_TIES,
-    Column,
-    Complete,
-    Gap,
-    Missing,
-    Order,
-    Read,
-    Unprovable,
-    covers,
-    decide,
-    horizons,
-    possible_orders,
-)
+from dp_async._proof.certificate import decide
+from dp_async._proof.decision import Complete, Gap, Missing, Unprovable
+from dp_async._proof.links import ENOUGH_TIES, Order, covers, possible_orders
+from dp_async._proof.reads import Column, Read, horizons
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

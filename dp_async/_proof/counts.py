@@ -1,0 +1,121 @@
+"""The count rule: as many rows were read as the list held at one moment.
+
+Why it is right stands in ``certificate``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .reads import Read, is_before, is_last, is_old, newest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence, Set
+
+    from .links import Order
+
+
+def count_rule(reads: Sequence[Read], bounds: Sequence[float]) -> bool:
+    return any(
+        len(surely_there(reads, end, horizon)) == end.offset + end.count
+        for end, horizon in zip(reads, bounds, strict=True)
+        if is_last(end) and has_enough_rows(reads, end)
+    )
+
+
+def count_rule_at_rest(reads: Sequence[Read], bounds: Sequence[float], distinct: int) -> bool:
+    """The count rule where every id read was surely there, so that they need not be gathered."""
+    return any(
+        distinct == end.offset + end.count and none_in_doubt(reads, end, horizon)
+        for end, horizon in zip(reads, bounds, strict=True)
+        if is_last(end)
+    )
+
+
+def none_in_doubt(reads: Sequence[Read], end: Read, horizon: float) -> bool:
+    """Whether all ids read were in the list when *end* was taken.
+
+    Those read after *end* on pages that are old all over were: only the others are looked at.
+    """
+    doubtful = [
+        read for read in reads if not (is_before(end, read) and is_old(newest(read), horizon))
+    ]
+    there = surely_there(doubtful, end, horizon)
+    return all(there.issuperset(read.ids) for read in doubtful)
+
+
+def has_enough_rows(reads: Sequence[Read], end: Read) -> bool:
+    """The cheap half of the test, so that most ends cost nothing per row."""
+    rows = sum(len(read.ids) for read in reads if is_before(end, read))
+    return len(end.ids) + rows >= end.offset + end.count
+
+
+def count_rule_down(
+    reads: Sequence[Read],
+    bounds: Sequence[float],
+    orders: Sequence[Order],
+    known: Set[tuple[int, int]],
+) -> bool:
+    """The count rule for the rows that are wanted, in each of *orders*."""
+    return bool(orders) and all(
+        any(
+            counts_down(reads, read, horizon, order, known)
+            for read, horizon in zip(reads, bounds, strict=True)
+        )
+        for order in orders
+    )
+
+
+def counts_down(
+    reads: Sequence[Read], end: Read, horizon: float, order: Order, known: Set[tuple[int, int]]
+) -> bool:
+    """Whether all that was above the first row of *end* that is not wanted was surely read.
+
+    A row counts as wanted by what it was when *end* was taken, not by what it became.
+    """
+    column = order.column(end)
+    if not column or column.oldest >= order.down_to or len(end.ids) < end.count:
+        return False
+    before = known | seen_young((read for read in reads if is_before(read, end)), horizon)
+    wanted = {
+        row for row, time in zip(column.ids, column.times, strict=True) if time >= order.down_to
+    }
+    number = end.offset + len(wanted)
+    for read in reads:
+        column = order.column(read)
+        if column and is_before(end, read):
+            wanted.update(
+                row
+                for row, updated, time in zip(read.ids, read.updated, column.times, strict=True)
+                if time >= order.down_to and (is_old(updated, horizon) or (row, updated) in before)
+            )
+    return len(wanted) == number
+
+
+def surely_there(reads: Sequence[Read], end: Read, horizon: float) -> set[int]:
+    """Ids of rows that were in the list when *end* was taken."""
+    known = seen_young((read for read in reads if is_before(read, end)), horizon)
+    there = set(end.ids)
+    for read in reads:
+        if not is_before(end, read):
+            continue
+        if is_old(newest(read), horizon):
+            there.update(read.ids)
+        else:
+            there.update(
+                row
+                for row, time in zip(read.ids, read.updated, strict=True)
+                if is_old(time, horizon) or (row, time) in known
+            )
+    return there
+
+
+def seen_young(reads: Iterable[Read], horizon: float) -> set[tuple[int, int]]:
+    """Rows, as id and time, whose time alone does not tell whether they came later."""
+    return {
+        (row, time)
+        for read in reads
+        if not is_old(newest(read), horizon)
+        for row, time in zip(read.ids, read.updated, strict=True)
+        if not is_old(time, horizon)
+    }
