@@ -1,61 +1,82 @@
-"""Is this set of reads provably the whole list, although the list changed under it?
+"""Is this set of reads provably the whole list, although the list changed while it was read?
 
-No I/O, no clock, no asyncio: reads go in, a decision comes out.
+Reads go in, a decision comes out. No I/O, no clock, no asyncio. The rules are in ``links`` and
+``counts``; this docstring states what they assume and proves them.
 
-**Promise.** ``decide`` never says ``Complete`` when a row that was in the list from the first read
-to the last is in none of them.
+**Promise.** ``decide`` never returns ``Complete`` if a row that was in the list from the first read
+to the last is in none of the reads.
 
-A *read* is one answer: the rows of one page, taken at one moment between request and answer. A is
-*before* B only if A was answered before B was sent; reads that overlap have no order.
+**Reads.** A *read* is one answer: the rows of one page, taken by the server at one moment between
+request and answer. Read A is *before* read B only if A was answered before B was sent. Reads that
+overlap in time have no order.
 
-Assumed of the server:
+**Assumptions** about the server:
 
-1. An answer shows the list of one moment between its request and its arrival: no stale replica.
-2. *Stamp*: a row that enters the list or is updated carries an update time no older than any the
-   list has shown until then, less ``allowed_lateness``, the time a row may take from its stamp to be visible.
-3. A page holds all rows there are, up to its size or to a number that the server need not echo. So
-   a page with fewer rows than its size, and than the fullest answer, is the last one; page 1, where
-   no offset can be wrong, if its own total says that it is all.
-4. For the link rule, the list is sorted by update time or by create time, either way up. What no
-   answer contradicts may be the order, so the rule has to hold for each of those. A create time
-   never changes.
-5. For the count rule, a row that leaves and returns does not come back with the same update time.
+1. An answer shows the list as it was at one moment between its request and its arrival: no stale
+   replica.
+2. *Stamp*: when a row enters the list or is updated, its update time is no older than any that the
+   list has shown until then, less ``allowed_lateness``: the time that a row may take from its stamp
+   until it is visible.
+3. A page holds all rows there are from its offset on, up to its size, or up to a limit that the
+   server need not echo. So a page with fewer rows than its size and than the fullest answer is the
+   last one. For page 1, whose offset cannot be wrong, fewer rows than its size are enough if its
+   own total says that they are all.
+4. For the link rule, the list is sorted by update time or by create time, in either direction.
+   Every order that no answer contradicts is possible, so the rule has to hold for each of them. A
+   create time never changes.
+5. For the count rule, a row that leaves and returns does not return with the same update time.
 
-The *horizon* of a read is the newest update time in it or in any read before it, less ``allowed_lateness``.
-By 2, **what enters or is updated after a read carries a time no older than the read's horizon.**
+**Horizon.** The horizon of a read is the newest update time in it or in any read before it, less
+``allowed_lateness``. By 2, *a row that enters or is updated after a read has a time no older than
+the horizon of that read.*
 
-**Single page.** Page 1 that is also the last page holds the whole list of its moment.
+**Single page.** If page 1 is also the last page, it holds the whole list of its moment.
 
-**Link rule**, for a list that moves. *Above* is nearer the newest row. A read P links down to Q if
+**Link rule**, for a list that changes. *Above* means nearer the newest row. A read P links down to
+a read Q if
 
 a. P's oldest time is older than Q's horizon, and
-b. Q's first row stands at or above P's last: it is newer; or, where ties are seen to be sorted by
-   id, it has the same time and an id that is not past the last one's.
+b. Q's first row is at or above P's last row: it is newer, or, if ties are seen to be sorted by id,
+   it has the same time and its id does not come after the id of P's last row.
 
-The list was read if links lead from the newest end, F, sent after all other reads on the way were
-answered, to the oldest end.
+Let F be a read of the newest end, sent after all other reads of a chain were answered. If links
+lead from F to a read of the oldest end, the reads of the chain hold the list.
 
-*Proof.* Let Y be in the list all the time and in no read on the way. Y is below P when P is taken
-and was updated after Q, before P: its time is then at least Q's horizon, but being below P at most
-P's oldest. That is against (a). So, for each link, *a row below P was not updated from Q to P* (*).
-And a row that was not updated between the two cannot be below P and above Q: that is against (b).
-Now Y is below F and above the oldest end, so on the way there is a first link P to Q with Y below P
-and above Q. Y was updated between them, by (*) after P and before Q. F was taken after this update
-and P before, so between F and P there is a link with the upper read taken after the update and the
-lower one before it; and Y is below the upper read. That is against (*). So there is no such Y.
+*Proof.* A row is below or above a read by its place at the moment of that read. For each link P to
+Q of the chain:
 
-If the order is by create time, no row that stays ever moves: every horizon is infinite.
+i.  A row below P was not updated after Q and before P. If it had been, its time would be at least
+    Q's horizon; but a row below P is at most as new as P's oldest, which contradicts (a).
+ii. A row that was not updated between the two is not both below P and above Q. Its time is the same
+    at both moments, so this would contradict (b).
 
-**Count rule**, for a list that rests or only grows; it needs no order. The last page B says that
-the list held at most ``C = offset + rows`` rows when it was taken. Counted are the rows that were
-surely in the list at that moment: those of B; those read after B with a time older than B's
-horizon, since they did not enter later (2); those read before B and again after it with the same
-time, since they did not leave between (5). If these are C distinct ids, they are all there was at
-that moment, and so each row that was there all the time is among them.
+Suppose that a row Y is in the list all the time and in no read of the chain. Y is below F and
+above the read of the oldest end. So the chain has a first link P to Q with Y below P and above Q,
+and Y is below every read from F to P. By (ii), Y was updated between P and Q, and by (i) not after
+Q and before P: so P was taken, then Y was updated, then Q was taken. F was taken after Q, so after
+this update, and P before it. So on the way from F to P there is a link from a read U, taken after
+the update, to a read L, taken before it. Y is below U and was updated after L and before U, which
+contradicts (i). So there is no such Y.
 
-Where only the rows down to a time are wanted, of a list that is sorted newest first, and B goes on
-below that time, C is the number of rows above the first older one, and wanted rows are counted,
-as they were at that moment. A row that is known from before all reads counts as read before B.
+If the list is sorted by create time, no row that stays ever moves, so every horizon is infinite.
+
+**Count rule**, for a list that does not change or only grows; it needs no order. A last page B says
+that the list held at most ``C = offset + rows`` rows when B was taken. The rule counts rows that
+were surely in the list at that moment:
+
+- the rows of B;
+- rows read after B with a time older than B's horizon: by 2, they did not enter after B;
+- rows read before B and again after it with the same time: by 5, they did not leave in between.
+
+If these are C distinct ids, the reads hold the list. *Proof.* The list held at most C rows, so
+these are all rows of that moment. A row that was in the list all the time is one of them, and each
+of them was read.
+
+**Down to a time.** If a list is sorted newest first, only the rows down to a time may be wanted. A
+chain may then end at a read that shows an older row. In the count rule, B may be a page that shows
+an older row: C is then the number of rows above the first older one, and only wanted rows are
+counted, by the time they had at that moment. A row known from before all reads counts as read
+before B.
 """
 
 from __future__ import annotations
@@ -63,7 +84,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from .counts import count_rule, count_rule_at_rest, count_rule_down
+from .counts import count_rule, count_rule_down, count_rule_static
 from .decision import Complete, Decision, Unprovable
 from .links import link_rule, one_reaches_down, wanted_orders
 from .reads import Read, horizons, is_first, is_last, with_true_sizes
@@ -79,16 +100,18 @@ def decide(
     down_to: float = -inf,
     known: Set[tuple[int, int]] = frozenset(),
 ) -> Decision:
-    """Whether *reads* are provably the whole list, else what to read.
+    """Whether *reads* are provably the whole list, else which reads are missing.
 
-    Of a list that is sorted newest first, only the rows *down_to* a time may be wanted, that one
-    included: then a page that goes on below it is as good as the oldest end.
-    *known* are ids and times of rows that were there before the first read.
+    *allowed_lateness* is the longest time, in seconds, from a row's update time until the row is
+    visible. *distinct* is the number of different ids in the reads, if the caller has counted them:
+    it makes the count rule cheap for a list in which nothing changed.
 
-    *allowed_lateness* is how many seconds after its time stamp a row may become visible. *distinct* is how
-    many different ids the reads hold, if the caller has counted them: at rest, that spares another
-    count. Near-linear in the reads; the count rule, tried last, is linear in the rows for each end
-    page read.
+    With *down_to*, only rows with that time or a newer one are wanted, and only if the list is
+    sorted newest first: a page that shows an older row then does for the oldest end. *known* are
+    the ids and times of rows that were in the list before the first read.
+
+    Near-linear in the number of reads; the count rule without *distinct*, tried last, is linear in
+    the number of rows for each last page read.
     """
     if not reads:
         return Unprovable("nothing was read")
@@ -99,7 +122,7 @@ def decide(
         return Complete("single page", "one answer holds all that is newer than what was known")
     bounds = horizons(reads, allowed_lateness)
     counted = Complete("count", "as many rows were read as the list held at one moment")
-    if distinct is not None and count_rule_at_rest(reads, bounds, distinct):
+    if distinct is not None and count_rule_static(reads, bounds, distinct):
         return counted
     orders = wanted_orders(reads, down_to)
     linked = link_rule(reads, bounds, orders)

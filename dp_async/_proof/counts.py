@@ -1,6 +1,7 @@
 """The count rule: as many rows were read as the list held at one moment.
 
-Why it is right stands in ``certificate``.
+The docstring of ``certificate`` states the rule and proves it. What needs an order of the list
+takes it from ``links``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 
 def count_rule(reads: Sequence[Read], bounds: Sequence[float]) -> bool:
+    """Whether, for one last page read, the rows surely there then are as many as it says.
+
+    *bounds* are the horizons of *reads*. Linear in the rows for each last page.
+    """
     return any(
         len(surely_there(reads, end, horizon)) == end.offset + end.count
         for end, horizon in zip(reads, bounds, strict=True)
@@ -23,8 +28,12 @@ def count_rule(reads: Sequence[Read], bounds: Sequence[float]) -> bool:
     )
 
 
-def count_rule_at_rest(reads: Sequence[Read], bounds: Sequence[float], distinct: int) -> bool:
-    """The count rule where every id read was surely there, so that they need not be gathered."""
+def count_rule_static(reads: Sequence[Read], bounds: Sequence[float], distinct: int) -> bool:
+    """The count rule for a list in which nothing changed: no set of all ids has to be built.
+
+    *distinct* is the number of different ids in *reads*. The rule holds if every id read was surely
+    there when one last page was taken.
+    """
     return any(
         distinct == end.offset + end.count and none_in_doubt(reads, end, horizon)
         for end, horizon in zip(reads, bounds, strict=True)
@@ -35,7 +44,7 @@ def count_rule_at_rest(reads: Sequence[Read], bounds: Sequence[float], distinct:
 def none_in_doubt(reads: Sequence[Read], end: Read, horizon: float) -> bool:
     """Whether all ids read were in the list when *end* was taken.
 
-    Those read after *end* on pages that are old all over were: only the others are looked at.
+    Pages read after *end* that show only old rows need no check per row.
     """
     doubtful = [
         read for read in reads if not (is_before(end, read) and is_old(newest(read), horizon))
@@ -45,7 +54,7 @@ def none_in_doubt(reads: Sequence[Read], end: Read, horizon: float) -> bool:
 
 
 def has_enough_rows(reads: Sequence[Read], end: Read) -> bool:
-    """The cheap half of the test, so that most ends cost nothing per row."""
+    """Whether enough rows were read for the rule to hold: spares most last pages the count."""
     rows = sum(len(read.ids) for read in reads if is_before(end, read))
     return len(end.ids) + rows >= end.offset + end.count
 
@@ -56,7 +65,10 @@ def count_rule_down(
     orders: Sequence[Order],
     known: Set[tuple[int, int]],
 ) -> bool:
-    """The count rule for the rows that are wanted, in each of *orders*."""
+    """The count rule for the rows from ``down_to`` on, in each of *orders*.
+
+    *known* are ids and times of rows that were there before the first read.
+    """
     return bool(orders) and all(
         any(
             counts_down(reads, read, horizon, order, known)
@@ -69,9 +81,9 @@ def count_rule_down(
 def counts_down(
     reads: Sequence[Read], end: Read, horizon: float, order: Order, known: Set[tuple[int, int]]
 ) -> bool:
-    """Whether all that was above the first row of *end* that is not wanted was surely read.
+    """Whether as many wanted rows were surely there as stood above the first older row of *end*.
 
-    A row counts as wanted by what it was when *end* was taken, not by what it became.
+    A row is wanted by the time that it had when *end* was taken, whatever it has now.
     """
     column = order.column(end)
     if not column or column.oldest >= order.down_to or len(end.ids) < end.count:
@@ -111,7 +123,7 @@ def surely_there(reads: Sequence[Read], end: Read, horizon: float) -> set[int]:
 
 
 def seen_young(reads: Iterable[Read], horizon: float) -> set[tuple[int, int]]:
-    """Rows, as id and time, whose time alone does not tell whether they came later."""
+    """Ids and times of the rows read whose time does not exclude that they entered later."""
     return {
         (row, time)
         for read in reads

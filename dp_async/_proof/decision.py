@@ -1,4 +1,4 @@
-"""What a set of reads proves, or what it lacks. Values only: no rule stands here."""
+"""What a set of reads proves, or what is missing. Values only; no rule belongs here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """Every row that was in the list all the time is in the reads."""
+    """Every row that was in the list from the first read to the last is in the reads."""
 
     rule: Literal["single page", "link", "count"]
     reason: str
@@ -19,9 +19,9 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Two reads with no link between them: *above* is nearer the newest row.
+    """Two reads with no link between them; *above* is nearer the newest row.
 
-    A read that links to both closes it.
+    A read to which *above* links, and which links to *below*, closes it.
     """
 
     above: Read
@@ -30,11 +30,11 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What the link rule lacks: links at *gaps*, newest first; reads of the list's ends.
+    """The reads that the link rule still needs.
 
-    *head* is a read of the newest end after all others were answered, *tail* one of the oldest end
-    linked to the rest. Where *descending* these are page 1 and the short last page, else the other
-    way round.
+    It needs links across *gaps*, which are sorted newest first. *head* says that it needs a read of
+    the newest end, sent after all other reads were answered; *tail*, a linked read of the oldest
+    end. If *descending*, the newest end is page 1 and the oldest the last page, else vice versa.
     """
 
     gaps: tuple[Gap, ...]
@@ -46,7 +46,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Unprovable:
-    """No further read of this kind will help; *reason* says why."""
+    """Further pages do not help the link rule; *reason* says why."""
 
     reason: str
 

@@ -1,6 +1,6 @@
-"""The link rule: pages that overlap lead from one end of the list to the other.
+"""The link rule: overlapping pages lead from one end of the list to the other.
 
-Why it is right stands in ``certificate``.
+The docstring of ``certificate`` states the rule and proves it. What counts rows is in ``counts``.
 """
 
 from __future__ import annotations
@@ -15,21 +15,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 ENOUGH_TIES = 16
-"""Neighbours of one second on one page, all in id order, until this is taken for the rule of the
-list: by chance, one page in 2**16 or fewer."""
-
+"""How many pairs of neighbours with the same time one page must show, all in id order, before ties
+count as sorted by id. By chance, at most one page in 2**16 shows that."""
 
 Place: TypeAlias = tuple[float, float]
-"""Where a row stands, counted from the newest end: minus its time, then its place in its second."""
+"""Where a row stands, ascending from the newest end: minus its time, then its rank within ties."""
 
 
 class Order(NamedTuple):
-    """One way in which the list may be sorted."""
+    """A way in which the list may be sorted."""
 
     by_create: bool
     descending: bool
     ties: int = 0
-    """How ids run within one second, from the newest row on: 1 up, -1 down, 0 unknown."""
+    """Whether ids ascend (1) or descend (-1) among ties, from the newest row down; 0 if unknown."""
     down_to: float = -inf
     """Rows older than this are not wanted."""
 
@@ -37,11 +36,11 @@ class Order(NamedTuple):
         return read.by_create if self.by_create else read.by_update
 
     def is_head(self, read: Read) -> bool:
-        """Whether the read ends at the newest row of the list."""
+        """Whether the read reaches the newest row of the list."""
         return is_first(read) if self.descending else is_last(read)
 
     def is_tail(self, read: Read) -> bool:
-        """Whether the read ends at the oldest row that is wanted, or goes on below it."""
+        """Whether the read reaches the oldest row of the list, or shows one that is not wanted."""
         column = self.column(read)
         if column and column.oldest < self.down_to:
             return True
@@ -49,7 +48,7 @@ class Order(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """What a read does for a chain: P links down to Q if ``Q.entry <= P.bottom``."""
+    """A read as a part of a chain: P links down to Q if ``Q.entry <= P.bottom``."""
 
     read: Read
     entry: Place
@@ -57,12 +56,16 @@ class Segment(NamedTuple):
 
 
 def link_rule(reads: Sequence[Read], bounds: Sequence[float], orders: Sequence[Order]) -> Decision:
+    """Complete if a chain holds for each of *orders*, else what the first one without it lacks.
+
+    *bounds* are the horizons of *reads*.
+    """
     if not any(read.by_update for read in reads):
         return Unprovable("no row with an id and an update time was read")
     if not orders:
         return Unprovable(
-            "the rows are not sorted by their times, and the list was not seen at rest: "
-            "it takes a pass before the last page is read and one after it, with no change between"
+            "the rows are not sorted by their times: such a list needs one whole pass before its "
+            "last page is read and one after it, with no change between"
         )
     for order in orders:
         lacking = find_lacking(segments(reads, bounds, order), order)
@@ -74,7 +77,7 @@ def link_rule(reads: Sequence[Read], bounds: Sequence[float], orders: Sequence[O
 
 
 def wanted_orders(reads: Sequence[Read], down_to: float) -> list[Order]:
-    """The possible orders; where not all rows are wanted, those newest first."""
+    """The possible orders; with a *down_to*, only those that are newest first."""
     orders = possible_orders(reads)
     if down_to == -inf:
         return orders
@@ -82,13 +85,13 @@ def wanted_orders(reads: Sequence[Read], down_to: float) -> list[Order]:
 
 
 def one_reaches_down(reads: Sequence[Read], down_to: float) -> bool:
-    """Whether one page 1 goes on below what is wanted, whatever the order of the list."""
+    """Whether one page 1 shows a row older than *down_to*, whatever the order of the list."""
     orders = wanted_orders(reads, down_to)
     return any(is_first(read) and reaches_down(read, orders) for read in reads)
 
 
 def reaches_down(read: Read, orders: Sequence[Order]) -> bool:
-    """Whether *read* goes on below what is wanted, which is not all, in each of *orders*."""
+    """Whether there are *orders*, and *read* shows a row older than ``down_to`` in each of them."""
     return bool(orders) and all(
         (column := order.column(read)) is not None and column.oldest < order.down_to
         for order in orders
@@ -96,11 +99,13 @@ def reaches_down(read: Read, orders: Sequence[Order]) -> bool:
 
 
 def covers(reads: Sequence[Read], down_to: float = -inf) -> bool:
-    """Whether *reads*, the first of them taken before all others, hold each row of then that has
-    not changed since; of a list that is sorted newest first, and *down_to* a time.
+    """Whether *reads* hold every row that was in the list at the first read and has not changed.
 
-    That asks for less than completeness: rows that stay as they are keep their places among each
-    other, so a page has to begin no lower than the one above it ended, whenever they were taken.
+    The first of *reads* was taken before all others. Rows older than *down_to* need not be held. A
+    list that is not sorted newest first is never covered.
+
+    This needs less than a certificate: unchanged rows keep their order, so each page only has to
+    begin no lower than the page above it ended, whenever the two were taken.
     """
     reads = with_true_sizes(reads)
     orders = [order for order in wanted_orders(reads, down_to) if order.descending]
@@ -108,17 +113,17 @@ def covers(reads: Sequence[Read], down_to: float = -inf) -> bool:
 
 
 def leads_down(reads: Sequence[Read], order: Order) -> bool:
-    """Whether pages that meet lead from the first read to the oldest row that is wanted."""
+    """Whether pages that meet lead from the first read to the oldest wanted row."""
     found = segments(reads, [inf] * len(reads), order)
     start = next((segment for segment in found if segment.read is reads[0]), None)
     if start is None or not order.is_head(start.read):
         return False
-    gaps, arrived = walk(start, found, order)
+    gaps, arrived = descend(start, found, order)
     return arrived and not gaps
 
 
 def possible_orders(reads: Iterable[Read]) -> list[Order]:
-    """The orders that no single answer contradicts: a chain has to hold for each of them."""
+    """The orders that no answer contradicts: a chain has to hold for each of them."""
     orders: list[Order] = []
     for by_create in (False, True):
         columns = [
@@ -132,9 +137,9 @@ def possible_orders(reads: Iterable[Read]) -> list[Order]:
 
 
 def tie_order(columns: Sequence[Column]) -> int:
-    """How ids run within one second, in the order of the answers; 0 if that is not seen.
+    """Whether ids ascend (1) or descend (-1) among ties, in the order of the answers; else 0.
 
-    One page has to show enough: the same few rows read again would add nothing.
+    One page alone has to show enough ties: several pages may show the same few rows again.
     """
     up = max(column.ties[0] for column in columns)
     down = max(column.ties[1] for column in columns)
@@ -144,47 +149,52 @@ def tie_order(columns: Sequence[Column]) -> int:
 
 
 def segments(reads: Sequence[Read], bounds: Sequence[float], order: Order) -> list[Segment]:
-    """What each read with times covers, in the order in which a chain going down can enter them."""
+    """The reads that show times as segments, in the order in which a chain can reach them."""
     found: list[Segment] = []
     for read, horizon in zip(reads, bounds, strict=True):
         column = order.column(read)
         if column:
-            entry = max(top(read, column, order), settled(horizon, order))
+            entry = max(top(read, column, order), horizon_place(horizon, order))
             found.append(Segment(read, entry, bottom(read, column, order)))
     found.sort(key=lambda segment: segment.entry)
     return found
 
 
 def top(read: Read, column: Column, order: Order) -> Place:
+    """The place of the first row, counted from the newest end."""
     first = read.ids[0 if order.descending else -1]
     return -column.newest, order.ties * first
 
 
 def bottom(read: Read, column: Column, order: Order) -> Place:
-    if not order.ties:  # a row of the last one's second may stand on either side of it
+    """The place of the last row: by clause (b), the ``top`` of a lower read is at or above it."""
+    if not order.ties:  # a row with the last row's time may stand on either side of it
         return -column.oldest, -inf
     last = read.ids[-1 if order.descending else 0]
     return -column.oldest, order.ties * last
 
 
-def settled(horizon: float, order: Order) -> Place:
-    """The end of what may still have moved after the read: a chain comes from older than that."""
+def horizon_place(horizon: float, order: Order) -> Place:
+    """The lowest place of a row as new as the horizon: by clause (a), a chain comes from below it.
+
+    In a list by create time no row moves, so a chain may come from anywhere.
+    """
     return (-inf, inf) if order.by_create else (-horizon, inf)
 
 
 def find_lacking(segments: Sequence[Segment], order: Order) -> Missing | Unprovable | None:
-    """What lacks for a chain from the newest end to the oldest, or None if there is one."""
+    """What a chain from the newest end to the oldest lacks, or None if there is such a chain."""
     heads = [segment for segment in segments if order.is_head(segment.read)]
     closing = max(heads, key=lambda head: head.read.sent, default=None)
     if closing:
-        gaps, arrived = walk(closing, usable(segments, closing.read), order)
+        gaps, arrived = descend(closing, usable(segments, closing.read), order)
         if arrived and not gaps:
             return None
-    gaps, arrived = walk(closing, segments, order)
+    gaps, arrived = descend(closing, segments, order)
     if is_crowded(gaps, segments, order):
         return Unprovable(
-            "more rows than a page holds carry one and the same second, "
-            "and their order within it is not seen to be by id"
+            "more rows than a page holds have the same second, "
+            "and they are not seen to be sorted by id within it"
         )
     head = not closing or len(usable(segments, closing.read)) < len(segments) - 1
     return Missing(
@@ -193,16 +203,16 @@ def find_lacking(segments: Sequence[Segment], order: Order) -> Missing | Unprova
 
 
 def usable(segments: Sequence[Segment], closing: Read) -> list[Segment]:
-    """What was answered before the closing read was sent: what moved up since then is in it."""
+    """The segments answered before *closing* was sent: it shows what moved to the head since."""
     return [segment for segment in segments if is_before(segment.read, closing)]
 
 
-def walk(
+def descend(
     start: Segment | None, segments: Sequence[Segment], order: Order
 ) -> tuple[list[Gap], bool]:
-    """The breaks on the way down, and whether the way then ends at the oldest row.
+    """The gaps on the way down from *start*, and whether the way ends at the oldest wanted row.
 
-    The lowest bottom so far links to whatever any bottom so far links to: no need to look back.
+    One pass suffices: the lowest bottom so far links to every segment that a higher one links to.
     """
     gaps: list[Gap] = []
     if start and order.is_tail(start.read):
@@ -223,7 +233,7 @@ def walk(
 
 
 def is_crowded(gaps: Sequence[Gap], segments: Sequence[Segment], order: Order) -> bool:
-    """Whether a full page is all of the second at a seam, so that no page can reach across it."""
+    """Whether the second at one of *gaps* fills a page, so that no page can bridge the gap."""
     if order.ties:
         return False
     seconds = {column.oldest for gap in gaps if (column := order.column(gap.above))}

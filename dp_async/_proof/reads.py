@@ -1,6 +1,6 @@
-"""One answer as the rules see it: its rows, when it was taken, and what each rule asks of one.
+"""A read, that is one answer, and the facts about it that both rules use.
 
-Nothing here says what a set of reads proves.
+No rule and no decision belongs here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Column:
-    """What one time column of one page shows, in the order of the answer."""
+    """One time column of one page: its extremes, and whether it never rises or never falls."""
 
     newest: int
     oldest: int
@@ -29,11 +29,11 @@ class Column:
 
     @classmethod
     def of(cls, times: Sequence[int], ids: Sequence[int]) -> Column | None:
-        """The column of *times*, or None if some row lacks one."""
+        """The column of *times*, in the order of the answer, or None if a row lacks its time."""
         if not times or len(times) != len(ids):
             return None
         shown = list(times)
-        ordered = sorted(shown, reverse=True)  # in one go where they fall already, as usual
+        ordered = sorted(shown, reverse=True)  # linear if they fall already, the usual case
         falling = shown == ordered
         newest, oldest = ordered[0], ordered[-1]
         rising = newest == oldest if falling else shown == ordered[::-1]
@@ -41,7 +41,7 @@ class Column:
 
     @cached_property
     def ties(self) -> tuple[int, int]:
-        """Neighbours with the same time: whose ids ascend, and whose do not."""
+        """The pairs of neighbours with the same time: with ascending ids, and with others."""
         ascending = [
             lower < upper
             for (lower, time), (upper, other) in pairwise(zip(self.ids, self.times, strict=True))
@@ -52,10 +52,9 @@ class Column:
 
 @dataclass(slots=True)
 class Read:
-    """One answer: the rows of one page, taken by the server at one moment from sent to answered.
+    """The rows of one page, taken by the server at one moment between *sent* and *answered*.
 
-    *sent* and *answered* are ticks of the crawl's own counter of events, not of a clock.
-    Build it with ``Read.of``.
+    Both are ticks of the crawl's own counter of events, not of a clock. Build it with ``Read.of``.
     """
 
     sent: int
@@ -86,7 +85,7 @@ class Read:
         """A read of *count* raw rows; *ids* and *updated* are those of its good rows, in order.
 
         A good row has an id and an update time. Times are whole seconds. *created* is parallel to
-        *ids*, or empty if a good row has no create time; of it only a summary is kept.
+        *ids*, or empty if a good row has no create time.
         """
         by_update = Column.of(updated, ids)
         by_create = by_update if created == updated else Column.of(created, ids)
@@ -98,7 +97,10 @@ def is_first(read: Read) -> bool:
 
 
 def is_last(read: Read) -> bool:
-    """Whether nothing followed this page. A full page never says so: its total is another query."""
+    """Whether no row followed this page.
+
+    A full page never proves that: the server may count its total in a second query, later.
+    """
     return is_short(read) and not more_follow(read)
 
 
@@ -111,10 +113,11 @@ def more_follow(read: Read) -> bool:
 
 
 def with_true_sizes(reads: Sequence[Read]) -> Sequence[Read]:
-    """The reads with sizes that the server is seen to give.
+    """The reads, with no page size above the row count of the fullest answer.
 
-    If it cuts sizes without echoing that, the offsets made of them are too large as well: a full
-    page in the middle seems to end at the total, and must not pass for a short one.
+    A server may cut page sizes without echoing that. Offsets computed from the requested size are
+    then too large as well, so a full page in the middle seems to end at the total; it must not pass
+    for a short page. Page 1 keeps its size, since its offset is right for any size.
     """
     fullest = max(read.count for read in reads)
     return [
@@ -128,7 +131,7 @@ def is_before(first: Read, second: Read) -> bool:
 
 
 def horizons(reads: Sequence[Read], allowed_lateness: float) -> list[float]:
-    """For each read: what enters or is updated after it carries this time or a newer one."""
+    """For each read, its horizon: a row that enters or is updated later is at least this new."""
     answered = sorted((read.answered, newest(read)) for read in reads)
     ticks = [tick for tick, _ in answered]
     peaks = [-inf, *accumulate((time for _, time in answered), max)]
@@ -143,10 +146,10 @@ def newest(read: Read) -> float:
 
 
 def in_seconds(allowed_lateness: float) -> int:
-    """Times are cut to whole seconds: half a second late can show as a whole one."""
+    """Rounds up: times are cut to whole seconds, so half a second can show as a whole one."""
     return ceil(allowed_lateness)
 
 
 def is_old(time: float, horizon: float) -> bool:
-    """Whether a row with this time entered before the read that has this horizon."""
+    """Whether a row with this time was in the list before the read that has this horizon."""
     return time < horizon

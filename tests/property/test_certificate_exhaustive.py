@@ -393,8 +393,8 @@ def with_any_time(reads: Iterable[Read], horizon: float) -> set[tuple[int, int]]
 STORIES: dict[str, tuple[Callable[[], Tape], float, str, object]] = {
     "settle": (late_row, 1, "in_seconds", as_if_at_once),
     "settle in whole seconds": (late_row, 0.5, "in_seconds", floor),
-    "P's end had settled": (late_row, 1, "settled", all_settled),
-    "and more than settled": (late_row, 1, "settled", just_settled),
+    "P's end had settled": (late_row, 1, "horizon_place", all_settled),
+    "and more than settled": (late_row, 1, "horizon_place", just_settled),
     "the horizon is of what came before": (late_row_then_new_row, 1, "horizons", of_any_read),
     "a full page is no end": (full_page_at_the_end, 0, "is_short", full_is_short),
     "newer, not as new": (one_second, 0, "bottom", as_new_is_newer),
@@ -440,7 +440,7 @@ def test_without_the_clause_there_are_false_certificates(
         ("a clamp that is not echoed", "with_true_sizes", echoed_sizes),
         ("shared rows", "bottom", as_new_is_newer),
         ("shared rows", "usable", whenever),
-        ("shared rows, late rows", "settled", all_settled),
+        ("shared rows, late rows", "horizon_place", all_settled),
     ],
 )
 def test_the_search_finds_what_is_broken(
