@@ -299,7 +299,7 @@ def draw_case(chance: Random) -> Case:
         descending=chance.random() < 0.75,
         ties=chance.choice(("id", "id", "hidden", "random")),
         clamp=chance.choice((*[None] * 15, 2)),
-        late=chance.choice((0, 0, 2, 5, 400)),
+        ahead=chance.choice((0, 0, 2, 5, 400)),
     )
     length = chance.randint(0, 40)
     start = draw_start(chance, length)
