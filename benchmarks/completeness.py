@@ -2,14 +2,13 @@
 
     python -m benchmarks.completeness [--crawls 400] [--large 40] [--jobs 2] [--reasons]
 
-The real engine against the simulator in process, in virtual time: 10 in flight, 80 ms median
-latency, log-normal with sigma 0.6, update times in whole seconds, every other option at its
-default. Writers run for 10 s before a crawl begins, so that the head of the list is as busy as the
-rest of the crawl. *plain*: one pass, not verified. *auto*: as it comes. *fixed*: an overlap from
-the start. The server gives pages of up to 200 rows; in the last line, of up to 100: at 40 rows a
-second the newest page then spans little more than ``allowed_lateness``, and takes some luck to be linked.
-Requests are relative to the pages of the list. A crawl is *false* if it says that it is
-complete and a row that was there all the time did not come.
+The real engine crawls the simulator in process, in virtual time: 10 requests in flight, latency
+log-normal with a median of 80 ms and sigma 0.6, update times in whole seconds, all other options at
+their defaults. Writers start 10 s before each crawl and run until its end. *plain* is one pass,
+not verified; *auto* has the default options; *fixed* has a fixed overlap from the start. Pages hold
+up to 200 rows; in the last line up to 100: at 40 writes a second the newest page then spans little
+more than ``allowed_lateness``, so linking it takes some luck. Requests are relative to the pages of
+the list. A crawl is *false* if it reports complete but lacks a row that was there all the time.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ WARM_UP = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """So many *inserts*, *updates* and *deletes* a second, on so many *rows* in pages of *size*."""
+    """Writes a second to a list of *rows* rows, read in pages of *size*."""
 
     inserts: float
     updates: float
@@ -62,7 +61,7 @@ CASES = [
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one crawl."""
+    """What one crawl lost, and what it reported."""
 
     lost: int
     complete: bool | None
@@ -72,7 +71,7 @@ class Outcome:
 
 
 async def crawl(case: Case, options: CrawlOptions, seed: int) -> Outcome:
-    """One crawl of a list that is written to before and while it runs."""
+    """Crawl a list that is written to before and during the crawl."""
     loop = asyncio.get_running_loop()
     simulator = Simulator(
         works=case.rows,
@@ -121,7 +120,7 @@ def several(
 
 
 def share(outcomes: list[Outcome], hit: Callable[[Outcome], bool]) -> float:
-    """In percent."""
+    """The share of *outcomes* that *hit* is true of, in percent."""
     return 100 * sum(map(hit, outcomes)) / len(outcomes)
 
 

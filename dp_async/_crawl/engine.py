@@ -23,7 +23,7 @@ from .._plan.checkpoint import Checkpoint, written
 from .._plan.page_ref import PageRef
 from .._plan.walk import PageResult, Walk
 from .._plan.watermark import Watermark
-from .._proof.certificate import Complete
+from .._proof.decision import Complete
 from .._settings import CrawlOptions
 from .pager import Pager
 from .report import CrawlReport, IncompleteCrawl

@@ -34,7 +34,7 @@ import msgspec
 
 from .._errors import PaginationError
 from .._page.reader import Rows
-from .._proof.certificate import Read
+from .._proof.reads import Read
 from .watermark import Known, Watermark
 
 T = TypeVar("T")

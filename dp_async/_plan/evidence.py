@@ -9,7 +9,10 @@ from __future__ import annotations
 from typing import TypeVar
 
 from .._page.reader import Rows
-from .._proof.certificate import Complete, Decision, Missing, Read, covers, decide
+from .._proof.certificate import decide
+from .._proof.decision import Complete, Decision, Missing
+from .._proof.links import covers
+from .._proof.reads import Read
 from .._settings import CrawlOptions
 from .changes import Changes
 from .page_ref import PageRef, around

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .._proof.certificate import Complete
+from .._proof.decision import Complete
 from .evidence import Evidence
 from .overlap import Frontier
 from .page_ref import PageRef, around, pages

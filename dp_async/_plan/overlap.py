@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from .._proof.certificate import Read
+from .._proof.reads import Read
 from .evidence import Drift
 from .page_ref import PageRef, around, following
 

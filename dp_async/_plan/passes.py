@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import inf
 
-from .._proof.certificate import Read, is_last
+from .._proof.reads import Read, is_last
 from .evidence import Evidence
 from .overlap import Frontier
 from .page_ref import PageRef

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from .._proof.certificate import Gap, Missing, Read
+from .._proof.decision import Gap, Missing
+from .._proof.reads import Read
 from .evidence import Evidence
 from .page_ref import PageRef, around, following
 from .stage import Stage, each

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 
-from .._proof.certificate import Read
+from .._proof.reads import Read
 from .page_ref import PageRef
 
 

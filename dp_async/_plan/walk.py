@@ -16,7 +16,7 @@ from itertools import count
 from typing import Generic, TypeVar
 
 from .._page.reader import Rows
-from .._proof.certificate import Complete, Decision
+from .._proof.decision import Complete, Decision
 from .._settings import CrawlOptions
 from .changes import Changes
 from .checkpoint import Checkpoint

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .._proof.certificate import Missing
+from .._proof.decision import Missing
 from .checkpoint import Checkpoint
 from .evidence import Evidence
 from .overlap import Frontier

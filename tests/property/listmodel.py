@@ -1,6 +1,7 @@
 """A small list that changes while it is read, and every way to read it within bounds.
 
-No network, no clock, no chance but a seeded one. The certificate is judged here against the truth.
+It knows which rows were there all the time, and judges the certificate by that. No network, no
+clock; randomness is seeded.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from random import Random
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dp_async._proof import certificate
-from dp_async._proof.certificate import Complete, Read
+from dp_async._proof.decision import Complete
+from dp_async._proof.reads import Read
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -25,7 +27,7 @@ class Row(NamedTuple):
     updated: int
     created: int
     touch: int = 0
-    """Which write touched it last: the part of a time that whole seconds hide."""
+    """The number of the last write to it: the order within a second, which times do not show."""
 
 
 Rows = tuple[Row, ...]
@@ -42,16 +44,17 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True)
 class Server:
-    """How the list is sorted and written. Its *allowed_lateness* is how late a row may become visible."""
+    """How the list is sorted and written."""
 
     allowed_lateness: int = 0
+    """By how many seconds a write may be stamped before the newest time ever shown."""
     order: Literal["update", "create", "id"] = "update"
     descending: bool = True
     ties: Literal["id", "hidden", "random"] = "id"
     clamp: int | None = None
-    """Rows a page holds at most, not echoed."""
-    late: int = 0
-    """How much later than the newest row ever a write may be stamped."""
+    """The largest number of rows on a page; the answer does not echo it."""
+    ahead: int = 0
+    """By how many seconds more than one a write may be stamped after the newest time ever shown."""
 
     def key(self, row: Row) -> tuple[int, int]:
         time = {"update": row.updated, "create": row.created, "id": 0}[self.order]
@@ -62,7 +65,7 @@ class Server:
         return time, tie if self.ties == "hidden" else -tie
 
     def orders(self, rows: Iterable[Row]) -> Iterator[Rows]:
-        """Each order in which the server may show *rows* now."""
+        """Every order in which the server may show *rows* now."""
         ordered = sorted(rows, key=self.key)
         if self.ties != "random":
             yield tuple(ordered)
@@ -78,11 +81,11 @@ class Server:
         return tuple(sorted(shuffled, key=lambda row: self.key(row)[0]))
 
     def stamps(self, newest: int) -> range:
-        return range(newest - self.allowed_lateness, newest + 2 + self.late)
+        return range(newest - self.allowed_lateness, newest + 2 + self.ahead)
 
     def answer(self, rows: Rows, page: Page) -> Rows:
-        held = page.size if self.clamp is None else min(page.size, self.clamp)
-        return rows[page.number * held : page.number * held + held]
+        size = page.size if self.clamp is None else min(page.size, self.clamp)
+        return rows[page.number * size : page.number * size + size]
 
 
 class Moment(NamedTuple):
@@ -90,7 +93,7 @@ class Moment(NamedTuple):
 
     rows: Rows
     outside: Rows
-    """Rows that left, or that a filter kept out from the start."""
+    """Rows that left the list, or that a filter has kept out from the start."""
     newest: int
     """The newest update time ever shown."""
     writes: int
@@ -104,15 +107,15 @@ class Moment(NamedTuple):
 
     def put(self, row: Row) -> Moment:
         """Insert a row, update it or let it enter."""
-        rest = tuple(other for other in self.rows if other.id != row.id)
+        others = tuple(other for other in self.rows if other.id != row.id)
         outside = tuple(other for other in self.outside if other.id != row.id)
         newest = max(self.newest, row.updated)
-        return Moment((*rest, row), outside, newest, self.writes + 1, self.stayed)
+        return Moment((*others, row), outside, newest, self.writes + 1, self.stayed)
 
     def drop(self, row: Row) -> Moment:
-        rest = tuple(other for other in self.rows if other.id != row.id)
+        others = tuple(other for other in self.rows if other.id != row.id)
         outside = (*self.outside, row)
-        return Moment(rest, outside, self.newest, self.writes + 1, self.stayed - {row.id})
+        return Moment(others, outside, self.newest, self.writes + 1, self.stayed - {row.id})
 
     def writes_next(self, server: Server) -> Iterator[Moment]:
         touch = self.writes + 1
@@ -124,13 +127,13 @@ class Moment(NamedTuple):
             for row in self.rows:
                 yield self.put(row._replace(updated=stamp, touch=touch))
             for row in self.outside:
-                if row.updated != stamp:  # the assumption of the count rule
+                if row.updated != stamp:  # assumption 5, of the count rule
                     yield self.put(row._replace(updated=stamp, touch=touch))
 
 
 @lru_cache(maxsize=100_000)
 def taken(tick: int, page: Page, rows: Rows, total: int) -> Read:
-    """A read at one tick: the most that can be known of its moment."""
+    """A read that nothing else overlaps in time."""
     return Read.of(
         sent=2 * tick,
         answered=2 * tick + 1,
@@ -145,12 +148,12 @@ def taken(tick: int, page: Page, rows: Rows, total: int) -> Read:
 
 
 Answer = tuple[Page, Rows, int]
-"""A page, the rows the server gave for it, and the total it told."""
+"""A page, the rows in the server's answer, and its total."""
 
 
 @dataclass
 class Findings:
-    """What a search saw: states judged, certificates by rule, and the false ones' stories."""
+    """What a search saw: states judged, certificates by rule, and how the false ones came about."""
 
     states: int = 0
     complete: Counter[str] = field(default_factory=Counter[str])
@@ -161,10 +164,9 @@ class Findings:
 
 @dataclass
 class Search:
-    """Each of *plans* read in its order, with up to *writes* writes anywhere between."""
+    """Reads lists by plans, with up to *writes* writes at any place in between."""
 
     server: Server
-    plans: Collection[tuple[Page, ...]]
     writes: int
     first_only: bool = False
     """Stop at the first false certificate."""
@@ -178,18 +180,16 @@ class Search:
     names: dict[Answer, int] = field(default_factory=dict[Answer, int])
     answers: list[Answer] = field(default_factory=list[Answer])
 
-    def run(self, starts: Iterable[Moment]) -> Findings:
-        for plan in self.plans:
+    def run(self, start: Moment, plans: Iterable[tuple[Page, ...]]) -> None:
+        """Read the list from *start* on by each of *plans*, and judge after each answer."""
+        self.next_pages.clear()
+        for plan in plans:
             for place, page in enumerate(plan):
                 pages = self.next_pages.setdefault(plan[:place], [])
                 if page not in pages:
                     pages.append(page)
-        for start in starts:
-            self.judged.clear()
-            self._read(start, (), (), 0)
-            if self.first_only and self.findings.false:
-                break
-        return self.findings
+        self.judged.clear()
+        self._read(start, (), (), 0)
 
     def _read(
         self, moment: Moment, plan: tuple[Page, ...], seen: tuple[int, ...], written: int
@@ -238,23 +238,23 @@ def pages(*number_and_size: tuple[int, int]) -> tuple[Page, ...]:
 
 
 def any_order(choice: Iterable[Page], reads: int) -> list[tuple[Page, ...]]:
-    """Every sequence of that many reads."""
+    """Every sequence of *reads* pages."""
     return list(product(choice, repeat=reads))
 
 
 def closed(choice: Iterable[Page], last: Page) -> list[tuple[Page, ...]]:
-    """Every order of the pages, *last* being read after them."""
+    """Every order of the pages, then *last*."""
     return [(*order, last) for order in permutations(choice)]
 
 
 def starts(
     length: int, gaps: Iterable[int] = (0, 1), *, ids: Literal["up", "down", "any"] = "up"
 ) -> Iterator[Moment]:
-    """Lists of *length* rows, each older than the one before by one of *gaps*."""
+    """Lists of *length* rows, each older than the one above by one of *gaps*."""
     names = tuple(range(1, length + 1))
     numberings = {"up": [names], "down": [names[::-1]], "any": list(permutations(names))}[ids]
-    for steps in product(gaps, repeat=length - 1):
-        times = [10 - sum(steps[:place]) for place in range(length)]
+    for distances in product(gaps, repeat=length - 1):
+        times = [10 - sum(distances[:place]) for place in range(length)]
         for numbering in numberings:
             rows = (Row(i, t, t) for i, t in zip(numbering, times, strict=True))
             yield Moment.start(tuple(rows))
@@ -286,28 +286,28 @@ def draw_server(chance: Random) -> Server:
         descending=chance.random() < 0.7,
         ties=chance.choice(("id", "hidden", "random")),
         clamp=chance.choice((None, None, None, None, 2)),
-        late=chance.choice((0, 2, 5)),
+        ahead=chance.choice((0, 2, 5)),
     )
 
 
 def draw_plan(chance: Random, length: int, *, descending: bool) -> list[Page]:
-    """Pages as a crawl would read them: both ends first, all places, then the newest end again."""
+    """Pages as a crawl reads them: both ends, everything between, then the newest end again."""
     size = chance.choice((2, 3, 4))
     ends = [Page(0, size), Page(length // size, size)]
-    rest = [Page(number, size) for number in range(1, length // size)]
+    between = [Page(number, size) for number in range(1, length // size)]
     sizes = (2, 3, 4, 5)
     for _ in range(chance.choice((0, 3, 6, 9))):
         bridge = chance.choice(sizes)
-        rest.append(Page(chance.randrange(length // bridge + 1), bridge))
+        between.append(Page(chance.randrange(length // bridge + 1), bridge))
     if chance.random() < 0.3:
-        rest += rest[: chance.randrange(4)]
-    chance.shuffle(rest)
+        between += between[: chance.randrange(4)]
+    chance.shuffle(between)
     if chance.random() < 0.3:
-        rest.sort(key=lambda page: -page.offset if descending else page.offset)
+        between.sort(key=lambda page: -page.offset if descending else page.offset)
     if chance.random() < 0.2:
         chance.shuffle(ends)
     closing = [ends[0]] if descending or chance.random() < 0.5 else [ends[1]]
-    return [*ends, *rest, *closing, *chance.choice(((), (ends[0],)))]
+    return [*ends, *between, *closing, *chance.choice(((), (ends[0],)))]
 
 
 def draw_trial(seed: int) -> Trial:
@@ -330,7 +330,7 @@ def draw_trial(seed: int) -> Trial:
         taken_at += 10
         shown = server.any_order(moment.rows, chance)
         moment = maybe_write(chance, server, moment, pace)
-        # the total comes from a second query; with an unechoed clamp it has to be the same moment's
+        # a second query counts the total, later; but if a clamp is not echoed, at the same moment
         total = len(shown) if server.clamp else len(moment.rows)
         rows_shown = server.answer(shown, page)
         if rows_shown and page.offset + page.size > total and not server.clamp:
@@ -351,7 +351,7 @@ def maybe_write(chance: Random, server: Server, moment: Moment, pace: float) -> 
 def as_reads(
     spans: Sequence[tuple[int, int, Page, Rows, int]], bad: Collection[int]
 ) -> Iterator[Read]:
-    """Reads with ticks for their times: no two events share one, and requests leave first."""
+    """Reads with ticks for times: no two events share a tick, and requests precede answers."""
     events = sorted(
         [(span[0], 0, place) for place, span in enumerate(spans)]
         + [(span[1], 1, place) for place, span in enumerate(spans)]

@@ -65,7 +65,7 @@ def servers(draw: st.DrawFn) -> Server:
         descending=not draw(st.booleans()),
         ties=ties,
         clamp=draw(st.sampled_from((None, None, None, 2))),
-        late=draw(st.sampled_from((0, 3, 400))),
+        ahead=draw(st.sampled_from((0, 3, 400))),
     )
 
 

@@ -18,7 +18,7 @@ from dp_async._models import Page
 from dp_async._page.reader import Rows
 from dp_async._plan.page_ref import PageRef
 from dp_async._plan.walk import Walk
-from dp_async._proof.certificate import Complete, Decision
+from dp_async._proof.decision import Complete, Decision
 from tests.property.listmodel import Moment, Row, Server
 from tests.property.listmodel import Page as Place
 from tests.property.listmodel import Rows as Shown
@@ -299,7 +299,7 @@ def draw_case(chance: Random) -> Case:
         descending=chance.random() < 0.75,
         ties=chance.choice(("id", "id", "hidden", "random")),
         clamp=chance.choice((*[None] * 15, 2)),
-        late=chance.choice((0, 0, 2, 5, 400)),
+        ahead=chance.choice((0, 0, 2, 5, 400)),
     )
     length = chance.randint(0, 40)
     start = draw_start(chance, length)

@@ -67,7 +67,10 @@ FILTER = "张三丰-filter"
 
 #: Functions that are handed such a value by their caller, or the rows in which it stands.
 GIVEN: dict[str, set[str]] = {
-    **{name: {"filter"} for name in ("work_list", "msg_list", "works", "messages", "_list", "query")},
+    **{
+        name: {"filter"}
+        for name in ("work_list", "msg_list", "works", "messages", "_list", "query")
+    },
     **{name: {"filter"} for name in ("next", "_learned", "learn", "_guard", "_one_by_one")},
     **{name: {"account"} for name in ("for_account", "with_account", "header")},
     "text": {"account", "filter"},

@@ -12,7 +12,7 @@ from dp_async import PaginationError, Watermark
 from dp_async._models import Page
 from dp_async._page.reader import Rows
 from dp_async._plan.changes import Changes, digest
-from dp_async._proof.certificate import Read
+from dp_async._proof.reads import Read
 
 NONE: set[int] = set()
 SCOPE = "0123456789abcdef01234567"

@@ -20,7 +20,7 @@ from dp_async._page.reader import Rows
 from dp_async._plan.checkpoint import Checkpoint
 from dp_async._plan.page_ref import PageRef
 from dp_async._plan.walk import PageResult, Walk
-from dp_async._proof.certificate import Complete, Decision, Missing, Unprovable
+from dp_async._proof.decision import Complete, Decision, Missing, Unprovable
 
 Row = tuple[int, int]
 """Id and time."""

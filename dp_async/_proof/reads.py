@@ -1,0 +1,155 @@
+"""A read, that is one answer, and the facts about it that both rules use.
+
+No rule and no decision belongs here.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import accumulate, pairwise
+from math import ceil, inf
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass
+class Column:
+    """One time column of one page: its extremes, and whether it never rises or never falls."""
+
+    newest: int
+    oldest: int
+    falling: bool
+    rising: bool
+    times: Sequence[int] = field(compare=False, repr=False)
+    ids: Sequence[int] = field(compare=False, repr=False)
+
+    @classmethod
+    def of(cls, times: Sequence[int], ids: Sequence[int]) -> Column | None:
+        """The column of *times*, in the order of the answer, or None if a row lacks its time."""
+        if not times or len(times) != len(ids):
+            return None
+        shown = list(times)
+        ordered = sorted(shown, reverse=True)  # linear if they fall already, the usual case
+        falling = shown == ordered
+        newest, oldest = ordered[0], ordered[-1]
+        rising = newest == oldest if falling else shown == ordered[::-1]
+        return cls(newest, oldest, falling, rising, times, ids)
+
+    @cached_property
+    def ties(self) -> tuple[int, int]:
+        """The pairs of neighbours with the same time: with ascending ids, and with others."""
+        ascending = [
+            lower < upper
+            for (lower, time), (upper, other) in pairwise(zip(self.ids, self.times, strict=True))
+            if time == other
+        ]
+        return sum(ascending), len(ascending) - sum(ascending)
+
+
+@dataclass(slots=True)
+class Read:
+    """The rows of one page, taken by the server at one moment between *sent* and *answered*.
+
+    Both are ticks of the crawl's own counter of events, not of a clock. Build it with ``Read.of``.
+    """
+
+    sent: int
+    answered: int
+    offset: int
+    size: int
+    count: int
+    total: int
+    ids: Sequence[int]
+    updated: Sequence[int]
+    by_update: Column | None
+    by_create: Column | None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        sent: int,
+        answered: int,
+        offset: int,
+        size: int,
+        count: int,
+        total: int,
+        ids: Sequence[int],
+        updated: Sequence[int],
+        created: Sequence[int],
+    ) -> Read:
+        """A read of *count* raw rows; *ids* and *updated* are those of its good rows, in order.
+
+        A good row has an id and an update time. Times are whole seconds. *created* is parallel to
+        *ids*, or empty if a good row has no create time.
+        """
+        by_update = Column.of(updated, ids)
+        by_create = by_update if created == updated else Column.of(created, ids)
+        return cls(sent, answered, offset, size, count, total, ids, updated, by_update, by_create)
+
+
+def is_first(read: Read) -> bool:
+    return read.offset == 0
+
+
+def is_last(read: Read) -> bool:
+    """Whether no row followed this page.
+
+    A full page never proves that: the server may count its total in a second query, later.
+    """
+    return is_short(read) and not more_follow(read)
+
+
+def is_short(read: Read) -> bool:
+    return read.count < read.size
+
+
+def more_follow(read: Read) -> bool:
+    return read.total > read.offset + read.count
+
+
+def with_true_sizes(reads: Sequence[Read]) -> Sequence[Read]:
+    """The reads, with no page size above the row count of the fullest answer.
+
+    A server may cut page sizes without echoing that. Offsets computed from the requested size are
+    then too large as well, so a full page in the middle seems to end at the total; it must not pass
+    for a short page. Page 1 keeps its size, since its offset is right for any size.
+    """
+    fullest = max(read.count for read in reads)
+    return [
+        read if is_first(read) or read.size <= fullest else replace(read, size=fullest)
+        for read in reads
+    ]
+
+
+def is_before(first: Read, second: Read) -> bool:
+    return first.answered < second.sent
+
+
+def horizons(reads: Sequence[Read], allowed_lateness: float) -> list[float]:
+    """For each read, its horizon: a row that enters or is updated later is at least this new."""
+    answered = sorted((read.answered, newest(read)) for read in reads)
+    ticks = [tick for tick, _ in answered]
+    peaks = [-inf, *accumulate((time for _, time in answered), max)]
+    return [
+        max(newest(read), peaks[bisect_left(ticks, read.sent)]) - in_seconds(allowed_lateness)
+        for read in reads
+    ]
+
+
+def newest(read: Read) -> float:
+    return read.by_update.newest if read.by_update else -inf
+
+
+def in_seconds(allowed_lateness: float) -> int:
+    """Rounds up: times are cut to whole seconds, so half a second can show as a whole one."""
+    return ceil(allowed_lateness)
+
+
+def is_old(time: float, horizon: float) -> bool:
+    """Whether a row with this time was in the list before the read that has this horizon."""
+    return time < horizon
