@@ -23,7 +23,6 @@ from .._plan.checkpoint import Checkpoint, written
 from .._plan.page_ref import PageRef
 from .._plan.walk import PageResult, Walk
 from .._plan.watermark import Watermark
-from .._proof.certificate import Complete
 from .._settings import CrawlOptions
 from .pager import Pager
 from .report import CrawlReport, IncompleteCrawl
@@ -142,11 +141,11 @@ class Engine(Generic[T]):
     def _sort_in(self, result: PageResult[T]) -> None:
         for bad in result.rows.bad:
             self.bad[bad.raw if bad.id is None else bad.id] = bad
-        if result.late:
+        if result.after_pass:
             self._let_out()
         else:
             self.duplicates += result.repeated
-        if not (result.held and self._options.ordered):
+        if not (result.deferred and self._options.ordered):
             self._ready.append(result)
         elif result.fresh:
             self._held.append(result)
@@ -195,7 +194,7 @@ class Engine(Generic[T]):
             duplicates=self.duplicates,
             bad_items=len(self.bad),
             total_elements=walk.total,
-            drifted=walk.moved,
+            drifted=walk.drifted,
             max_in_flight=tally.max_in_flight,
             elapsed=elapsed,
         )
@@ -218,7 +217,7 @@ class Engine(Generic[T]):
         reason = decision.reason
         if self.walk.started_over:
             reason += " (started over: the list had changed since the checkpoint)"
-        return isinstance(decision, Complete), reason
+        return self.walk.complete, reason
 
     def checkpoint(self, waiting: int) -> str:
         """Where to go on later. A page not consumed to its end, and a list that moved, count as not
@@ -226,7 +225,7 @@ class Engine(Generic[T]):
         if self._after is not None:
             raise ConfigError("a crawl since a watermark has no checkpoint: begin again with since")
         walk = self.walk
-        pages = 0 if walk.moved else max(self._prefix - (waiting > 0), walk.skipped)
+        pages = 0 if walk.drifted else max(self._prefix - (waiting > 0), walk.skipped)
         return written(
             Checkpoint(
                 scope=self._source.scope,

@@ -46,7 +46,7 @@ WIDEST = 16  # the same, where only the newest end is wanted
 
 @dataclass(slots=True)
 class PageResult(Generic[T]):
-    """What an answer brought: the items not seen before; *held* until the pages before are out.
+    """What an answer brought: the items not seen before; *deferred* until the pages before are out.
 
     *keys* are what a watermark knows these items by, where only what is new is wanted.
     """
@@ -56,14 +56,14 @@ class PageResult(Generic[T]):
     keys: Sequence[Known]
     repeated: int
     ref: PageRef
-    held: bool
-    late: bool
+    deferred: bool
+    after_pass: bool
 
 
 class Walk(Generic[T]):
     """One crawl of one list, as far as asking and knowing go.
 
-    *total* is the last total seen, *moved* whether the list was seen to change, *passes* how often
+    *total* is the last total seen, *drifted* whether the list was seen to change, *passes* how often
     it was gone over, *decision* what the certificate last said.
     """
 
@@ -82,7 +82,7 @@ class Walk(Generic[T]):
         self.first_total = 0  # as the crawl began
         self._moving = False  # seen to change in this pass or round, or in the one before
         self._stirred = False  # something new came in it
-        self.moved = False
+        self.drifted = False
         self.passes = 0
         self.unique = 0
         self.decision: Decision | None = None
@@ -188,7 +188,7 @@ class Walk(Generic[T]):
         return self.passes == 1 and not (self._overlapping or self._late)
 
     def _see_move(self) -> None:
-        self.moved = self._moving = self._stirred = True
+        self.drifted = self._moving = self._stirred = True
 
     # Taking answers in
 
@@ -342,8 +342,8 @@ class Walk(Generic[T]):
         self.skipped = before.pages
         self._edge = before.pages * self.size
         yield from self._pass()
-        self.resumed = not self.moved
-        if self.moved:  # a gap cannot be ruled out: all of it again
+        self.resumed = not self.drifted
+        if self.drifted:  # a gap cannot be ruled out: all of it again
             self.started_over = True
             self.skipped = 0
             self.passes += 1
@@ -417,6 +417,11 @@ class Walk(Generic[T]):
             isinstance(self.decision, Complete) or covers(self._reads, self.changes.oldest)
         )
         return self.changes.watermark(scope, covered=covered)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last decision is that every row was read."""
+        return isinstance(self.decision, Complete)
 
     @property
     def head(self) -> tuple[int, int] | None:

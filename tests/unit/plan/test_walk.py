@@ -164,12 +164,12 @@ def test_both_ends_then_the_middle_then_page_1_again(
     assert done.rule == ("count" if length >= 5 else "single page")
     assert sorted(done.items) == list(range(1, length + 1))
     assert done.walk.passes == 1
-    assert not done.walk.moved
+    assert not done.walk.drifted
 
 
 def test_the_last_page_is_held_and_the_closing_one_is_late() -> None:
     done = crawl(List(rows(12)))
-    assert [(step.ref.num, step.held, step.late) for step in done.steps] == [
+    assert [(step.ref.num, step.deferred, step.after_pass) for step in done.steps] == [
         (1, False, False),
         (3, True, False),
         (2, False, False),
@@ -270,7 +270,7 @@ def test_without_verification_the_plan_grows_with_the_total() -> None:
 
     done = crawl(List(rows(12), before=grow), verify=False)
     assert len(done.refs) == 4
-    assert done.walk.moved
+    assert done.walk.drifted
 
 
 @pytest.mark.parametrize("limit", [0, 1, 4, 5, 6, 12, 17, 18])
@@ -348,7 +348,7 @@ def test_a_list_that_grows_by_pages(number: int, overlap: object) -> None:
     assert done.rule is not None
     assert len(done.items) == len(set(done.items))
     assert set(done.items) >= set(range(1, 43))
-    assert done.walk.moved
+    assert done.walk.drifted
 
 
 def test_a_list_that_has_rested_for_long_and_then_grows_is_not_searched_beyond_its_end() -> None:
@@ -819,7 +819,7 @@ def test_what_comes_beside_known_rows_that_fill_pages_is_found_newest_first() ->
     served.rows.insert(0, (3002, 200_001))
     done = since(mark, served, 20)
     assert sorted(done.items) == [3000, 3001, 3002]
-    assert [step.fresh for step in done.steps if step.held] == [[3000]]
+    assert [step.fresh for step in done.steps if step.deferred] == [[3000]]
     assert isinstance(done.decision, Complete)
     assert next_mark(done).updated == 200_001
 
