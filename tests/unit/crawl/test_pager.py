@@ -307,10 +307,10 @@ async def test_the_bounds_may_be_changed_at_any_time() -> None:
     results = [await pager() for _ in range(6)]
     assert work.peak == 2
     assert len(work.started) - len(results) <= 3
-    pager.concurrency, pager.window = 7, 30
+    pager.concurrency, pager.window.size = 7, 30
     results += [await pager() for _ in range(20)]
     assert 2 < work.peak <= 7
-    pager.concurrency, pager.window = 1, 2
+    pager.concurrency, pager.window.size = 1, 2
     await until(lambda: work.under_way <= 1)
     work.peak = 0
     results += await drain(pager)
