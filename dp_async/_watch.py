@@ -1,6 +1,7 @@
-"""What is new on a list, again and again: a walk since the last watermark, then a rest.
+"""What is new on a list, poll after poll: each poll is a crawl since the last watermark.
 
-Knows no page number and no HTTP. Nothing is open across a hand-out but a crawl, which has a window.
+Knows no page number and no HTTP. Nothing is open while the consumer has control but a crawl, whose
+memory is bounded.
 """
 
 from __future__ import annotations
@@ -29,17 +30,40 @@ T = TypeVar("T")
 
 log = logging.getLogger("dp_async")
 
-#: Seconds to which the rests grow while nothing works, unless the interval is longer.
-LONGEST_REST = 30.0
+#: Seconds to which the backoff grows, unless the interval is longer.
+MAX_BACKOFF = 30.0
+
+
+class _Schedule:
+    """When the next request is due: exponential backoff from *interval* on, jitter of ±10 %.
+
+    *due* is in the loop's time. *failures* are errors in a row; *fruitless* are polls in a row that
+    found nothing and were not complete.
+    """
+
+    def __init__(self, interval: float, jitter: Callable[[], float]) -> None:
+        self._interval = interval
+        self._jitter = jitter
+        self.due = 0.0
+        self.failures = 0
+        self.fruitless = 0
+
+    def backoff(self, now: float) -> float:
+        """Set *due*; the seconds until then: an interval, or more while polls do not work."""
+        grown = self._interval * 2.0 ** min(self.failures + self.fruitless, 16)
+        seconds = max(self._interval, min(grown, MAX_BACKOFF)) * (0.9 + 0.2 * self._jitter())
+        self.due = now + seconds
+        return seconds
 
 
 class Watch(Generic[T]):
     """The rows that are new or were updated, for as long as it is iterated; it has one consumer.
 
-    A row comes each time it is seen to have changed, in the version it then has; those of one look
-    at the list newest first. A timeout round ``anext`` loses nothing. No answer, 429 and 5xx are
-    waited out, with a warning in the log. Other errors are raised once; the next call waits, and
-    then goes on. ``async with`` ends its requests promptly; whoever waits then gets ClientClosed.
+    A row comes each time a poll sees that it changed, in its version of that moment; the rows of
+    one poll come newest first. A timeout round ``anext`` loses nothing. Without an answer, and
+    after 429 or 5xx, the watch logs a warning and tries again later. Other errors are raised once;
+    the next call waits, and then goes on. ``async with`` ends its requests promptly; a waiting
+    ``anext`` then raises ClientClosed.
     """
 
     def __init__(
@@ -54,34 +78,30 @@ class Watch(Generic[T]):
         self._mark = mark
         self._since = since
         self._runtime = runtime
-        self._interval = interval
-        self._jitter = jitter
+        self._schedule = _Schedule(interval, jitter)
         self._watermark = watermark
         self._begun = watermark is not None
-        # A task of its own, as a crawl's pages are: a short timeout must not begin it ever anew.
+        # The first read runs in a task, as a crawl's pages do: a short timeout must not restart it.
         once = iter([True])
-        self._beginning = Pager[bool, tuple[Watermark | None]](
+        self._first_read = Pager[bool, tuple[Watermark | None]](
             lambda: next(once, None),
-            self._begin,
+            self._read_mark,
             runtime.spawn,
             concurrency=1,
             window=1,
         )
-        self._crawl: Crawl[T] | None = None  # this look at the list; None between two of them
+        self._crawl: Crawl[T] | None = None  # the poll in progress; None between two polls
         self._items: deque[T] = deque()
-        self._due = 0.0  # when to ask next, in the loop's time
-        self._failures = 0  # in a row
-        self._vain = 0  # looks in a row that found nothing and were not proven complete
-        self._resting: asyncio.Future[None] | None = None  # has a result at the end of a rest
+        self._waking: asyncio.Future[None] | None = None  # a result ends the wait for the next poll
         self._busy = False
         self._closed = False
 
     @property
     def watermark(self) -> Watermark | None:
-        """How far it has come: keep it, and go on with ``watch(since=...)`` after a restart.
+        """Where to go on after a restart, with ``watch(since=...)``; None before the first read.
 
-        It moves on with the last row of each look at the list, never beyond what was delivered. So
-        after a restart rows may come again, and none is left out. None before the first look.
+        It advances with the last row of each poll, never beyond what was delivered. So after a
+        restart rows may come again, and none is left out.
         """
         return self._watermark
 
@@ -93,98 +113,96 @@ class Watch(Generic[T]):
             raise ConfigError("a watch has one consumer: it was asked for two items at once")
         self._busy = True
         try:
-            self._refuse_closed()
+            self._check_open()
             while not self._has_item:
-                await self._rest()
-                await self._go_on()
+                await self._wait_until_due()
+                await self._poll()
         finally:
             self._busy = False
         return self._items.popleft()
 
     @property
     def _has_item(self) -> bool:
-        """Whether there is one to hand out.
+        """Whether an item can be delivered.
 
-        The last one waits until it is known whether it ends the look, as the watermark moves on
-        with it; not through an outage.
+        Hold back the last item until the poll is known to be over: delivering it advances the
+        watermark. During an outage it is delivered, and the watermark stays.
         """
-        waits = 0 if self._crawl is None or self._failures else 1
-        return len(self._items) > waits
+        kept = 0 if self._crawl is None or self._schedule.failures else 1
+        return len(self._items) > kept
 
-    async def _rest(self) -> None:
-        """Return when the next request is due. Raises ClientClosed as soon as one is not to be."""
+    async def _wait_until_due(self) -> None:
+        """Return when the next request is due. Raises ClientClosed as soon as this is closed."""
         self._runtime.check_usable()
         loop = asyncio.get_running_loop()
-        while (left := self._due - loop.time()) > 0:
-            self._resting = loop.create_future()
-            await self._runtime.sleep(left, self._resting)
-            self._refuse_closed()
+        while (left := self._schedule.due - loop.time()) > 0:
+            self._waking = loop.create_future()
+            await self._runtime.sleep(left, self._waking)
+            self._check_open()
 
-    async def _go_on(self) -> None:
-        """One page further. Raises what does not pass by itself."""
+    async def _poll(self) -> None:
+        """Read one more page. Raises errors that do not pass by themselves."""
         try:
-            await self._step()
+            await self._read()
         except ClientClosed:
             raise
         except Exception as error:
-            seconds = self._put_off(error)
+            seconds = self._backoff()
+            self._schedule.failures += 1
             if isinstance(error, PaginationError):
                 await self._drop()
             if not isinstance(error, TransportError | RateLimited | ServerError):
                 raise
             log.warning("a watch waits for %.1f s: %s", seconds, error)
 
-    async def _step(self) -> None:
+    async def _read(self) -> None:
+        schedule = self._schedule
         if not self._begun:
-            begun = await self._beginning()
-            assert begun is not None
-            (self._watermark,) = begun
+            first = await self._first_read()
+            assert first is not None
+            (self._watermark,) = first
             self._begun = True
-            self._failures = 0
-            self._put_off(None)
+            schedule.failures = 0
+            self._backoff()
             return
         if self._crawl is None:
             self._crawl = self._since(self._watermark)
         page = await self._crawl.next_page()
-        self._failures = 0
+        schedule.failures = 0
         if page is not None:
             self._items.extend(page.content)
             return
         crawl, self._crawl = self._crawl, None
         report = crawl.report
-        self._vain = self._vain + 1 if report.complete is False and not report.items else 0
-        self._put_off(None)
-        self._watermark = crawl.watermark  # what is held is handed out next, nothing in between
+        is_fruitless = report.complete is False and not report.items
+        schedule.fruitless = schedule.fruitless + 1 if is_fruitless else 0
+        self._backoff()
+        self._watermark = crawl.watermark  # at most one item is left, and it is delivered next
 
-    async def _begin(self, _: bool) -> Callable[[], tuple[Watermark | None]]:
+    async def _read_mark(self, _: bool) -> Callable[[], tuple[Watermark | None]]:
         mark = await self._mark()
         return lambda: (mark,)
 
-    def _put_off(self, error: Exception | None) -> float:
-        """The seconds until the next request is due: an interval, or more while nothing works."""
-        grown = self._interval * 2.0 ** min(self._failures + self._vain, 16)
-        seconds = max(self._interval, min(grown, LONGEST_REST)) * (0.9 + 0.2 * self._jitter())
-        self._failures += error is not None
-        self._due = asyncio.get_running_loop().time() + seconds
-        return seconds
+    def _backoff(self) -> float:
+        return self._schedule.backoff(asyncio.get_running_loop().time())
 
     async def _drop(self) -> None:
-        """Give up this look at the list: the next one goes on from the watermark."""
+        """Give up this poll: the next one starts from the watermark."""
         self._items.clear()
         if self._crawl is not None:
             crawl, self._crawl = self._crawl, None
             await crawl.aclose()
 
-    def _refuse_closed(self) -> None:
+    def _check_open(self) -> None:
         if self._closed:
             raise ClientClosed("the watch is closed")
 
     async def aclose(self) -> None:
-        """End it; returns when none of its requests is under way. Twice is fine."""
+        """End the watch; returns when none of its requests is in flight. Twice is fine."""
         self._closed = True
-        if self._resting is not None and not self._resting.done():
-            self._resting.set_result(None)
-        await (self._beginning if self._crawl is None else self._crawl).aclose()
+        if self._waking is not None and not self._waking.done():
+            self._waking.set_result(None)
+        await (self._first_read if self._crawl is None else self._crawl).aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,13 +1,12 @@
-"""One walk over a whole list: which pages to ask for, what was delivered, where it stands.
+"""The public faces of a crawl: ``Crawl`` (items) and ``Pages``.
 
-No HTTP and no JSON: a ``Source`` fetches a page. The engine, which tasks refer to, is apart from
-the ``Crawl`` the caller holds, so that dropping a ``Crawl`` ends its tasks.
+No plan and no tasks: the engine has those. It never refers to its ``Crawl``, so that dropping a
+``Crawl`` ends its tasks.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import operator
 import warnings
 from collections.abc import Callable, Iterator
@@ -26,15 +25,13 @@ from .runtime import Source
 
 T = TypeVar("T")
 
-log = logging.getLogger("dp_async")
-
 
 class Crawl(Generic[T]):
-    """One walk over a list: iterate it, or its ``pages()``; ``report`` says where it stands.
+    """One crawl of a list: iterate its items, or its ``pages()``; ``report`` has its state.
 
-    ``async with`` ends its tasks promptly. It has one consumer. A page that could not be had raises
-    its error once; the next call asks for that page again, so nothing is lost by going on, nor by a
-    timeout round ``anext``. Closed while waiting, it raises ClientClosed.
+    ``async with`` ends its tasks promptly. It has one consumer. When a page cannot be fetched, its
+    error is raised once and the next call requests that page again, so nothing is lost by going
+    on, nor by a timeout round ``anext``. Raises ClientClosed when closed while waiting.
     """
 
     def __init__(
@@ -56,7 +53,7 @@ class Crawl(Generic[T]):
 
     @property
     def report(self) -> CrawlReport:
-        """Where the crawl stands now."""
+        """The state of the crawl now."""
         return self._engine.report(self._waiting)
 
     @property
@@ -66,31 +63,30 @@ class Crawl(Generic[T]):
 
     @property
     def bad_items(self) -> list[BadItem]:
-        """The rows that could not be read, where the options say to keep them apart."""
-        return list(self._engine.bad.values())
+        """The rows that could not be read, with ``on_bad_item="keep"``."""
+        return list(self._engine.delivery.bad.values())
 
     @property
     def watermark(self) -> Watermark | None:
-        """How far the list is known, for ``listing.since()``: once the last item was delivered.
+        """How far the list is known, for ``listing.since()``; None until the last item is out.
 
-        What ``since`` it finds is all that came into the list or was updated after this crawl began
-        and was not delivered by it, whatever else happened meanwhile: for that the crawl need not
-        be complete. Where even so much cannot be told, or a crawl since a watermark stopped at a
-        limit, it is the watermark before, and what was delivered since then: nothing is lost, but
-        the way down is as long as before; after ``since(None)``, one that knows nothing.
+        ``since(watermark)`` finds every row that entered the list or was updated after this crawl
+        began, unless this crawl delivered it; the crawl need not be complete. If a gap cannot be
+        ruled out, or a crawl since a watermark stopped at a limit, this is the previous watermark
+        plus the rows delivered since: nothing is lost, but the next crawl goes back as far as this
+        one did. After ``since(None)``, that watermark knows nothing.
 
-        None until the last item is delivered, so keep the one before until then. None also after a
-        ``crawl()`` that left a gap or stopped at a limit, with ``verify=False``, or of a list that
-        is not sorted newest first.
+        Until it is there, keep the previous one. It stays None after a ``crawl()`` that left a gap
+        or stopped at a limit, with ``verify=False``, and for a list not sorted newest first.
         """
         return self._engine.watermark(self._waiting)
 
     def checkpoint(self) -> str:
-        """A text to go on from: ``listing.crawl(resume=...)``, for this list and these filters.
+        """A text to resume from: ``listing.crawl(resume=...)``, for this list and these filters.
 
-        What was handed out after it comes again; nothing is left out. The crawl that resumes starts
-        over, and says so, if the list is not what it was. Raises ConfigError for a crawl made by
-        ``since``: begin that again instead.
+        Pages delivered after the checkpoint come again, and no row is left out. If the list has
+        changed, the resumed crawl starts over, and its report says so. Raises ConfigError for a
+        crawl made by ``since``: call ``since`` again instead.
         """
         return self._engine.checkpoint(self._waiting)
 
@@ -111,18 +107,18 @@ class Crawl(Generic[T]):
             self._items = iter(page.content)
 
     async def next_page(self) -> Page[T] | None:
-        """The next page, None at the end. Items of a page not consumed yet are passed over."""
+        """The next page, None at the end. Items of the current page stay for ``anext``."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         page = await self._engine.next() if self._kept is None else self._kept
         if self._progress is not None and page is not None:
-            self._kept = page  # in case the callback raises: the page is not lost by that
+            self._kept = page  # delivered by the next call, should the callback raise
             self._progress(self._engine.report(0))
             self._kept = None
         return page
 
     async def aclose(self) -> None:
-        """End it; returns when none of its requests is under way. Twice is fine."""
+        """End the crawl; returns when none of its requests is in flight. Twice is fine."""
         await self._engine.aclose()
 
     async def __aenter__(self) -> Self:
@@ -132,8 +128,8 @@ class Crawl(Generic[T]):
         await self.aclose()
 
     def __del__(self) -> None:
-        # Reached with requests under way only if neither closed nor read to its end. This may be
-        # another thread (the collector runs anywhere), so the loop is asked to cancel them.
+        # Requests are in flight here only if the crawl was neither closed nor read to its end. The
+        # garbage collector may run in any thread, so the loop is told to cancel them.
         engine = getattr(self, "_engine", None)
         if engine is None or not engine.pager.running or self._loop is None:
             return
@@ -148,7 +144,7 @@ class Crawl(Generic[T]):
 
 
 class Pages(Generic[T]):
-    """The pages of a crawl: an iterator of its own, closed by ``aclose()`` or ``async with``."""
+    """The pages of a crawl: an iterator; ``aclose()`` or ``async with`` ends the crawl."""
 
     def __init__(self, crawl: Crawl[T]) -> None:
         self._crawl = crawl

@@ -1,12 +1,12 @@
-"""Jobs run concurrently, their results handed out one at a time, within a window.
+"""Concurrent jobs, ordered results, bounded memory.
 
-Knows no page, no list and no HTTP: a *plan* names the next job, *fetch* does it. A task does jobs
-one after another, for as long as there is one at once; nothing is open across a hand-out: no task
-group, no cancel scope, no lock, no permit.
+Knows no page, no list and no HTTP: *plan* names the next job, *fetch* does it. A worker task does
+one job after another and ends when there is none. No task group, cancel scope or lock stays open
+while the consumer has control (PEP 789).
 
-What came is made into a result as late as that costs nobody time: just before it is handed out.
-Else the next results would be made first, and whoever looks at this one finds it no longer in the
-processor's caches, which costs a twentieth of all that is done for a page.
+A result that the consumer waits for is built (a page is decoded) just before delivery: building
+ahead evicts the current page from the CPU cache (about 5 % a page). All others are built as soon as
+they arrive, in time nobody waits for.
 """
 
 from __future__ import annotations
@@ -25,34 +25,78 @@ P = TypeVar("P")
 
 
 class _Slot(Generic[J, P]):
-    """A place in the window: a job, and what came of it once it is *done*."""
+    """A job in the window and its outcome: once it is *done*, a result or an error."""
 
-    __slots__ = ("came", "done", "error", "job", "result")
+    __slots__ = ("builder", "done", "error", "job", "result")
 
     def __init__(self, job: J) -> None:
         self.job = job
         self.done = False
-        self.came: Callable[[], P] | None = None  # what makes the result, until that is made
+        self.builder: Callable[[], P] | None = None  # until the result is built
         self.result: P | None = None
         self.error: BaseException | None = None
 
-    def make(self) -> None:
-        """Make the result of what came, or the error of that."""
-        came, self.came = self.came, None
-        if came is not None:
+    def build(self) -> None:
+        """Build the result, if that is still to be done; an exception becomes the job's error."""
+        builder, self.builder = self.builder, None
+        if builder is not None:
             try:
-                self.result = came()
+                self.result = builder()
             except Exception as error:
                 self.error = error
 
 
-class Pager(Generic[J, P]):
-    """The results for each job of *plan*, in the plan's order (or as they come in).
+class _Window(Generic[J, P]):
+    """The jobs begun and not yet delivered, in the plan's order: at most *size*, done or not.
 
-    *fetch* does a job, and returns what makes the result of what came. *plan* is asked again
-    whenever there is room; its None means: nothing now, perhaps after the next result. The end is
-    reached when it has nothing and nothing is held. At most *concurrency* jobs are under way and at
-    most *window* are held, done or not; both may be changed any time.
+    *failed* jobs are to be done again. *has_error*: the consumer has not seen an error yet.
+    """
+
+    def __init__(self, plan: Callable[[], J | None], size: int, ordered: bool) -> None:
+        self._plan = plan
+        self.size = size
+        self._ordered = ordered
+        self.slots: deque[_Slot[J, P]] = deque()
+        self.failed: deque[_Slot[J, P]] = deque()
+        self.has_error = False
+
+    def next_slot(self, consumer_waits: bool) -> _Slot[J, P] | None:
+        """The next job to begin, if any: a failed one once the consumer is back, else a new one."""
+        if self.failed:
+            return self.failed.popleft() if consumer_waits else None
+        if self.has_error or len(self.slots) >= self.size or (job := self._plan()) is None:
+            return None
+        slot: _Slot[J, P] = _Slot(job)  # subscripting the class in the call takes 5 times as long
+        self.slots.append(slot)
+        return slot
+
+    def ready(self) -> _Slot[J, P] | None:
+        """The slot to deliver, if it is done: the first, or any if order does not matter."""
+        for slot in self.slots:
+            if slot.done:
+                return slot
+            if self._ordered:
+                break
+        return None
+
+    def is_next(self, slot: _Slot[J, P]) -> bool:
+        """Whether no unfinished job has to be delivered before *slot*."""
+        for other in self.slots if self._ordered else ():
+            if other is slot:
+                break
+            if not other.done:
+                return False
+        return True
+
+
+class Pager(Generic[J, P]):
+    """The results of the jobs of *plan*, in the plan's order (or as they arrive).
+
+    *fetch* does a job and returns a function that builds its result. *plan* is called whenever the
+    window has space; its None means nothing now, perhaps more after the next result. The end is
+    reached when the plan has nothing and the window is empty. At most *concurrency* jobs are in
+    progress and at most *window* are begun and not delivered; set ``concurrency`` and
+    ``window.size`` at any time.
 
     A job's error is raised once, in its place; the next call does that job again. A caller's
     timeout or cancellation loses nothing. Raises ClientClosed when closed while waiting.
@@ -68,27 +112,22 @@ class Pager(Generic[J, P]):
         window: int,
         ordered: bool = True,
     ) -> None:
-        self._plan = plan
         self._fetch = fetch
         self._spawn = spawn
         self.concurrency = concurrency
-        self.window = window
-        self._ordered = ordered
-        self._slots: deque[_Slot[J, P]] = deque()
+        self.window: _Window[J, P] = _Window(plan, window, ordered)
+        self._workers: dict[asyncio.Task[None], _Slot[J, P]] = {}  # each with its current job
+        self._filling = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Future[None] | None = None
-        self._again: deque[_Slot[J, P]] = deque()  # failed, to be done once more
-        self._running: dict[asyncio.Task[None], _Slot[J, P]] = {}  # what each does now
-        self._failed = False
-        self._filling = False
+        self._waiting = False  # whether the consumer is in __call__
         self._bug: Exception | None = None
-        self._waiting = False
         self.closed = False
 
     @property
     def running(self) -> bool:
-        """Whether any task is under way."""
-        return any(not task.done() for task in self._running)
+        """Whether any worker task is alive."""
+        return any(not task.done() for task in self._workers)
 
     async def __call__(self) -> P | None:
         """The next result, or None at the end."""
@@ -99,14 +138,14 @@ class Pager(Generic[J, P]):
         self._waiting = True
         try:
             while True:
-                self._refuse_broken()
+                self._check_usable()
                 self._fill()
-                slot = self._ready()
+                slot = self.window.ready()
                 if slot is not None:
                     return self._take(slot)
-                if not self._slots:
+                if not self.window.slots:
                     return None
-                # A future of our own, not a task: a caller's cancellation must not reach the task.
+                # A future and not a worker: cancelling the caller must not cancel the job.
                 if self._loop is None:
                     self._loop = asyncio.get_running_loop()
                 self._wake = self._loop.create_future()
@@ -114,146 +153,125 @@ class Pager(Generic[J, P]):
         finally:
             self._waiting = False
 
-    def _ready(self) -> _Slot[J, P] | None:
-        """The slot to hand out, if it is done: the first, or any if order does not matter."""
-        for slot in self._slots:
-            if slot.done:
-                return slot
-            if self._ordered:
-                break
-        return None
-
     def _take(self, slot: _Slot[J, P]) -> P:
+        """The result of *slot*, which leaves the window; or its error, and the job is redone."""
+        window = self.window
         try:
-            slot.make()
-        except BaseException as raised:  # by Ctrl-C: without a result it would look like the end
+            slot.build()
+        except BaseException as raised:  # Ctrl-C: no result would look like the end
             slot.error = raised
         error, slot.error = slot.error, None
-        if isinstance(error, asyncio.CancelledError):  # by whoever ends the loop
+        if isinstance(error, asyncio.CancelledError):  # from outside, as when the loop shuts down
             self.cancel()
             raise ClientClosed("the crawl was cancelled from outside")
         if error is not None:
             slot.done = False
-            self._again.append(slot)
-            self._failed = False
+            window.failed.append(slot)
+            window.has_error = False
             raise error
-        self._slots.remove(slot)
+        window.slots.remove(slot)
         self._fill()
         return cast("P", slot.result)
 
     def _fill(self) -> None:
-        """Start what fits."""
-        if self._filling:  # an eager task did its job while it was begun: the loop below goes on
+        """Start workers until the concurrency or the window is used up, or no job is left."""
+        if self._filling:  # called by an eager worker: the loop of the outer call goes on
             return
         self._filling = True
         try:
-            while len(self._running) < self.concurrency and (slot := self._following()) is not None:
+            while len(self._workers) < self.concurrency and not self.closed:
+                slot = self.window.next_slot(self._waiting)
+                if slot is None:
+                    break
                 task = self._spawn(self._work(slot))
-                task.add_done_callback(self._ended)
-                if not task.done():  # as an eager one may be, or be at another job
-                    self._running.setdefault(task, slot)
+                task.add_done_callback(self._worker_ended)
+                if not task.done():  # an eager worker may have ended, or be at another job
+                    self._workers.setdefault(task, slot)
         finally:
             self._filling = False
 
-    def _following(self) -> _Slot[J, P] | None:
-        """What to do now: what is to be redone once the consumer is back, else what comes next."""
-        if self.closed:
-            return None
-        if self._again:
-            return self._again.popleft() if self._waiting else None
-        if self._failed or len(self._slots) >= self.window or (job := self._plan()) is None:
-            return None
-        slot: _Slot[J, P] = _Slot(job)  # subscripted in a call, it takes five times the time
-        self._slots.append(slot)
-        return slot
-
     async def _work(self, slot: _Slot[J, P]) -> None:
-        """Do this job, then one after another, for as long as there is one at once."""
+        """A worker: does this job, and then one after another while there is one at once."""
         task = cast("asyncio.Task[None]", asyncio.current_task())
-        self._running[task] = slot  # else an eager one that is cancelled at once was never heard of
+        self._workers[task] = slot  # an eager worker cancelled at once would go unnoticed otherwise
         following: _Slot[J, P] | None = slot
         while following is not None:
             slot = following
             try:
-                slot.came = await self._fetch(slot.job)
+                slot.builder = await self._fetch(slot.job)
             except Exception as error:
-                # Without this frame, which may live on: whoever clears those of an error it has
-                # caught, as unittest does, would end the task in the midst of another job.
+                # Drop this frame: clearing the frames of a caught error, as unittest does, would
+                # end this worker in the middle of its next job.
                 slot.error = error.with_traceback(
                     error.__traceback__ and error.__traceback__.tb_next
                 )
             slot.done = True
-            if not self._is_awaited(slot):
-                slot.make()
-            self._failed |= slot.error is not None  # no new jobs until the consumer has seen it
-            following = self._go_on(task)
+            if not (self._waiting and self.window.is_next(slot)):
+                slot.build()
+            if slot.error is not None:
+                self.window.has_error = True  # no new job starts until the consumer has seen it
+            following = self._next_job(task)
 
-    def _is_awaited(self, slot: _Slot[J, P]) -> bool:
-        """Whether the consumer waits, and nothing else has to be done before it gets this one."""
-        if not (self._waiting and self._ordered):
-            return self._waiting
-        return next(each for each in self._slots if each is slot or not each.done) is slot
-
-    def _go_on(self, task: asyncio.Task[None]) -> _Slot[J, P] | None:
-        """What *task*, which has just done a job, does next; None to end it."""
+    def _next_job(self, task: asyncio.Task[None]) -> _Slot[J, P] | None:
+        """The next job of worker *task*, which has just done one; None to end it."""
         following: _Slot[J, P] | None = None
         try:
-            if len(self._running) <= self.concurrency:
-                following = self._following()
+            if len(self._workers) <= self.concurrency and not self.closed:
+                following = self.window.next_slot(self._waiting)
             if following is None:
-                self._running.pop(task, None)
+                self._workers.pop(task, None)
             else:
-                self._running[task] = following
+                self._workers[task] = following
                 self._fill()
-        except Exception as error:  # a bug, and the consumer's to see: here nobody would
+        except Exception as error:  # a bug in the plan: raised to the consumer, who would hang
             following = None
-            self._running.pop(task, None)
+            self._workers.pop(task, None)
             self._bug = error
-            self._rouse()
-        if self._wake is not None and self._ready() is not None:
-            self._rouse()
+            self._notify()
+        if self._wake is not None and self.window.ready() is not None:
+            self._notify()
         return following
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """Of a task that was cancelled, perhaps before it began: the consumer is to hear of it."""
-        slot = self._running.pop(task, None)
+    def _worker_ended(self, task: asyncio.Task[None]) -> None:
+        """Deliver the end of a worker cancelled in a job, perhaps before it began, as an error."""
+        slot = self._workers.pop(task, None)
         if slot is not None:
             slot.error = asyncio.CancelledError() if task.cancelled() else task.exception()
-            slot.done = self._failed = True
-            self._rouse()  # also to start what waited for this one's place
+            slot.done = self.window.has_error = True
+            self._notify()  # also to start a job that waited for this worker's place
 
-    def _rouse(self) -> None:
-        """Let a consumer that waits look again."""
+    def _notify(self) -> None:
+        """Wake the consumer, if it waits."""
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
         self._wake = None
 
-    def _refuse_broken(self) -> None:
+    def _check_usable(self) -> None:
         if self.closed:
             raise ClientClosed("the crawl is closed")
         if self._bug is not None:
             raise self._bug
 
     def cancel(self) -> None:
-        """Close, and cancel what is under way, without waiting for it."""
+        """Close, and cancel all workers without waiting for them."""
         self.closed = True
-        self._rouse()
-        for task in self._running:
+        self._notify()
+        for task in self._workers:
             task.cancel()
 
     async def aclose(self) -> None:
-        """Close, and wait until nothing is under way, even if the caller is cancelled meanwhile."""
+        """Close, and wait until all workers have ended, even if the caller is cancelled."""
         self.cancel()
-        await ended(self._running)
+        await ended(self._workers)
 
 
 async def ended(tasks: Collection[asyncio.Task[P]]) -> None:
-    """Return when all *tasks* have ended; a cancellation that comes meanwhile is raised then.
+    """Return when all *tasks* have ended; a cancellation while waiting is raised after that.
 
-    The shield keeps anyio's cancel scopes out, which would cancel every wait anew.
+    The shield keeps out anyio's cancel scopes, which cancel every wait again.
     """
     if all(task.done() for task in tasks):
-        return  # the usual end; the first scope of a process imports all of anyio's backend
+        return  # the usual case; the first scope of a process imports all of anyio's backend
     cancelled: asyncio.CancelledError | None = None
     with anyio.CancelScope(shield=True):
         while pending := [task for task in tasks if not task.done()]:

@@ -1,28 +1,41 @@
-"""What is counted, what a client and a crawl say of themselves, and the error that carries it.
+"""What a crawl reports: its counts, its verdict (complete or not, and why), and the error of it.
 
-Plain values; no engine, no clock.
+Reads the state of a crawl and changes none of it; no clock.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, TypeVar
 
+from .._call.stats import Tally
 from .._errors import DpError
+from .._page.reader import BadItem
+from .._plan.walk import Walk
+from .._settings import CrawlOptions
+from .delivery import Delivery
+
+T = TypeVar("T")
+
+#: How far a crawl is. Until it has ended, this is the reason why it has no verdict.
+Phase: TypeAlias = Literal["not started", "not finished", "stopped early", "ended"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrawlReport:
-    """Where a crawl stands, right at the moment it was asked for.
+    """The state of a crawl at the moment you read it.
 
     - *complete*: True, proven; False, not; None, not finished, stopped early or not verified.
       *reason* says why, in words.
     - *items*, *pages*: delivered to the consumer. *requests*: HTTP requests sent, of which
       *retries* repeated one that failed.
-    - *passes*: the pass over the list, and each round of mending after it.
-    - *duplicates*: rows that came again within a pass, those of overlaps included, and were not
-      delivered again. *bad_items*: rows that could not be read and were kept apart.
-    - *total_elements*: the last total the server gave; *drifted*: it was seen to change.
-    - *max_in_flight*: the most requests of this crawl under way at once.
+    - *passes*: the pass over the list, plus the rounds of repair after it.
+    - *duplicates*: rows read more than once within a pass, overlaps included; each is delivered
+      once. *bad_items*: rows that could not be read and were kept apart.
+    - *total_elements*: the last total the server gave; *drifted*: the list changed during the
+      crawl.
+    - *max_in_flight*: the most requests of this crawl in flight at once.
     - *elapsed*: seconds from the first request to the end, or until now.
     """
 
@@ -50,3 +63,53 @@ class IncompleteCrawl(DpError):
 
     def __str__(self) -> str:
         return f"the crawl is not complete: {self.report.reason}"
+
+
+def make_report(
+    phase: Phase,
+    walk: Walk[T],
+    delivery: Delivery[T],
+    tally: Tally,
+    options: CrawlOptions,
+    *,
+    waiting: int,
+    elapsed: float,
+) -> CrawlReport:
+    """The report of a crawl; *waiting* items of the last page are not delivered yet."""
+    complete, reason = verdict(phase, walk, delivery.bad.values(), options)
+    return CrawlReport(
+        complete=complete,
+        reason=reason,
+        items=delivery.items - waiting,
+        pages=delivery.pages,
+        requests=tally.requests,
+        retries=tally.retries,
+        passes=walk.passes,
+        duplicates=delivery.duplicates,
+        bad_items=len(delivery.bad),
+        total_elements=walk.total,
+        drifted=walk.drifted,
+        max_in_flight=tally.max_in_flight,
+        elapsed=elapsed,
+    )
+
+
+def verdict(
+    phase: Phase, walk: Walk[T], bad: Collection[BadItem], options: CrawlOptions
+) -> tuple[bool | None, str]:
+    """Whether a crawl is complete (None: not known), and why."""
+    if phase != "ended":
+        return None, phase
+    if not options.verify:
+        return None, "not verified"
+    if walk.resumed:
+        return None, "resumed: the pages before the checkpoint were not read again"
+    if walk.decision is None or not walk.finished:
+        return None, f"stopped at the limit of {options.limit} items"
+    nameless = sum(item.id is None for item in bad)
+    if nameless:
+        return False, f"{nameless} rows have no id that can be read: see bad_items"
+    reason = walk.decision.reason
+    if walk.started_over:
+        reason += " (started over: the list had changed since the checkpoint)"
+    return walk.complete, reason

@@ -1,4 +1,4 @@
-"""What a crawl needs of its client, and of the list it reads. Shapes only."""
+"""What a crawl needs of its client (``Runtime``) and of its list (``Source``). Shapes only."""
 
 from __future__ import annotations
 
@@ -22,41 +22,44 @@ class Runtime(Protocol):
 
     @property
     def scope(self) -> tuple[str, ...]:
-        """What tells its lists from another client's."""
+        """What distinguishes this client's lists from another client's."""
         ...
 
     def check_usable(self) -> None:
-        """Refuse, by an error, to work on: closed, or in another loop, thread or process."""
+        """Raises ClientClosed or, in another loop, thread or process, ConfigError."""
 
     @property
     def adaptive_limit(self) -> int:
-        """The requests to have in flight, as learned so far."""
+        """The concurrency learned so far."""
         ...
 
     def tally(self) -> Tally:
-        """Counts of one's own, which are the client's too."""
+        """New counts, which also count into the client's."""
         ...
 
     def call(self, tally: Tally, *, adaptive: bool = False) -> Call:
-        """A way to call that counts into *tally*; *adaptive*: and that learns how many at once."""
+        """A call that counts into *tally*; with *adaptive*, one that learns the concurrency."""
         ...
 
     def spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
-        """A task that ends with the client at the latest."""
+        """A task that ends no later than the client."""
         ...
 
     async def sleep(self, seconds: float, until: asyncio.Future[None]) -> None:
-        """Return after so many *seconds*, when *until* has a result, or the client is closed."""
+        """Return after *seconds*, or once *until* has a result or the client is closed."""
         ...
 
     def clock(self) -> float:
-        """Seconds, from any start."""
+        """Monotonic time, in seconds."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Source(Generic[T]):
-    """One list on the server: a request for page *num* of *size* rows, the reader of its data."""
+    """One list on the server: its *request* for page *num* of *size* rows, and its reader.
+
+    *scope* is a digest of the client, the list and its filters.
+    """
 
     request: Callable[[int, int], Request]
     read: RowReader[T]

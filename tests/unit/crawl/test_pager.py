@@ -6,6 +6,7 @@ import asyncio
 import traceback
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from itertools import product
 from typing import Any, cast
 
 import pytest
@@ -23,7 +24,7 @@ class Work:
         self.planned = self.finished = 0
         self.started: list[int] = []
         self.under_way = self.peak = 0
-        self.gates: dict[int, asyncio.Event] = {}
+        self.events: dict[int, asyncio.Event] = {}
         self.failures: dict[int, list[Exception]] = {}
 
     def plan(self) -> int | None:
@@ -38,8 +39,8 @@ class Work:
         self.peak = max(self.peak, self.under_way)
         try:
             await asyncio.sleep(0)
-            if job in self.gates:
-                await self.gates[job].wait()
+            if job in self.events:
+                await self.events[job].wait()
             if self.failures.get(job):
                 raise self.failures[job].pop(0)
             self.finished += 1
@@ -64,8 +65,26 @@ async def drain(pager: Pager[int, int]) -> list[int]:
     return results
 
 
-@pytest.mark.parametrize("concurrency", [1, 2, 7, 64])
-@pytest.mark.parametrize("window", [1, 3, 200])
+async def drain_failing(pager: Pager[int, int], iterations: int = 0) -> tuple[list[int], int]:
+    """All results, and the number of errors before them; *iterations* of the loop after each."""
+    results: list[int] = []
+    failures = 0
+    while True:
+        try:
+            result = await pager()
+        except (RuntimeError, ValueError):
+            failures += 1
+        else:
+            if result is None:
+                return results, failures
+            results.append(result)
+        for _ in range(iterations):
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "window"), [(1, 1), (1, 200), (2, 3), (7, 3), (7, 200), (64, 1), (64, 200)]
+)
 async def test_results_come_in_order_within_the_bounds(concurrency: int, window: int) -> None:
     work = Work(50)
     results = await drain(work.pager(concurrency, window))
@@ -73,29 +92,30 @@ async def test_results_come_in_order_within_the_bounds(concurrency: int, window:
     assert work.peak <= min(concurrency, window)
 
 
-@pytest.mark.parametrize("ordered", [True, False])
-@pytest.mark.parametrize("concurrency", [1, 2, 8])
-@pytest.mark.parametrize("suspends", [0, 1, 2])
-@pytest.mark.parametrize("turns", range(6))
-async def test_the_end_comes_after_the_last_job_however_the_turns_of_the_loop_fall(
-    turns: int, suspends: int, concurrency: int, ordered: bool
-) -> None:
-    work = Work(20)
+async def test_the_end_comes_after_the_last_job_in_every_interleaving() -> None:
+    async def main(iterations: int, suspends: int, concurrency: int, ordered: bool) -> None:
+        async def fetch(job: int) -> Callable[[], int]:
+            for _ in range(suspends):
+                await asyncio.sleep(0)
+            return lambda: job
 
-    async def fetch(job: int) -> Callable[[], int]:
-        for _ in range(suspends):
-            await asyncio.sleep(0)
-        return lambda: job
+        pager = Pager(
+            Work(20).plan,
+            fetch,
+            spawn,
+            concurrency=concurrency,
+            window=2 * concurrency,
+            ordered=ordered,
+        )
+        results: list[int] = []
+        while (result := await pager()) is not None:
+            results.append(result)
+            for _ in range(iterations):  # of the loop, until the consumer is back
+                await asyncio.sleep(0)
+        assert sorted(results) == list(range(1, 21))
 
-    pager = Pager(
-        work.plan, fetch, spawn, concurrency=concurrency, window=2 * concurrency, ordered=ordered
-    )
-    results: list[int] = []
-    while (result := await pager()) is not None:
-        results.append(result)
-        for _ in range(turns):
-            await asyncio.sleep(0)
-    assert sorted(results) == list(range(1, 21))
+    for case in product(range(6), range(3), (1, 2, 8), (True, False)):
+        await main(*case)
 
 
 async def test_nothing_starts_before_the_first_call() -> None:
@@ -106,23 +126,23 @@ async def test_nothing_starts_before_the_first_call() -> None:
     assert not pager.running
 
 
-async def test_the_window_goes_on_filling_while_the_first_is_slow() -> None:
+async def test_the_window_fills_while_the_first_job_is_slow() -> None:
     work = Work(50)
-    limiter = work.gates[1] = asyncio.Event()
+    slow = work.events[1] = asyncio.Event()
     pager = work.pager(concurrency=3, window=6)
     first = asyncio.ensure_future(pager())
     await until(lambda: len(work.started) == 6 and work.under_way == 1)
-    limiter.set()
+    slow.set()
     assert await first == 2
     await pager.aclose()
 
 
-async def test_as_they_come_in_one_slow_job_holds_nobody_up() -> None:
+async def test_unordered_results_do_not_wait_for_a_slow_job() -> None:
     work = Work(5)
-    limiter = work.gates[1] = asyncio.Event()
+    slow = work.events[1] = asyncio.Event()
     pager = work.pager(ordered=False)
     assert [await pager() for _ in range(4)] == [4, 6, 8, 10]
-    limiter.set()
+    slow.set()
     assert await pager() == 2
     assert await pager() is None
 
@@ -131,19 +151,8 @@ async def test_as_they_come_in_one_slow_job_holds_nobody_up() -> None:
 async def test_an_error_is_raised_once_and_the_job_done_again(ordered: bool) -> None:
     work = Work(6)
     work.failures[3] = [RuntimeError("no")]
-    pager = work.pager(ordered=ordered)
-    results: list[int] = []
-    errors = 0
-    while True:
-        try:
-            result = await pager()
-        except RuntimeError:
-            errors += 1
-            continue
-        if result is None:
-            break
-        results.append(result)
-    assert errors == 1
+    results, failures = await drain_failing(work.pager(ordered=ordered))
+    assert failures == 1
     assert sorted(results) == [2, 4, 6, 8, 10, 12]
     assert not ordered or results == sorted(results)
     assert sorted(work.started) == [1, 2, 3, 3, 4, 5, 6]
@@ -152,11 +161,11 @@ async def test_an_error_is_raised_once_and_the_job_done_again(ordered: bool) -> 
 async def test_no_new_job_starts_until_the_consumer_has_seen_the_error() -> None:
     work = Work(50)
     work.failures[1] = [RuntimeError("no")]
-    limiter = work.gates[2] = asyncio.Event()
+    slow = work.events[2] = asyncio.Event()
     pager = work.pager(concurrency=2, window=50)
     waiting = asyncio.ensure_future(pager())
     await until(waiting.done)
-    limiter.set()
+    slow.set()
     await until(lambda: work.under_way == 0)
     assert work.started == [1, 2]
     with pytest.raises(RuntimeError):
@@ -164,14 +173,14 @@ async def test_no_new_job_starts_until_the_consumer_has_seen_the_error() -> None
     assert len(await drain(pager)) == 50
 
 
-async def test_another_failure_before_the_consumer_is_back_holds_nothing_up() -> None:
+async def test_two_failures_are_raised_one_by_one() -> None:
     work = Work(6)
     work.failures = {1: [RuntimeError("one")], 2: [RuntimeError("two")]}
-    limiter = work.gates[2] = asyncio.Event()
+    slow = work.events[2] = asyncio.Event()
     pager = work.pager(concurrency=2)
     with pytest.raises(RuntimeError, match="one"):
         await pager()
-    limiter.set()
+    slow.set()
     await until(lambda: work.under_way == 0)
     assert await pager() == 2
     with pytest.raises(RuntimeError, match="two"):
@@ -196,19 +205,19 @@ async def test_a_bug_in_the_plan_reaches_the_consumer(at: int) -> None:
 
 async def test_a_timeout_round_a_call_loses_nothing() -> None:
     work = Work(4)
-    limiter = work.gates[1] = asyncio.Event()
+    slow = work.events[1] = asyncio.Event()
     pager = work.pager()
     for _ in range(3):
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(pager(), 0)
-    limiter.set()
+    slow.set()
     assert await drain(pager) == [2, 4, 6, 8]
     assert sorted(work.started) == [1, 2, 3, 4]
 
 
 async def test_closing_while_a_call_waits_is_an_error_not_an_end() -> None:
     work = Work(4)
-    work.gates[1] = asyncio.Event()
+    work.events[1] = asyncio.Event()
     pager = work.pager()
     waiting = asyncio.ensure_future(pager())
     await until(lambda: work.under_way == 1)
@@ -223,7 +232,7 @@ async def test_closing_while_a_call_waits_is_an_error_not_an_end() -> None:
 
 async def test_tasks_cancelled_from_outside_are_an_error_not_an_end() -> None:
     work = Work(4)
-    work.gates[1] = asyncio.Event()
+    work.events[1] = asyncio.Event()
     pager = work.pager()
     waiting = asyncio.ensure_future(pager())
     await until(lambda: work.under_way == 1)
@@ -235,13 +244,13 @@ async def test_tasks_cancelled_from_outside_are_an_error_not_an_end() -> None:
 
 async def test_two_consumers_are_refused() -> None:
     work = Work(4)
-    limiter = work.gates[1] = asyncio.Event()
+    slow = work.events[1] = asyncio.Event()
     pager = work.pager()
     waiting = asyncio.ensure_future(pager())
     await until(lambda: work.under_way == 1)
     with pytest.raises(ConfigError, match="one consumer"):
         await pager()
-    limiter.set()
+    slow.set()
     assert await waiting == 2
     await pager.aclose()
 
@@ -258,59 +267,49 @@ async def test_a_plan_may_have_nothing_now_and_more_after_the_next_result() -> N
 
 
 async def test_ended_waits_through_a_cancellation_and_then_raises_it() -> None:
-    limiter = asyncio.Event()
-    stubborn = asyncio.ensure_future(limiter.wait())
+    slow = asyncio.Event()
+    stubborn = asyncio.ensure_future(slow.wait())
     waiting = asyncio.ensure_future(ended([stubborn]))
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.sleep(0)
     assert not waiting.done()
-    limiter.set()
+    slow.set()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert stubborn.done()
 
 
-@pytest.mark.parametrize("ordered", [True, False])
-@pytest.mark.parametrize("turns", range(8))
-async def test_in_whatever_turn_of_the_loop_a_job_fails_the_others_still_come(
-    turns: int, ordered: bool
-) -> None:
+async def test_a_job_that_fails_costs_no_other_in_any_interleaving() -> None:
     # The consumer, woken by the job before, may see the failure before the pager itself does.
-    work = Work(12)
-    work.failures[3] = [ValueError("once")]
+    async def main(iterations: int, ordered: bool) -> None:
+        work = Work(12)
+        work.failures[3] = [ValueError("once")]
 
-    async def fetch(job: int) -> Callable[[], int]:
-        for _ in range(turns if job == 3 else 0):
-            await asyncio.sleep(0)
-        return await work.fetch(job)
+        async def fetch(job: int) -> Callable[[], int]:
+            for _ in range(iterations if job == 3 else 0):
+                await asyncio.sleep(0)
+            return await work.fetch(job)
 
-    pager = Pager(work.plan, fetch, spawn, concurrency=3, window=6, ordered=ordered)
-    results: list[int] = []
-    failures = 0
-    while True:
-        try:
-            result = await pager()
-        except ValueError:
-            failures += 1
-            continue
-        if result is None:
-            break
-        results.append(result)
-    assert sorted(results) == [2 * job for job in range(1, 13)]
-    assert failures == 1
+        pager = Pager(work.plan, fetch, spawn, concurrency=3, window=6, ordered=ordered)
+        results, failures = await drain_failing(pager)
+        assert sorted(results) == [2 * job for job in range(1, 13)]
+        assert failures == 1
+
+    for case in product(range(8), (True, False)):
+        await main(*case)
 
 
-async def test_the_bounds_may_be_changed_at_any_time() -> None:
+async def test_concurrency_and_window_can_be_changed_at_any_time() -> None:
     work = Work(60)
     pager = work.pager(concurrency=2, window=3)
     results = [await pager() for _ in range(6)]
     assert work.peak == 2
     assert len(work.started) - len(results) <= 3
-    pager.concurrency, pager.window = 7, 30
+    pager.concurrency, pager.window.size = 7, 30
     results += [await pager() for _ in range(20)]
     assert 2 < work.peak <= 7
-    pager.concurrency, pager.window = 1, 2
+    pager.concurrency, pager.window.size = 1, 2
     await until(lambda: work.under_way <= 1)
     work.peak = 0
     results += await drain(pager)
@@ -318,97 +317,95 @@ async def test_the_bounds_may_be_changed_at_any_time() -> None:
     assert results == [2 * job for job in range(1, 61)]
 
 
-# When a result is made
+# When a result is built
 
 
-class Made:
-    """A pager of *work* that tells *made* of each result it makes, and fails where told to."""
+class Built:
+    """A pager of *work*; *built* lists the jobs whose results it has built, *bad* ones fail."""
 
     def __init__(self, work: Work, **how: Any) -> None:
-        self.made: list[int] = []
+        self.built: list[int] = []
         self.bad: list[int] = []
         self.work = work
         self.pager: Pager[int, int] = Pager(work.plan, self.fetch, spawn, **how)
 
     async def fetch(self, job: int) -> Callable[[], int]:
         result = await self.work.fetch(job)
-        return lambda: self.make(job, result())
+        return lambda: self.build(job, result())
 
-    def make(self, job: int, result: int) -> int:
-        self.made.append(job)
+    def build(self, job: int, result: int) -> int:
+        self.built.append(job)
         if job in self.bad:
             self.bad.remove(job)
             raise ValueError(job)
         return result
 
 
-async def test_what_the_consumer_waits_for_is_made_when_it_takes_it() -> None:
+async def test_the_result_the_consumer_waits_for_is_built_just_before_delivery() -> None:
     work = Work(6)
-    made = Made(work, concurrency=6, window=6)
-    gates = [work.gates.setdefault(job, asyncio.Event()) for job in range(1, 7)]
-    first = asyncio.ensure_future(made.pager())
+    built = Built(work, concurrency=6, window=6)
+    slow = [work.events.setdefault(job, asyncio.Event()) for job in range(1, 7)]
+    first = asyncio.ensure_future(built.pager())
     await until(lambda: work.under_way == 6)
-    for limiter in gates:
-        limiter.set()
+    for event in slow:
+        event.set()
     assert await first == 2
-    # All came in one turn of the loop, and the consumer was about to run.
-    assert made.made == [1]
-    assert await made.pager() == 4
-    assert made.made == [1, 2]
+    # All came in one iteration of the loop, and the consumer was about to run.
+    assert built.built == [1]
+    assert await built.pager() == 4
+    assert built.built == [1, 2]
 
 
-async def test_what_comes_while_the_consumer_is_away_or_out_of_turn_is_made_at_once() -> None:
+async def test_results_that_come_early_or_out_of_order_are_built_at_once() -> None:
     work = Work(6)
-    made = Made(work, concurrency=3, window=6)
-    first = work.gates[1] = asyncio.Event()
-    waiting = asyncio.ensure_future(made.pager())
+    built = Built(work, concurrency=3, window=6)
+    first = work.events[1] = asyncio.Event()
+    waiting = asyncio.ensure_future(built.pager())
     await until(lambda: work.finished == 5)
-    await until(lambda: made.made == [2, 3, 4, 5, 6])
+    await until(lambda: built.built == [2, 3, 4, 5, 6])
     first.set()
     assert await waiting == 2
-    assert await drain(made.pager) == [4, 6, 8, 10, 12]
-    assert sorted(made.made) == [1, 2, 3, 4, 5, 6]
+    assert await drain(built.pager) == [4, 6, 8, 10, 12]
+    assert sorted(built.built) == [1, 2, 3, 4, 5, 6]
 
 
-async def test_out_of_order_all_that_came_waits_for_the_consumer_who_waits() -> None:
+async def test_results_that_come_while_the_consumer_is_busy_are_built_at_once() -> None:
     work = Work(3)
-    made = Made(work, concurrency=3, window=3, ordered=False)
-    limiter = work.gates[1] = asyncio.Event()
-    assert await made.pager() == 4
-    assert made.made == [2]
-    limiter.set()
-    assert sorted(await drain(made.pager)) == [2, 6]
+    built = Built(work, concurrency=3, window=3)
+    slow = work.events[2] = asyncio.Event()
+    assert await built.pager() == 2
+    slow.set()
+    await until(lambda: work.finished == 3)
+    await until(lambda: sorted(built.built) == [1, 2, 3])
 
 
-@pytest.mark.parametrize("ordered", [True, False])
-@pytest.mark.parametrize("concurrency", [1, 3, 6])
-@pytest.mark.parametrize("late", [0, 2])
-async def test_a_result_that_cannot_be_made_is_an_error_and_its_job_is_done_again(
-    late: int, concurrency: int, ordered: bool
-) -> None:
-    work = Work(6)
-    made = Made(work, concurrency=concurrency, window=6, ordered=ordered)
-    made.bad = [1, 3, 6]
-    results: list[int] = []
-    failed: list[int] = []
-    ended = False
-    while not ended:
-        try:
-            result = await made.pager()
-        except ValueError as error:
-            failed += error.args
-        else:
-            ended = result is None
-            results += [] if result is None else [result]
-        for _ in range(late):
-            await asyncio.sleep(0)
-    assert sorted(results) == [2, 4, 6, 8, 10, 12]
-    assert ordered is False or results == sorted(results)
-    assert sorted(failed) == [1, 3, 6]
-    assert sorted(work.started) == [1, 1, 2, 3, 3, 4, 5, 6, 6]
+async def test_an_unordered_result_is_built_when_a_waiting_consumer_takes_it() -> None:
+    work = Work(3)
+    built = Built(work, concurrency=3, window=3, ordered=False)
+    slow = work.events[1] = asyncio.Event()
+    assert await built.pager() == 4
+    assert built.built == [2]
+    slow.set()
+    assert sorted(await drain(built.pager)) == [2, 6]
 
 
-async def test_what_is_no_exception_loses_no_result_that_was_just_being_made() -> None:
+async def test_a_result_that_cannot_be_built_is_an_error_and_its_job_is_done_again() -> None:
+    async def main(iterations: int, concurrency: int, ordered: bool) -> None:
+        work = Work(6)
+        built = Built(work, concurrency=concurrency, window=6, ordered=ordered)
+        built.bad = [1, 3, 6]
+        results, failures = await drain_failing(built.pager, iterations)
+        assert sorted(results) == [2, 4, 6, 8, 10, 12]
+        assert not ordered or results == sorted(results)
+        assert failures == 3
+        assert not built.bad
+        assert sorted(work.started) == [1, 1, 2, 3, 3, 4, 5, 6, 6]
+
+    for case in product((0, 2), (1, 3, 6), (True, False)):
+        await main(*case)
+
+
+async def test_an_interrupt_while_a_result_is_built_loses_no_result() -> None:
     class Stop(BaseException):
         pass
 
@@ -430,10 +427,10 @@ async def test_what_is_no_exception_loses_no_result_that_was_just_being_made() -
     assert await drain(pager) == [2, 3, 4]
 
 
-# Tasks
+# Workers
 
 
-async def test_a_task_does_one_job_after_another() -> None:
+async def test_a_worker_does_one_job_after_another() -> None:
     work = Work(50)
     spawned: list[asyncio.Task[None]] = []
 
@@ -446,7 +443,7 @@ async def test_a_task_does_one_job_after_another() -> None:
     assert len(spawned) == 4
 
 
-async def test_with_less_concurrency_tasks_end_and_with_more_others_begin() -> None:
+async def test_workers_end_with_less_concurrency_and_start_with_more() -> None:
     work = Work(60)
     pager = work.pager(concurrency=6, window=60)
     await pager()
@@ -461,15 +458,15 @@ async def test_with_less_concurrency_tasks_end_and_with_more_others_begin() -> N
     assert work.peak == 5
 
 
-async def test_whoever_clears_the_frames_of_an_error_ends_no_task() -> None:
-    # The task whose job fails second goes on with the one that failed first.
+async def test_clearing_the_frames_of_an_error_ends_no_worker() -> None:
+    # The worker whose job fails second goes on with the job that failed first.
     work = Work(3)
     work.failures = {1: [RuntimeError("one")], 2: [RuntimeError("two")]}
-    second = work.gates[2] = asyncio.Event()
+    second = work.events[2] = asyncio.Event()
     pager = work.pager(concurrency=2, window=3, ordered=False)
     with pytest.raises(RuntimeError, match="one"):
         await pager()
-    first = work.gates[1] = asyncio.Event()
+    first = work.events[1] = asyncio.Event()
     pager.concurrency = 1
     waiting = asyncio.ensure_future(pager())
     await asyncio.sleep(0)
@@ -482,9 +479,9 @@ async def test_whoever_clears_the_frames_of_an_error_ends_no_task() -> None:
     assert sorted(await drain(pager)) == [2, 4, 6]
 
 
-@pytest.mark.parametrize("turns", [0, 1, 2, 3])
-async def test_a_task_that_another_cancels_closes_the_pager_and_the_consumer_hears_of_it(
-    turns: int,
+@pytest.mark.parametrize("iterations", [0, 1, 2, 3])
+async def test_a_cancelled_worker_closes_the_pager_and_is_an_error(
+    iterations: int,
 ) -> None:
     work = Work(9)
     tasks: list[asyncio.Task[None]] = []
@@ -494,10 +491,10 @@ async def test_a_task_that_another_cancels_closes_the_pager_and_the_consumer_hea
         return tasks[-1]
 
     pager = Pager(work.plan, work.fetch, kept, concurrency=3, window=9)
-    work.gates[4] = asyncio.Event()
+    work.events[4] = asyncio.Event()
     waiting = asyncio.ensure_future(drain(pager))
     await until(lambda: len(tasks) == 3)
-    for _ in range(turns):  # with none, it is cancelled before it began
+    for _ in range(iterations):  # with 0, it is cancelled before it began
         await asyncio.sleep(0)
     for task in tasks:
         task.cancel()
@@ -508,10 +505,10 @@ async def test_a_task_that_another_cancels_closes_the_pager_and_the_consumer_hea
     assert not pager.running
 
 
-async def test_a_task_that_is_cancelled_makes_room_for_a_job_to_be_done_again() -> None:
+async def test_a_cancelled_worker_frees_its_place_for_a_failed_job() -> None:
     work = Work(9)
     work.failures[1] = [RuntimeError("no")]
-    work.gates[2] = asyncio.Event()
+    work.events[2] = asyncio.Event()
     tasks: list[asyncio.Task[None]] = []
 
     def kept(coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
@@ -524,7 +521,7 @@ async def test_a_task_that_is_cancelled_makes_room_for_a_job_to_be_done_again() 
     pager.concurrency = 1
     waiting = asyncio.ensure_future(drain(pager))
     await asyncio.sleep(0)
-    assert work.started == [1, 2]  # there is no place for the first
+    assert work.started == [1, 2]  # there is no worker for the first
     tasks[1].cancel()
     await until(waiting.done)
     with pytest.raises(ClientClosed, match="cancelled from outside"):
@@ -532,9 +529,9 @@ async def test_a_task_that_is_cancelled_makes_room_for_a_job_to_be_done_again() 
     assert work.started == [1, 2, 1]
 
 
-async def test_a_job_that_will_not_be_cancelled_is_the_last_of_its_task() -> None:
+async def test_a_job_that_ignores_cancellation_is_the_last_of_its_worker() -> None:
     work = Work(9)
-    work.gates[1] = asyncio.Event()
+    work.events[1] = asyncio.Event()
 
     async def stubborn(job: int) -> Callable[[], int]:
         with suppress(asyncio.CancelledError):
@@ -553,10 +550,10 @@ async def test_a_job_that_will_not_be_cancelled_is_the_last_of_its_task() -> Non
 
 @pytest.mark.parametrize("at", [2, 3])
 async def test_a_bug_in_the_plan_leaves_no_task_behind(at: int) -> None:
-    # It shows when a task looks for its next job, or when that one would begin others beside it.
+    # It shows when a worker takes its next job, or when it would then start other workers.
     work = Work(9)
-    work.gates = {job: asyncio.Event() for job in range(1, 10)}
-    limiter = work.gates[1]
+    work.events = {job: asyncio.Event() for job in range(1, 10)}
+    slow = work.events[1]
 
     def broken() -> int | None:
         if work.planned >= at:
@@ -566,7 +563,7 @@ async def test_a_bug_in_the_plan_leaves_no_task_behind(at: int) -> None:
     pager = Pager(broken, work.fetch, spawn, concurrency=4, window=9)
     waiting = asyncio.ensure_future(pager())
     await until(lambda: work.under_way == 1)
-    limiter.set()
+    slow.set()
     with pytest.raises(ZeroDivisionError):
         await waiting
     await pager.aclose()
@@ -574,7 +571,7 @@ async def test_a_bug_in_the_plan_leaves_no_task_behind(at: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-async def test_what_is_no_exception_ends_the_task_and_reaches_the_consumer() -> None:
+async def test_an_interrupt_in_a_job_ends_the_worker_and_reaches_the_consumer() -> None:
     class Stop(BaseException):
         pass
 
@@ -602,7 +599,7 @@ def begun_at_once(coroutine: Coroutine[object, object, None]) -> asyncio.Task[No
 
 
 @pytest.mark.parametrize("concurrency", [1, 3, 400])
-async def test_tasks_that_have_ended_before_they_are_known_are_fine_as_well(
+async def test_eager_workers_that_end_at_once_do_all_jobs(
     concurrency: int,
 ) -> None:
     work = Work(1000)
@@ -615,7 +612,7 @@ async def test_tasks_that_have_ended_before_they_are_known_are_fine_as_well(
     assert not pager.running
 
 
-async def test_a_task_that_was_cancelled_before_it_is_known_is_an_error_not_an_end() -> None:
+async def test_an_eager_worker_that_is_cancelled_at_once_is_an_error_not_an_end() -> None:
     async def cancelled(job: int) -> Callable[[], int]:
         raise asyncio.CancelledError
 

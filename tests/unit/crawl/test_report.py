@@ -1,4 +1,4 @@
-"""Counts add up, here and in the parent; the error of an incomplete crawl carries its report."""
+"""The verdict of a crawl and its reason, the report's numbers, the error that carries a report."""
 
 from __future__ import annotations
 
@@ -7,41 +7,90 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from dp_async import Attempt, ClientStats, CrawlReport, DpError, IncompleteCrawl
+from dp_async import CrawlOptions, CrawlReport, DpError, IncompleteCrawl, Work
 from dp_async._call.stats import Tally
+from dp_async._crawl.delivery import Delivery
+from dp_async._crawl.report import Phase, make_report, verdict
+from dp_async._page.reader import BadItem
+from dp_async._plan.walk import Walk
+from dp_async._proof.decision import Complete, Decision, Unprovable
+
+PROVEN = Complete("count", "as many as there were")
+GAP = Unprovable("the list moved")
+NAMELESS = BadItem(1, "$", "no", b"{}", None)
+NAMED = BadItem(1, "$", "no", b"{}", 7)
+RESUMED = "resumed: the pages before the checkpoint were not read again"
+STARTED_OVER = "as many as there were (started over: the list had changed since the checkpoint)"
+LIMIT = "stopped at the limit of 5 items"
 
 
-def test_what_is_under_way_is_counted_and_its_peak_kept() -> None:
+def ended(decision: Decision | None = PROVEN, **state: bool) -> Walk[Work]:
+    walk: Walk[Work] = Walk(CrawlOptions())
+    walk.decision = decision
+    walk.finished = True
+    for name, value in state.items():
+        assert hasattr(walk, name)
+        setattr(walk, name, value)
+    return walk
+
+
+@pytest.mark.parametrize("phase", ["not started", "not finished", "stopped early"])
+def test_a_crawl_that_has_not_ended_has_no_verdict(phase: Phase) -> None:
+    assert verdict(phase, ended(), [NAMELESS], CrawlOptions()) == (None, phase)
+
+
+# From the condition that decides first to the one that decides last: each line also meets those
+# of the lines below it.
+@pytest.mark.parametrize(
+    ("walk", "bad", "verify", "expected"),
+    [
+        (ended(resumed=True), [NAMELESS], False, (None, "not verified")),
+        (ended(resumed=True, finished=False), [NAMELESS], True, (None, RESUMED)),
+        (ended(None), [NAMELESS], True, (None, LIMIT)),
+        (ended(finished=False, started_over=True), [NAMELESS], True, (None, LIMIT)),
+        (
+            ended(started_over=True),
+            [NAMELESS, NAMED, NAMELESS],
+            True,
+            (False, "2 rows have no id that can be read: see bad_items"),
+        ),
+        (ended(started_over=True), [NAMED], True, (True, STARTED_OVER)),
+        (ended(), [NAMED], True, (True, "as many as there were")),
+        (ended(GAP), [], True, (False, "the list moved")),
+    ],
+)
+def test_the_verdict_and_its_reason(
+    walk: Walk[Work], bad: list[BadItem], verify: bool, expected: tuple[bool | None, str]
+) -> None:
+    options = CrawlOptions(limit=5, verify=verify)
+    assert verdict("ended", walk, bad, options) == expected
+
+
+def test_a_report_takes_each_number_from_its_owner() -> None:
+    options = CrawlOptions()
+    walk = ended(drifted=True)
+    walk.passes, walk.total = 3, 40
+    delivery: Delivery[Work] = Delivery(walk, options)
+    delivery.items, delivery.pages, delivery.duplicates = 30, 4, 5
+    delivery.bad = {7: NAMED}
     tally = Tally()
-    for _ in range(3):
-        tally.began()
-    tally.ended()
-    tally.ended()
-    tally.began()
-    assert (tally.requests, tally.in_flight, tally.max_in_flight) == (4, 2, 3)
-
-
-def test_repeats_and_refusals_are_counted() -> None:
-    tally = Tally()
-    tally.throttled()
-    tally.throttled()
-    tally.retried()
-    assert (tally.throttles, tally.retries) == (2, 1)
-    assert (tally.requests, tally.in_flight, tally.max_in_flight) == (0, 0, 0)
-
-
-def test_a_parent_counts_what_its_children_count() -> None:
-    parent = Tally()
-    one, two = Tally(parent), Tally(Tally(parent))
-    one.began()
-    two.began()
-    one.throttled()
-    two.retried()
-    two.ended()
-    assert (one.requests, one.retries, one.throttles, one.in_flight) == (1, 0, 1, 1)
-    assert (two.requests, two.retries, two.throttles, two.in_flight) == (1, 1, 0, 0)
-    assert (parent.requests, parent.retries, parent.throttles, parent.in_flight) == (2, 1, 1, 1)
-    assert (one.max_in_flight, two.max_in_flight, parent.max_in_flight) == (1, 1, 2)
+    tally.requests, tally.retries, tally.max_in_flight = 8, 2, 6
+    report = make_report("ended", walk, delivery, tally, options, waiting=1, elapsed=0.5)
+    assert report == CrawlReport(
+        complete=True,
+        reason="as many as there were",
+        items=29,
+        pages=4,
+        requests=8,
+        retries=2,
+        passes=3,
+        duplicates=5,
+        bad_items=1,
+        total_elements=40,
+        drifted=True,
+        max_in_flight=6,
+        elapsed=0.5,
+    )
 
 
 REPORT = CrawlReport(
@@ -61,33 +110,17 @@ REPORT = CrawlReport(
 )
 
 
-def test_an_incomplete_crawl_says_why_and_carries_its_report() -> None:
-    error = IncompleteCrawl(REPORT)
-    assert isinstance(error, DpError)
-    assert str(error) == "the crawl is not complete: the list moved"
-    assert error.report is REPORT
-
-
-def test_an_incomplete_crawl_survives_the_way_to_another_process() -> None:
-    again: IncompleteCrawl = pickle.loads(pickle.dumps(IncompleteCrawl(REPORT)))
-    assert again.report == REPORT
-    assert str(again) == "the crawl is not complete: the list moved"
-
-
-ATTEMPT = Attempt(endpoint="work_list", number=1, seconds=0.5)
-STATS = ClientStats(requests=1, retries=0, throttles=0, in_flight=0)
-
-
-def test_an_attempt_without_an_answer_has_nothing_of_one() -> None:
-    assert (ATTEMPT.status, ATTEMPT.code) == (None, None)
-    assert (ATTEMPT.request_id, ATTEMPT.error) == ("", "")
-
-
-@pytest.mark.parametrize("value", [REPORT, STATS, ATTEMPT])
-def test_reports_cannot_be_changed_but_can_be_pickled(
-    value: CrawlReport | ClientStats | Attempt,
-) -> None:
-    for field in fields(value):
+def test_a_report_is_frozen_and_can_be_pickled() -> None:
+    for field in fields(REPORT):
         with pytest.raises(FrozenInstanceError):
-            setattr(value, field.name, 2)
-    assert pickle.loads(pickle.dumps(value)) == value
+            setattr(REPORT, field.name, 2)
+    assert pickle.loads(pickle.dumps(REPORT)) == REPORT
+
+
+def test_an_incomplete_crawl_says_why_and_carries_its_report_even_to_another_process() -> None:
+    error = IncompleteCrawl(REPORT)
+    again: IncompleteCrawl = pickle.loads(pickle.dumps(error))
+    for each in (error, again):
+        assert isinstance(each, DpError)
+        assert str(each) == "the crawl is not complete: the list moved"
+        assert each.report == REPORT
