@@ -67,8 +67,8 @@ class Delivery(Generic[T]):
         The first page of a crawl is delivered even if it is empty.
         """
         result, walk = self.ready.popleft(), self._walk
-        before = max(self.prefix, walk.skipped)
-        if result.ref == (before + 1, walk.size):
+        before = max(self.prefix, walk.progress.skipped)
+        if result.ref == (before + 1, walk.evidence.size):
             self.prefix = before + 1
         fresh = result.fresh
         if self.pages and not fresh:

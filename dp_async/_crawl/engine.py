@@ -81,7 +81,8 @@ class Engine(Generic[T]):
 
     def _learn(self, ref: PageRef, sent: int, answered: int, answer: Raw) -> PageResult[T]:
         walk = self._walk
-        rows = self._source.read(answer, keys=self._options.verify, created=walk.wants_created)
+        created = walk.evidence.wants_created
+        rows = self._source.read(answer, keys=self._options.verify, created=created)
         result = walk.learn(ref, sent, answered, rows)
         if self._adapts:
             self._adapt()
@@ -89,8 +90,8 @@ class Engine(Generic[T]):
 
     def _adapt(self) -> None:
         """Take the concurrency the client has learned, once the list is known to be long."""
-        walk, runtime = self._walk, self._runtime
-        if walk.total > FEW_PAGES * walk.size:
+        evidence, runtime = self._walk.evidence, self._runtime
+        if evidence.total > FEW_PAGES * evidence.size:
             if not self._adaptive:
                 self._call = runtime.call(self._tally, adaptive=True)
                 self._adaptive = True
@@ -167,15 +168,16 @@ class Engine(Generic[T]):
         if not self._resumable:
             raise ConfigError("a crawl since a watermark has no checkpoint: begin again with since")
         walk = self._walk
-        delivered = max(self.delivery.prefix - (waiting > 0), walk.skipped)
+        evidence = walk.evidence
+        delivered = max(self.delivery.prefix - (waiting > 0), walk.progress.skipped)
         return written(
             Checkpoint(
                 scope=self._source.scope,
-                size=walk.size,
-                pages=0 if walk.drifted else delivered,
-                total=walk.first_total,
-                head=walk.head,
-                unique=walk.unique,
+                size=evidence.size,
+                pages=0 if evidence.drifted else delivered,
+                total=evidence.first_total,
+                head=evidence.head,
+                unique=evidence.seen.unique,
             )
         )
 
@@ -201,4 +203,4 @@ async def mark_now(source: Source[T], options: CrawlOptions) -> Watermark | None
     assert ref is not None
     sent, answer = walk.tick(), await call(source.request(ref.num, ref.size))
     walk.learn(ref, sent, walk.tick(), source.read(answer))
-    return walk.changes.watermark(source.scope, covered=True)
+    return walk.evidence.changes.watermark(source.scope, covered=True)

@@ -84,11 +84,11 @@ def make_report(
         pages=delivery.pages,
         requests=tally.requests,
         retries=tally.retries,
-        passes=walk.passes,
+        passes=walk.evidence.passes,
         duplicates=delivery.duplicates,
         bad_items=len(delivery.bad),
-        total_elements=walk.total,
-        drifted=walk.drifted,
+        total_elements=walk.evidence.total,
+        drifted=walk.evidence.drifted,
         max_in_flight=tally.max_in_flight,
         elapsed=elapsed,
     )
@@ -102,14 +102,14 @@ def verdict(
         return None, phase
     if not options.verify:
         return None, "not verified"
-    if walk.resumed:
+    if walk.progress.resumed:
         return None, "resumed: the pages before the checkpoint were not read again"
-    if walk.decision is None or not walk.finished:
+    if walk.evidence.decision is None or not walk.progress.finished:
         return None, f"stopped at the limit of {options.limit} items"
     nameless = sum(item.id is None for item in bad)
     if nameless:
         return False, f"{nameless} rows have no id that can be read: see bad_items"
-    reason = walk.decision.reason
-    if walk.started_over:
+    reason = walk.evidence.decision.reason
+    if walk.progress.started_over:
         reason += " (started over: the list had changed since the checkpoint)"
-    return walk.complete, reason
+    return walk.evidence.complete, reason

@@ -142,13 +142,23 @@ class Evidence:
             changes.oldest,
             changes.known,
         )
-        return isinstance(self.decision, Complete)
+        return self.complete
 
     @property
     def wants_more(self) -> bool:
         """Whether the limit may need more than what is read and under way."""
         limit = self.options.limit
         return limit is None or self.seen.unique + self.under_way * self.size < limit
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the list was seen to change."""
+        return self.drift.times > 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether the list is proven complete, by the last decision."""
+        return isinstance(self.decision, Complete)
 
     @property
     def head(self) -> tuple[int, int] | None:
@@ -159,7 +169,7 @@ class Evidence:
     @property
     def covers_changes(self) -> bool:
         """Whether every row that is wanted after a watermark, and did not change, was read."""
-        return isinstance(self.decision, Complete) or covers(self.reads, self.changes.oldest)
+        return self.complete or covers(self.reads, self.changes.oldest)
 
     @property
     def is_ascending(self) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .._proof.decision import Complete
 from .evidence import Evidence
 from .overlap import Frontier
 from .page_ref import PageRef, around, pages
@@ -24,9 +23,8 @@ def newest(evidence: Evidence, progress: Progress) -> Iterator[Stage]:
         yield from stages(evidence)
         if evidence.decide() or not evidence.wants_more:
             break
-    complete = isinstance(evidence.decision, Complete)
     at_limit = evidence.seen.unique == evidence.options.limit
-    progress.finished = evidence.wants_more or (complete and at_limit)
+    progress.finished = evidence.wants_more or (evidence.complete and at_limit)
 
 
 def _first_reads(evidence: Evidence) -> Iterator[Stage]:

@@ -16,7 +16,6 @@ from itertools import count
 from typing import Generic, TypeVar
 
 from .._page.reader import Rows
-from .._proof.decision import Complete, Decision
 from .._settings import CrawlOptions
 from .changes import Changes
 from .checkpoint import Checkpoint
@@ -52,6 +51,7 @@ class PageResult(Generic[T]):
 class Walk(Generic[T]):
     """One crawl of one list, as far as planning and knowing go.
 
+    What is known of the list is in *evidence*, and how the strategy stands in *progress*.
     ``tick()`` is the next moment of its own clock: take one before sending, one when answered.
     *resume* is where an earlier crawl of the whole list stopped; *after* a watermark, if only what
     is new since then is wanted. *over*: there is nothing more to request.
@@ -63,25 +63,24 @@ class Walk(Generic[T]):
         resume: Checkpoint | None = None,
         after: Watermark | None = None,
     ) -> None:
-        self.changes = Changes(after, options.allowed_lateness)
+        self.evidence = evidence = Evidence(options, Changes(after, options.allowed_lateness))
+        self.progress = progress = Progress()
         self.over = False
         self._verify = options.verify
-        self._evidence = evidence = Evidence(options, self.changes)
-        self._progress = progress = Progress()
         self._guard = Guard(options.max_passes)
         self._requested = 0
         self.tick = count().__next__
         self._stage = each(())
         if options.limit == 0:
             self._stages: Iterator[Stage] = iter(())
-        elif self.changes.floor is not None:
+        elif evidence.changes.floor is not None:
             self._stages = newest(evidence, progress)
         else:
             self._stages = whole(evidence, progress, resume)
 
     def plan(self) -> PageRef | None:
         """The next page to request; None for nothing now, perhaps after the next answer."""
-        evidence = self._evidence
+        evidence = self.evidence
         while True:
             ref = self._stage.next()
             if ref is not None:
@@ -98,12 +97,13 @@ class Walk(Generic[T]):
 
     def learn(self, ref: PageRef, sent: int, answered: int, rows: Rows[T]) -> PageResult[T]:
         """Take an answer in, in any order. Raises PaginationError if it contradicts the request."""
-        evidence, stage = self._evidence, self._stage
+        evidence, stage = self.evidence, self._stage
+        changes = evidence.changes
         self._guard.check(ref, rows, evidence, self._requested)
         read = evidence.read(ref, sent, answered, rows) if self._verify else None
         evidence.under_way -= 1
-        if read and (not read.by_update or read.by_update.newest >= self.changes.recent):
-            self.changes.note(rows, evidence.seen.ids)
+        if read and (not read.by_update or read.by_update.newest >= changes.recent):
+            changes.note(rows, evidence.seen.ids)
         fresh, keys, repeated = evidence.seen.sift(rows)
         evidence.learn(ref, rows, read, repeated, stage)
         if read is not None:
@@ -112,81 +112,9 @@ class Walk(Generic[T]):
 
     def delivered(self, result: PageResult[T], number: int) -> None:
         """The first *number* items of *result* were handed out."""
-        self.changes.delivered(result.keys[:number])
+        self.evidence.changes.delivered(result.keys[:number])
 
     def watermark(self, scope: str) -> Watermark | None:
         """What is known of the list once all was handed out; see ``Changes.watermark``."""
-        covered = self._progress.finished and self._evidence.covers_changes
-        return self.changes.watermark(scope, covered=covered)
-
-    # How it stands
-
-    @property
-    def size(self) -> int:
-        """Rows a page."""
-        return self._evidence.size
-
-    @property
-    def total(self) -> int:
-        """Rows in the list, by the last answer."""
-        return self._evidence.total
-
-    @property
-    def first_total(self) -> int:
-        """Rows in the list, by the first answer."""
-        return self._evidence.first_total
-
-    @property
-    def head(self) -> tuple[int, int] | None:
-        """Id and update time of the first row, as the crawl began."""
-        return self._evidence.head
-
-    @property
-    def wants_created(self) -> bool:
-        """Whether create times are still needed: the list may be sorted by them."""
-        return self._evidence.wants_created
-
-    @property
-    def drifted(self) -> bool:
-        """Whether the list was seen to change."""
-        return self._evidence.drift.times > 0
-
-    @property
-    def passes(self) -> int:
-        """Passes over the list, and rounds of repair."""
-        return self._evidence.passes
-
-    @property
-    def unique(self) -> int:
-        """Items that were fresh."""
-        return self._evidence.seen.unique
-
-    @property
-    def decision(self) -> Decision | None:
-        """What the certificate last said."""
-        return self._evidence.decision
-
-    @property
-    def complete(self) -> bool:
-        """Whether the list is proven complete."""
-        return isinstance(self._evidence.decision, Complete)
-
-    @property
-    def finished(self) -> bool:
-        """Whether the decision is the verdict: nothing more is to be read for it."""
-        return self._progress.finished
-
-    @property
-    def resumed(self) -> bool:
-        """Whether only the pages after a checkpoint were read."""
-        return self._progress.resumed
-
-    @property
-    def started_over(self) -> bool:
-        """Whether the list had changed since the checkpoint."""
-        return self._progress.started_over
-
-    @property
-    def skipped(self) -> int:
-        """Pages that the crawl before the checkpoint has delivered."""
-        return self._progress.skipped
+        covered = self.progress.finished and self.evidence.covers_changes
+        return self.evidence.changes.watermark(scope, covered=covered)

@@ -142,8 +142,8 @@ class Course:
                     self._advance(0)
         except PaginationError as error:
             outcome.error = error
-        outcome.decision = self.walk.decision
-        outcome.passes = self.walk.passes
+        outcome.decision = self.walk.evidence.decision
+        outcome.passes = self.walk.evidence.passes
         return outcome
 
     def _fill(self) -> None:
@@ -164,7 +164,7 @@ class Course:
             return False
         outcome, limit = self.outcome, self.case.options.limit
         outcome.refs.append(ref)
-        if limit is not None and limit <= self.first_total and self.walk.passes == 1:
+        if limit is not None and limit <= self.first_total and self.walk.evidence.passes == 1:
             outcome.wanted_too_much |= len(outcome.delivered) + coming >= limit
         if len(outcome.refs) > refs_at_most(self.case):
             raise TooMany(f"{len(outcome.refs)} asks: {outcome.refs}")
@@ -194,7 +194,7 @@ class Course:
             self._write(deed)
 
     def _write(self, deed: Deed) -> None:
-        if self.case.calm_after is not None and self.walk.passes > self.case.calm_after:
+        if self.case.calm_after is not None and self.walk.evidence.passes > self.case.calm_after:
             return
         moment, server = self.outcome.moment, self.case.server
         stamps = server.stamps(moment.newest)
@@ -243,7 +243,7 @@ class Course:
 
     def _learn(self, request: Request, answered: int, shown: Shown, total: int) -> None:
         size, number = self._size(request.ref), request.ref.num - 1
-        if not self.walk.passes:
+        if not self.walk.evidence.passes:
             self.first_total = total
         rows = answer(shown, self.case.flaws, number, size, total)
         step = self.walk.learn(request.ref, request.sent, answered, rows)

@@ -178,7 +178,7 @@ def test_full_pages_count_while_they_come_in_order(
     refs: list[tuple[int, int]], skipped: int, prefix: int
 ) -> None:
     to, walk = delivery()
-    walk.skipped = skipped
+    walk.progress.skipped = skipped
     for num, size in refs:
         to.add(result("ab", num, size))
     to.add(result("", 99))

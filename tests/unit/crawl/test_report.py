@@ -26,11 +26,11 @@ LIMIT = "stopped at the limit of 5 items"
 
 def ended(decision: Decision | None = PROVEN, **state: bool) -> Walk[Work]:
     walk: Walk[Work] = Walk(CrawlOptions())
-    walk.decision = decision
-    walk.finished = True
+    walk.evidence.decision = decision
+    walk.progress.finished = True
     for name, value in state.items():
-        assert hasattr(walk, name)
-        setattr(walk, name, value)
+        assert hasattr(walk.progress, name)
+        setattr(walk.progress, name, value)
     return walk
 
 
@@ -68,8 +68,9 @@ def test_the_verdict_and_its_reason(
 
 def test_a_report_takes_each_number_from_its_owner() -> None:
     options = CrawlOptions()
-    walk = ended(drifted=True)
-    walk.passes, walk.total = 3, 40
+    walk = ended()
+    walk.evidence.drift.times = 1
+    walk.evidence.passes, walk.evidence.total = 3, 40
     delivery: Delivery[Work] = Delivery(walk, options)
     delivery.items, delivery.pages, delivery.duplicates = 30, 4, 5
     delivery.bad = {7: NAMED}

@@ -131,7 +131,7 @@ class Crawl:
 
     @property
     def decision(self) -> Decision | None:
-        return self.walk.decision
+        return self.walk.evidence.decision
 
     @property
     def rule(self) -> str | None:
@@ -163,8 +163,8 @@ def test_both_ends_then_the_middle_then_page_1_again(
     assert done.refs == refs
     assert done.rule == ("count" if length >= 5 else "single page")
     assert sorted(done.items) == list(range(1, length + 1))
-    assert done.walk.passes == 1
-    assert not done.walk.drifted
+    assert done.walk.evidence.passes == 1
+    assert not done.walk.evidence.drifted
 
 
 def test_the_last_page_is_held_and_the_closing_one_is_late() -> None:
@@ -204,7 +204,7 @@ def test_pages_are_planned_ahead_of_their_answers() -> None:
         take(ref)
     take(walk.plan())
     assert walk.plan() is None
-    assert isinstance(walk.decision, Complete)
+    assert isinstance(walk.evidence.decision, Complete)
 
 
 def test_the_echoed_size_plans_the_rest() -> None:
@@ -235,7 +235,7 @@ def test_rows_without_times_prove_nothing() -> None:
     done = crawl(List(rows(30), timed=False))
     assert isinstance(done.decision, Unprovable)
     assert len(done.items) == 30
-    assert done.walk.passes == 3
+    assert done.walk.evidence.passes == 3
 
 
 def test_rows_without_times_end_with_an_overlap_too() -> None:
@@ -248,7 +248,7 @@ def test_rows_without_times_end_with_an_overlap_too() -> None:
 def test_more_rows_of_one_second_than_a_page_holds_are_read_twice() -> None:
     done = crawl(List(at(*[100] * 30)))
     assert done.rule == "count"
-    assert done.walk.passes == 2
+    assert done.walk.evidence.passes == 2
     assert len(done.refs) <= 2 * 8
 
 
@@ -270,7 +270,7 @@ def test_without_verification_the_plan_grows_with_the_total() -> None:
 
     done = crawl(List(rows(12), before=grow), verify=False)
     assert len(done.refs) == 4
-    assert done.walk.drifted
+    assert done.walk.evidence.drifted
 
 
 @pytest.mark.parametrize("limit", [0, 1, 4, 5, 6, 12, 17, 18])
@@ -348,7 +348,7 @@ def test_a_list_that_grows_by_pages(number: int, overlap: object) -> None:
     assert done.rule is not None
     assert len(done.items) == len(set(done.items))
     assert set(done.items) >= set(range(1, 43))
-    assert done.walk.drifted
+    assert done.walk.evidence.drifted
 
 
 def test_a_list_that_has_rested_for_long_and_then_grows_is_not_searched_beyond_its_end() -> None:
@@ -393,7 +393,7 @@ def test_a_list_that_moves_on_by_pages_from_answer_to_answer_is_not_called_compl
 
     done = crawl(List(rows(33), before=stir))
     assert isinstance(done.decision, Missing)
-    assert done.walk.passes == 3
+    assert done.walk.evidence.passes == 3
     assert len(done.refs) < 150
 
 
@@ -403,7 +403,7 @@ def test_a_pass_alone_mends_nothing() -> None:
             served.insert(7)
 
     done = crawl(List(rows(33), before=grow), max_passes=1, overlap=0)
-    assert done.walk.passes == 1
+    assert done.walk.evidence.passes == 1
     assert done.rule is None
 
 
@@ -464,8 +464,8 @@ def test_the_rest_of_a_list_that_is_as_it_was() -> None:
     content = rows(32)
     done = Crawl(Walk(options(), stopped(content)), List(content))
     assert done.refs == [(1, 5), (7, 5), (4, 5), (5, 5), (6, 5), (1, 5)]
-    assert done.walk.resumed
-    assert not done.walk.started_over
+    assert done.walk.progress.resumed
+    assert not done.walk.progress.started_over
     assert set(done.items) >= set(range(16, 33))
 
 
@@ -475,8 +475,8 @@ def test_the_rest_of_a_list_that_is_as_it_was() -> None:
 def test_all_of_a_list_that_is_not_as_it_was(changes: dict[str, Any]) -> None:
     content = rows(32)
     done = Crawl(Walk(options(), stopped(content, **changes)), List(content))
-    assert done.walk.started_over
-    assert not done.walk.resumed
+    assert done.walk.progress.started_over
+    assert not done.walk.progress.resumed
     assert done.rule == "count"
     assert sorted(done.items) == list(range(1, 33))
 
@@ -490,16 +490,16 @@ def test_all_of_a_list_that_moves_while_the_rest_is_read(answers: int) -> None:
     content = rows(32)
     before = stopped(content)
     done = Crawl(Walk(options(max_passes=5), before), List(content, before=touch))
-    assert done.walk.started_over
-    assert not done.walk.resumed
+    assert done.walk.progress.started_over
+    assert not done.walk.progress.resumed
     assert done.rule is not None
     assert sorted(done.items) == list(range(1, 33))
 
 
 def test_the_head_of_a_list() -> None:
-    assert Walk[int](options()).head is None
-    assert crawl(List([])).walk.head is None
-    assert crawl(List(rows(3, first=77))).walk.head == (1, 77)
+    assert Walk[int](options()).evidence.head is None
+    assert crawl(List([])).walk.evidence.head is None
+    assert crawl(List(rows(3, first=77))).walk.evidence.head == (1, 77)
 
 
 # Guards
@@ -670,7 +670,7 @@ def test_what_comes_in_without_end_leaves_it_incomplete_and_the_watermark_moves_
     served.answers, served.before = 0, insert
     done = since(mark, served)
     assert not isinstance(done.decision, Complete)
-    assert done.walk.finished
+    assert done.walk.progress.finished
     moved = next_mark(done)
     assert moved.updated >= 200_000
     served.before = at_rest
@@ -708,7 +708,7 @@ def test_a_limit_short_of_all_that_is_new_proves_nothing(limit: int) -> None:
     mark = marked(served)
     served.insert(30)
     done = since(mark, served, limit=limit)
-    assert not done.walk.finished
+    assert not done.walk.progress.finished
     assert len(done.items) >= limit
     assert next_mark(done).updated == mark.updated
 
@@ -718,7 +718,7 @@ def test_a_limit_of_all_that_is_new_is_no_limit() -> None:
     mark = marked(served)
     served.insert(3)
     done = since(mark, served, limit=3)
-    assert done.walk.finished
+    assert done.walk.progress.finished
     assert next_mark(done).updated > mark.updated
 
 
