@@ -1,7 +1,7 @@
 """The same list of many accounts, crawled side by side.
 
-Some accounts are crawled at once, each by a crawl of its own; when one is done the next begins. An
-account that fails does not stop the others. No HTTP, no page numbers.
+Each account has a crawl of its own; when one is done the next begins. An account that fails does
+not stop the others. No HTTP, no page numbers.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Generic, Self, TypeVar, cast
+from typing import Generic, Self, TypeAlias, TypeVar, cast
 
 from ._checks import header, instance, whole
 from ._client import Client
@@ -22,9 +22,11 @@ from ._models import Page
 
 T = TypeVar("T")
 
+Progress: TypeAlias = Callable[[str, CrawlReport], object]
+
 
 class AccountsFailed(DpError):
-    """Some accounts could not be crawled; *errors* says why, by account. All others were."""
+    """Some accounts could not be crawled; *errors* has why, by account. All others were."""
 
     def __init__(self, errors: dict[str, DpError]) -> None:
         super().__init__(errors)
@@ -35,29 +37,38 @@ class AccountsFailed(DpError):
         noun = "1 account" if len(self.errors) == 1 else f"{len(self.errors)} accounts"
         return f"{noun} could not be crawled (see .errors), first …{account[-4:]}: {error}"
 
-    def __repr__(self) -> str:  # the usual one would show the accounts
+    def __repr__(self) -> str:  # the default would show the accounts
         return f"{type(self).__name__}({str(self)!r})"
 
 
-class Accounts(Generic[T]):
+class AccountsCrawl(Generic[T]):
     """The items of many accounts, each with its account; ``async with`` ends its requests promptly.
 
-    An account's items come in its list's order, the accounts' as they come in. When all others are
-    done, AccountsFailed is raised, once, for those that failed. A slow consumer is waited for. It
-    has one consumer; a timeout round ``anext`` loses nothing. Where the server asks the client to
-    wait for longer than ``RetryPolicy.cap``, RateLimited is raised: no account's failure. The next
-    call goes on.
+    The items of an account come in the order of its list, the accounts as they are answered. When
+    all others are done, AccountsFailed is raised, once, for those that failed, among them accounts
+    whose crawl is known not to be complete. A slow consumer is waited for. There is one consumer; a
+    timeout round ``anext`` loses nothing. If the server asks the client to wait for longer than
+    ``RetryPolicy.cap``, RateLimited is raised: no account's failure. The next call goes on.
 
-    ``reports`` has the report of each account that is done, failed ones too; ``errors`` the errors
-    of those that failed.
+    *reports* has the report of each account that is done, also of those that failed; *errors* the
+    errors of those that failed.
     """
 
-    def __init__(self, listings: Mapping[str, Listing[T]], at_once: int) -> None:
+    def __init__(
+        self,
+        listings: Mapping[str, Listing[T]],
+        at_once: int,
+        max_in_flight: int,
+        progress: Progress | None,
+    ) -> None:
         self._waiting = deque(listings.items())
         self._at_once = at_once = min(at_once, len(listings) or 1)
-        self._ready: deque[str] = deque()  # whose last page was handed out
+        # A share of the permits for each, so that slow accounts do not take them all.
+        self._share = max(1, max_in_flight // at_once)
+        self._progress = progress
+        self._ready: deque[str] = deque()  # accounts whose last page was handed out
         self._crawls: dict[str, Crawl[T]] = {}
-        # In the pager's window is one page of each crawl; what is fetched ahead is in the crawls'.
+        # The pager's window holds one page of each crawl; each crawl reads ahead in its own window.
         self._pager = Pager[str, tuple[str, Page[T] | DpError | None]](
             self._plan,
             self._fetch,
@@ -68,35 +79,39 @@ class Accounts(Generic[T]):
         )
         self._current = ""
         self._items: Iterator[T] = iter(())
-        self._told = False
+        self._raised = False
         self.errors: dict[str, DpError] = {}
         self.reports: dict[str, CrawlReport] = {}
 
     def _plan(self) -> str | None:
-        """The account whose next page is to be had: those begun in turn, then a new one."""
+        """The account whose next page to fetch: those that began in turn, then a new one."""
         if self._ready:
             return self._ready.popleft()
         if self._waiting and len(self._crawls) < self._at_once:
             account, listing = self._waiting.popleft()
-            # A share of the places each, so that accounts that are slow do not take them all.
-            crawl = listing._crawl_beside(self._at_once - 1)  # pyright: ignore[reportPrivateUsage]
-            self._crawls[account] = crawl
+            self._crawls[account] = self._begin(listing)
             return account
         return None
 
+    def _begin(self, listing: Listing[T]) -> Crawl[T]:
+        wanted = listing.options.concurrency
+        if self._at_once > 1:
+            wanted = self._share if wanted == "auto" else min(wanted, self._share)
+        return listing.with_options(concurrency=wanted, strict=True).crawl()
+
     async def _fetch(self, account: str) -> Callable[[], tuple[str, Page[T] | DpError | None]]:
-        came: Page[T] | DpError | None
+        answer: Page[T] | DpError | None
         try:
-            came = await self._crawls[account].next_page()
-        except (ClientClosed, ConfigError):  # no account's own trouble
+            answer = await self._crawls[account].next_page()
+        except (ClientClosed, ConfigError):  # not the account's fault
             raise
         except RateLimited as error:
             if not error.status:  # not sent: the server has asked the whole client to wait
                 raise
-            came = error
+            answer = error
         except DpError as error:
-            came = error
-        return lambda: (account, came)
+            answer = error
+        return lambda: (account, answer)
 
     def __aiter__(self) -> Self:
         return self
@@ -112,19 +127,21 @@ class Accounts(Generic[T]):
             if isinstance(page, Page):
                 self._current, self._items = account, iter(page.content)
                 self._ready.append(account)
+                if self._progress is not None:
+                    self._progress(account, self._crawls[account].report)
                 continue
             crawl = self._crawls.pop(account)
             self.reports[account] = crawl.report
             if page is not None:
                 self.errors[account] = page
             await crawl.aclose()
-        if self.errors and not self._told:
-            self._told = True
+        if self.errors and not self._raised:
+            self._raised = True
             raise AccountsFailed(dict(self.errors))
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """End it; returns when none of its requests is under way. Twice is fine."""
+        """End it; returns when none of its requests is in flight. Twice is fine."""
         closing = [crawl.aclose() for crawl in self._crawls.values()]
         await ended([asyncio.ensure_future(each) for each in (self._pager.aclose(), *closing)])
 
@@ -141,13 +158,18 @@ def crawl_accounts(
     listing: Callable[[Client], Listing[T]],
     *,
     at_once: int = 8,
-) -> Accounts[T]:
+    progress: Progress | None = None,
+) -> AccountsCrawl[T]:
     """The items of one list of many sub-accounts, each with its account.
 
-    ``crawl_accounts(client, accounts, lambda sub: sub.works())``: *at_once* accounts are crawled at
-    a time, under the limits of *client*, which they share. An account that fails does not stop the
-    others; at the end AccountsFailed tells of it. One that is given twice is crawled once. Sends
-    nothing until it is iterated. Raises ConfigError for what is not an account, before any request.
+    ``crawl_accounts(client, accounts, lambda sub: sub.works())`` crawls *at_once* accounts at a
+    time, under the limits of *client*, which they share. An account that fails does not stop the
+    others; AccountsFailed is raised for it at the end. One that is given twice is crawled once.
+    *progress* is called with the account and its report before the items of each page; an exception
+    that it raises reaches the consumer and loses no item.
+
+    Sends nothing until it is iterated. Raises ConfigError, before any request, for anything that is
+    not an account.
     """
     instance("client", client, Client)
     whole("at_once", at_once, 1, 10_000)
@@ -162,4 +184,4 @@ def crawl_accounts(
         header(f"accounts[{place}]", account)
         listings[account] = listing(client.for_account(account))
         instance("what listing() returns", listings[account], Listing)
-    return Accounts(listings, at_once)
+    return AccountsCrawl(listings, at_once, client.settings.max_in_flight, progress)

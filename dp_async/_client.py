@@ -21,7 +21,7 @@ from ._listing import Listing
 from ._models import Message, Page, ReadStatus, SortOrder, Work, WorkStatus
 from ._page.endpoints import MESSAGES, WORKS, ListEndpoint
 from ._runtime import Core, View
-from ._settings import CrawlOptions, Settings
+from ._settings import CrawlOptions, RetryPolicy, Settings, with_attempts
 
 if TYPE_CHECKING:
     import aiohttp
@@ -31,15 +31,15 @@ R = TypeVar("R", bound=Struct)
 
 
 class Client:
-    """The API, for one app: its endpoints as coroutines, its lists as listings.
+    """The API for one app: its endpoints as coroutines, its lists as listings.
 
     ``async with Client(settings) as client``, or ``await client.aclose()`` at the end. It belongs
     to the event loop it is first used in; any number of tasks may use it at once, and it may be
     entered in one task and left in another.
 
-    - *session*: an ``aiohttp.ClientSession`` of yours, for a proxy or an own CA; it stays yours.
-    - *sign*: another way to sign than md5 by ``Settings.auth_template``.
-    - *send*: another HTTP exchange, or a wrapper round an ``HttpTransport``.
+    - *session*: your own ``aiohttp.ClientSession``, for a proxy or a CA; it is not closed.
+    - *sign*: how to sign, instead of md5 by ``Settings.auth_template``.
+    - *send*: the HTTP exchange, instead of aiohttp's, or a wrapper round an ``HttpTransport``.
     """
 
     def __init__(
@@ -70,19 +70,38 @@ class Client:
         return cls(Settings.from_env())
 
     def for_account(self, account: str | None) -> Self:
-        """The same client, asking for another sub-account (None: the main account).
+        """The same client for another sub-account; None is the main account.
 
         A cheap view: connections, limits and tasks are shared, and closing it closes nothing.
+        Raises ConfigError for what is not an account.
         """
-        settings = self._view.settings.with_account(account)
+        return self._with(self._view.settings.with_account(account))
+
+    def with_options(
+        self, *, timeout: float | None = None, retry: RetryPolicy | None = None
+    ) -> Self:
+        """The same client with another time limit for one attempt, or another retry policy.
+
+        A cheap view, as of ``for_account``. None keeps what is set. ``retry.cap`` also bounds how
+        long calls of this view wait while the server has asked the client to pause. Raises
+        ConfigError, which names the option.
+        """
+        return self._with(with_attempts(self._view.settings, timeout, retry))
+
+    def _with(self, settings: Settings) -> Self:
         view = object.__new__(type(self))
         view._view = View(self._view.core, settings)
         view._owner = False
         return view
 
     @property
+    def settings(self) -> Settings:
+        """The settings of this client, or of this view."""
+        return self._view.settings
+
+    @property
     def stats(self) -> ClientStats:
-        """What the client and all its views have sent."""
+        """What the client and all its views have sent so far."""
         tally = self._view.core.tally
         return ClientStats(
             requests=tally.requests,
@@ -91,16 +110,16 @@ class Client:
             in_flight=tally.in_flight,
         )
 
-    def observe(self, told: Callable[[Attempt], object]) -> None:
-        """Have *told* called with each request's ``Attempt`` once it was answered or has failed.
+    def observe(self, callback: Callable[[Attempt], object]) -> Callable[[], None]:
+        """Call *callback* with the ``Attempt`` of each request that was answered or has failed.
 
-        Those of all views, as long as the client lives. It is called inside the event loop and must
-        not wait; an exception it raises is logged and dropped. Raises ConfigError for what cannot
-        be called.
+        Covers the requests of all views, until the returned function is called; calling that twice
+        is fine. *callback* runs inside the event loop and must not block; an exception it raises is
+        logged and dropped. Raises ConfigError for anything that cannot be called.
         """
-        if not callable(told):
-            raise ConfigError(f"observe() needs a callable, not {type(told).__name__}")
-        self._view.core.observers.add(told)
+        if not callable(callback):
+            raise ConfigError(f"observe() needs a callable, not {type(callback).__name__}")
+        return self._view.core.observers.add(callback)
 
     async def work_list(
         self,
@@ -134,8 +153,8 @@ class Client:
     ) -> Listing[Work]:
         """The account's works, newest update first unless *sort* says otherwise.
 
-        *name* is searched for inside the names; *status* must match. Sends nothing until iterated.
-        Raises ConfigError for a filter of the wrong type.
+        *name* is searched for inside the names; *status* must match. Sends nothing until it is
+        iterated. Raises ConfigError for a filter of the wrong type.
         """
         return self._list(WORKS, options, name=name, status=status, sort=sort)
 
@@ -145,7 +164,7 @@ class Client:
         read_status: ReadStatus | str | None = None,
         options: CrawlOptions | None = None,
     ) -> Listing[Message]:
-        """The account's messages, newest first. Sends nothing until iterated.
+        """The account's messages, newest first. Sends nothing until it is iterated.
 
         Raises ConfigError for a filter of the wrong type.
         """
@@ -159,7 +178,7 @@ class Client:
         return Listing(endpoint, endpoint.query(filters), endpoint.model, options, self._view)
 
     async def aclose(self) -> None:
-        """End what is under way and close the session, unless it was passed in. Twice is fine."""
+        """End all requests and close the session, unless it was passed in. Twice is fine."""
         if self._owner:
             await self._view.core.aclose()
 

@@ -1,4 +1,4 @@
-"""One list on the server, and what you can do with it. Immutable; sends nothing until asked."""
+"""One list on the server, and what you can do with it. Immutable; sends nothing until iterated."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Generic, TypeVar, overload
+from typing import Generic, TypeVar, Unpack, overload
 
 import msgspec
 from msgspec import Raw, Struct
@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 from ._checks import DAY, instance, number, whole
 from ._crawl.crawl import Crawl, Pages
 from ._crawl.engine import mark_now
-from ._crawl.report import CrawlReport, IncompleteCrawl
+from ._crawl.report import CrawlReport
 from ._crawl.runtime import Runtime, Source
 from ._errors import ConfigError
 from ._models import Page
@@ -22,7 +22,7 @@ from ._page.endpoints import ListEndpoint
 from ._page.reader import PageDecoder, RowReader
 from ._plan.checkpoint import scope_of
 from ._plan.watermark import Watermark
-from ._settings import MAX_PAGE_SIZE, CrawlOptions
+from ._settings import MAX_PAGE_SIZE, CrawlOptions, OptionChanges, with_changes
 from ._watch import Watch
 
 T = TypeVar("T")
@@ -32,9 +32,9 @@ S = TypeVar("S", bound=Struct)
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One look at a list: its *total*, and the id and time of the row at its head (None if empty).
+    """The state of a list at one moment: its *total*, and id and time of its first row.
 
-    The time is the update time as sent, without an offset.
+    The time is the update time as sent, without an offset. Both are None for an empty list.
     """
 
     total: int
@@ -43,11 +43,11 @@ class Probe:
 
 
 class Listing(Generic[T]):
-    """A list as asked for: iterate it, any number of times, or crawl it.
+    """A list on the server with its filters and options: iterate it any number of times.
 
-    ``async for item in listing`` fetches pages concurrently and yields their items in order; it
-    ends at the first error. For a report, for prompt clean-up, or to go on after an error, use
-    ``async with listing.crawl() as crawl``.
+    ``async for item in listing`` fetches pages concurrently and yields their items in order. It
+    ends at the first error, and with IncompleteCrawl if rows may be missing. For a report, for
+    prompt clean-up, or to go on after an error, use ``async with listing.crawl() as crawl``.
     """
 
     __slots__ = ("_decoder", "_endpoint", "_item", "_options", "_query", "_runtime")
@@ -68,7 +68,7 @@ class Listing(Generic[T]):
         self._runtime = runtime
 
     async def __aiter__(self) -> AsyncGenerator[T, None]:
-        crawl = self.crawl()
+        crawl = self._strict()
         try:
             while (page := await crawl.next_page()) is not None:
                 for item in page.content:
@@ -77,8 +77,30 @@ class Listing(Generic[T]):
             await crawl.aclose()
 
     def pages(self) -> Pages[T]:
-        """The pages of one walk, in order. Close it if you leave it early: ``async with``."""
-        return self.crawl().pages()
+        """The pages of the list, in order. Close it if you leave it early: ``async with``.
+
+        Raises IncompleteCrawl at the end if the crawl is known not to be complete.
+        """
+        return self._strict().pages()
+
+    async def collect(self) -> list[T]:
+        """All items of the list.
+
+        Raises IncompleteCrawl if the crawl is known not to be complete.
+        """
+        items: list[T] = []
+        async with self._strict() as crawl:
+            while (page := await crawl.next_page()) is not None:
+                items += page.content
+        return items
+
+    async def first(self) -> T | None:
+        """The first item, by one request for one row; None if the list is empty."""
+        async with self.with_options(limit=1).crawl() as crawl:
+            return await anext(crawl, None)
+
+    def _strict(self) -> Crawl[T]:
+        return self.with_options(strict=True).crawl()
 
     def crawl(
         self,
@@ -86,21 +108,12 @@ class Listing(Generic[T]):
         resume: str | None = None,
         progress: Callable[[CrawlReport], object] | None = None,
     ) -> Crawl[T]:
-        """One walk over the whole list; *progress* is called with its report after each page.
+        """A crawl of the whole list; *progress* is called with its report after each page.
 
-        *resume* is an earlier crawl's ``checkpoint()``. Raises ConfigError for one that is damaged,
-        or of another list.
+        *resume* is an earlier crawl's ``checkpoint()``. Raises ConfigError if that is damaged or
+        belongs to another list.
         """
         return Crawl(self._source(), self._options, progress, resume)
-
-    def _crawl_beside(self, others: int) -> Crawl[T]:
-        """A crawl that, beside so many others, takes its share of the client's places at most."""
-        options = self._options
-        if others:
-            share = max(1, self._runtime.max_in_flight // (others + 1))
-            wanted = share if options.concurrency == "auto" else options.concurrency
-            options = replace(options, concurrency=min(wanted, share))
-        return Crawl(self._source(), options)
 
     def since(
         self,
@@ -109,25 +122,26 @@ class Listing(Generic[T]):
         allowed_lateness: float = 2.0,
         progress: Callable[[CrawlReport], object] | None = None,
     ) -> Crawl[T]:
-        """One walk over what is new or was updated since *watermark*, newest first.
+        """A crawl of what is new or was updated since *watermark*, newest first.
 
-        *watermark* is an earlier crawl's of this list; None for all of it. ``crawl.watermark`` is
-        the next one, once the last item is delivered. A row comes once in one walk, in the version
-        that was met first; if it changes again meanwhile, the next walk has it.
+        *watermark* comes from an earlier crawl of this list; None means all of it. The next one is
+        ``crawl.watermark``, once the last item is delivered. A crawl delivers a row once, in the
+        version that is read first; if it changes again meanwhile, the next crawl delivers it.
 
-        Rows are found that become visible up to *allowed_lateness* seconds after the update time they carry, or
-        ``allowed_lateness`` seconds if these are more: so many seconds before the watermark are read again,
-        and what was delivered of them is left out. With a larger *allowed_lateness* than before some of it comes
-        again. One request where one small page reaches down; where the newest seconds hold more
-        rows than a page, as after an import, about one for each page of these and two more.
+        *allowed_lateness* is how many seconds after its update time a row may become visible and
+        still be found; at least that of the options counts. So many seconds before the watermark
+        are read again, and what was delivered of them is left out. With a larger value than before
+        some of it is delivered again. It takes one request where one small page reaches down to
+        known rows; where the newest seconds hold more rows than a page, as after an import, about
+        one for each page of these and two more.
 
-        Not found: what was deleted, what changed without a newer update time, a row without an
-        update time, and a change that does not move its row, as when a message is read, unless the
+        Not found: deleted rows, rows that changed without a newer update time, rows without an
+        update time; and changes that do not move their row, as when a message is read, unless the
         row is on a page that is read anyway.
 
-        Raises ConfigError for a watermark of another list, for a list asked for oldest first, and
-        with ``verify=False``. The crawl raises PaginationError if the list is not newest first, by
-        update or by create time, or shows no update times.
+        Raises ConfigError for a watermark of another list, for a list sorted oldest first, and with
+        ``verify=False``. The crawl raises PaginationError if the list is not sorted newest first,
+        by update or by create time, or shows no update times.
         """
         number("allowed_lateness", allowed_lateness, 0, DAY)
         source = self._source()
@@ -136,23 +150,22 @@ class Listing(Generic[T]):
         instance("watermark", watermark, Watermark)
         self._endpoint.newest_first(self._query)
         if not self._options.verify:
-            raise ConfigError("verify=False: since() goes by what is proven to be read")
-        options = replace(
-            self._options, allowed_lateness=max(allowed_lateness, self._options.allowed_lateness)
-        )
+            raise ConfigError("verify=False: since() relies on what is proven to be read")
+        lateness = max(allowed_lateness, self._options.allowed_lateness)
+        options = replace(self._options, allowed_lateness=lateness)
         return Crawl(source, options, progress, after=watermark.of(source.scope))
 
     def watch(self, interval: float, *, since: Watermark | None = None) -> Watch[T]:
-        """What is new or was updated, from now on or *since* a watermark, as it comes.
+        """What is new or was updated, from now on or *since* a watermark, as it happens.
 
-        Looks about every *interval* seconds, give or take a tenth; a look that finds nothing new
-        costs what it does with ``since``: as a rule one small request. Rows that become visible up
-        to ``CrawlOptions.allowed_lateness`` seconds after the time they carry are found as well. Sends
-        nothing until it is iterated. Raises ConfigError as ``since``, and for options with a limit.
+        Polls about every *interval* seconds, plus or minus a tenth. A poll that finds nothing costs
+        what ``since`` costs, as a rule one small request, and finds rows that become visible up to
+        ``CrawlOptions.allowed_lateness`` seconds late. Sends nothing until it is iterated. Raises
+        ConfigError as ``since`` does, and for options with a limit.
         """
         number("interval", interval, 0.01, DAY)
         if self._options.limit is not None:
-            raise ConfigError("watch() goes without a limit: leave it when you have enough")
+            raise ConfigError("watch() takes no limit: stop iterating when you have enough")
         if self._options.on_bad_item == "keep":
             raise ConfigError('watch() needs on_bad_item="raise": it has nowhere to keep such rows')
         crawl = partial(self.since, allowed_lateness=self._options.allowed_lateness)
@@ -164,6 +177,52 @@ class Listing(Generic[T]):
             interval=interval,
             watermark=since,
         )
+
+    async def page(self, page_num: int = 1, page_size: int | None = None) -> Page[T]:
+        """One page; *page_num* counts from 1, *page_size* None is that of the options."""
+        size = self._options.page_size if page_size is None else page_size
+        return await self._page(self._decoder, page_num, size)
+
+    async def probe(self) -> Probe:
+        """The total and the first row of the list, by one small request."""
+        page = await self._page(PageDecoder(self._endpoint.name, self._endpoint.key), 1, 1)
+        if not page.content:
+            return Probe(page.total_elements, None, None)
+        head = page.content[0]
+        return Probe(page.total_elements, head.id, head.update_time or head.create_time)
+
+    @property
+    def item(self) -> type[T]:
+        """The type of its items: a Struct, ``dict`` or ``msgspec.Raw``."""
+        return self._item
+
+    @property
+    def options(self) -> CrawlOptions:
+        """How it is crawled."""
+        return self._options
+
+    def with_options(self, **changes: Unpack[OptionChanges]) -> Listing[T]:
+        """The same list with other options: *changes* are fields of ``CrawlOptions``.
+
+        Raises ConfigError, which names the option.
+        """
+        return self._with(self._item, with_changes(self._options, **changes))
+
+    @overload
+    def typed(self, item: type[S]) -> Listing[S]: ...
+    @overload
+    def typed(self, item: type[Raw]) -> Listing[Raw]: ...
+    @overload
+    def typed(self, item: type[dict[str, object]]) -> Listing[dict[str, object]]: ...
+    def typed(self, item: type[V]) -> Listing[V]:
+        """The same list, its items decoded as another Struct, as ``dict`` or as ``msgspec.Raw``.
+
+        The latter two keep every field the server sent. Raises ConfigError for another type.
+        """
+        return self._with(item, self._options)
+
+    def _with(self, item: type[V], options: CrawlOptions) -> Listing[V]:
+        return Listing(self._endpoint, self._query, item, options, self._runtime)
 
     def _source(self) -> Source[T]:
         endpoint = self._endpoint
@@ -182,50 +241,8 @@ class Listing(Generic[T]):
             ),
         )
 
-    async def collect(self) -> list[T]:
-        """Every item. Raises IncompleteCrawl when the crawl knows that it is not complete."""
-        items: list[T] = []
-        async with self.crawl() as crawl:
-            while (page := await crawl.next_page()) is not None:
-                items += page.content
-            report = crawl.report
-        if report.complete is False:
-            raise IncompleteCrawl(report)
-        return items
-
-    async def page(self, page_num: int = 1, page_size: int | None = None) -> Page[T]:
-        """One page; *page_num* counts from 1, *page_size* is that of the options if None."""
-        size = self._options.page_size if page_size is None else page_size
-        return await self._page(self._decoder, page_num, size)
-
-    async def probe(self) -> Probe:
-        """The total and the head of the list, by one small request."""
-        page = await self._page(PageDecoder(self._endpoint.name, self._endpoint.key), 1, 1)
-        if not page.content:
-            return Probe(page.total_elements, None, None)
-        head = page.content[0]
-        return Probe(page.total_elements, head.id, head.update_time or head.create_time)
-
     async def _page(self, decoder: PageDecoder[V], page_num: int, page_size: int) -> Page[V]:
         whole("page_num", page_num, 1, 2**31 - 1)
         whole("page_size", page_size, 1, MAX_PAGE_SIZE)
         call = self._runtime.call(self._runtime.tally())
         return decoder(await call(self._endpoint.request(self._query, page_num, page_size)))
-
-    @property
-    def item(self) -> type[T]:
-        """What its items are: a Struct, ``dict`` or ``msgspec.Raw``."""
-        return self._item
-
-    @overload
-    def typed(self, item: type[S]) -> Listing[S]: ...
-    @overload
-    def typed(self, item: type[Raw]) -> Listing[Raw]: ...
-    @overload
-    def typed(self, item: type[dict[str, object]]) -> Listing[dict[str, object]]: ...
-    def typed(self, item: type[V]) -> Listing[V]:
-        """The same list, its items decoded as another Struct, as ``dict`` or as ``msgspec.Raw``.
-
-        The latter two keep every field the server sent. Raises ConfigError for another type.
-        """
-        return Listing(self._endpoint, self._query, item, self._options, self._runtime)

@@ -119,7 +119,7 @@ class Message(_Row, frozen=True, gc=False, kw_only=True, rename="camel"):
     params: Json = None
 
 
-class Page(Struct, Generic[T], frozen=True, gc=False, kw_only=True):
+class Page(Struct, Generic[T], frozen=True, gc=False, kw_only=True, rename="camel"):
     """One page of a list, iterable over its items.
 
     ``page_num`` counts from 1, as in the request; ``number`` is the server's own count from 0.

@@ -9,7 +9,7 @@ from typing import assert_type
 import msgspec
 
 from dp_async import (
-    Accounts,
+    AccountsCrawl,
     AccountsFailed,
     ApiError,
     Attempt,
@@ -84,7 +84,7 @@ async def watching(client: Client, mark: Watermark) -> None:
 
 async def accounts(client: Client) -> None:
     crawl = crawl_accounts(client, ["19999999999"], lambda sub: sub.works(), at_once=4)
-    assert_type(crawl, Accounts[Work])
+    assert_type(crawl, AccountsCrawl[Work])
     try:
         async for account, work in crawl:
             assert_type(account, str)
@@ -131,7 +131,7 @@ def observing(client: Client) -> None:
     client.observe(told)
     client.observe(attempts.append)
     client.observe(lambda attempt: attempt.seconds)
-    observe: Callable[[Callable[[Attempt], object]], None] = client.observe
+    observe: Callable[[Callable[[Attempt], object]], Callable[[], None]] = client.observe
     observe(told)
     client.observe(no_observer)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.observe(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -15,13 +15,14 @@ import anyio
 import pytest
 
 from dp_async import (
-    Accounts,
+    AccountsCrawl,
     AccountsFailed,
     AuthError,
     Client,
     ClientClosed,
     ConfigError,
     CrawlOptions,
+    CrawlReport,
     IncompleteCrawl,
     Listing,
     RateLimited,
@@ -94,7 +95,7 @@ def later(num: int) -> Response:
     return Response(status=429, headers={"retry-after": "60"})
 
 
-async def drain(accounts: Accounts[Work]) -> dict[str, list[int]]:
+async def drain(accounts: AccountsCrawl[Work]) -> dict[str, list[int]]:
     """The ids that came, by account."""
     found: dict[str, list[int]] = {}
     async for account, work in accounts:
@@ -285,7 +286,7 @@ def test_leaving_it_ends_all_that_is_under_way_at_once() -> None:
 
 
 def test_closed_or_with_its_client_closed_whoever_waits_is_told() -> None:
-    async def main(close: Callable[[Client, Accounts[Work]], Any]) -> None:
+    async def main(close: Callable[[Client, AccountsCrawl[Work]], Any]) -> None:
         server = Many(seconds=5.0)
         api = client(server)
         accounts = crawl_accounts(api, NAMES, works)
@@ -413,28 +414,50 @@ def test_what_is_under_way_for_one_that_failed_is_ended_at_once() -> None:
     run(main())
 
 
-def test_one_that_is_not_complete_is_reported_and_if_strict_has_failed() -> None:
-    async def main(strict: bool) -> None:
+def test_an_account_known_not_to_be_complete_has_failed() -> None:
+    async def main() -> None:
         server = Many()
 
         server.restless.add(NAMES[0])
         server.rows[NAMES[0]] = 195
-        options = CrawlOptions(page_size=5, strict=strict, max_passes=1)
+        options = CrawlOptions(page_size=5, max_passes=1)
         async with client(server) as api:
             async with crawl_accounts(
                 api, NAMES[:2], lambda sub: sub.works(options=options)
             ) as accounts:
-                if strict:
-                    with pytest.raises(AccountsFailed) as failed:
-                        await drain(accounts)
-                    assert isinstance(failed.value.errors[NAMES[0]], IncompleteCrawl)
-                else:
+                with pytest.raises(AccountsFailed) as failed:
                     await drain(accounts)
+                assert list(failed.value.errors) == [NAMES[0]]
+                assert isinstance(failed.value.errors[NAMES[0]], IncompleteCrawl)
                 assert accounts.reports[NAMES[0]].complete is False
                 assert accounts.reports[NAMES[1]].complete is True
 
-    run(main(True))
-    run(main(False))
+    run(main())
+
+
+def test_progress_is_called_with_the_account_and_its_report() -> None:
+    async def main() -> None:
+        seen: list[tuple[str, int]] = []
+
+        def progress(account: str, report: CrawlReport) -> None:
+            seen.append((account, report.items))
+            if len(seen) == 2:
+                raise LookupError("once")
+
+        options = CrawlOptions(page_size=10)
+        async with client(Many()) as api:
+            async with crawl_accounts(
+                api, NAMES[:1], lambda sub: sub.works(options=options), progress=progress
+            ) as accounts:
+                items: list[tuple[str, Work]] = []
+                with pytest.raises(LookupError, match="once"):
+                    async for item in accounts:
+                        items.append(item)  # noqa: PERF401  # those before the error count
+                items += [item async for item in accounts]
+        assert seen == [(NAMES[0], 10), (NAMES[0], 20), (NAMES[0], 25)]
+        assert len({work.digital_person_works_id for _, work in items}) == len(items) == 25
+
+    run(main())
 
 
 def test_the_error_says_how_many_and_why_and_shows_no_account() -> None:

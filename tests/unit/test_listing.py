@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import datetime, timedelta
+from random import Random
 from typing import Any
 
 import msgspec
@@ -18,7 +20,6 @@ from dp_async import (
     DecodeError,
     IncompleteCrawl,
     Listing,
-    Message,
     PaginationError,
     Probe,
     Watermark,
@@ -146,18 +147,100 @@ async def test_a_page_without_its_numbers_is_named() -> None:
             await api.works().collect()
 
 
-async def test_collect_refuses_what_is_known_to_be_incomplete(
-    monkeypatch: pytest.MonkeyPatch,
+def unordered(number: int) -> Server:
+    """A list of *number* rows in no order that grows with each answer: it cannot be proven."""
+    server = Server(number)
+    Random(1).shuffle(server.rows)
+    server.before = lambda num: server.rows.append(row(len(server.rows)))
+    return server
+
+
+ONE_PASS = CrawlOptions(page_size=5, max_passes=1)
+
+
+async def items(listing: Listing[Work], rows: list[Work]) -> None:
+    async for work in listing:
+        rows.append(work)  # noqa: PERF401  # those before the error count
+
+
+async def pages(listing: Listing[Work], rows: list[Work]) -> None:
+    async with listing.pages() as pages:
+        async for page in pages:
+            rows.extend(page)
+
+
+async def collected(listing: Listing[Work], rows: list[Work]) -> None:
+    rows.extend(await listing.collect())
+
+
+@pytest.mark.parametrize("read", [items, pages, collected])
+async def test_a_plain_loop_raises_at_its_end_if_rows_may_be_missing(
+    read: Callable[[Listing[Work], list[Work]], Coroutine[Any, Any, None]],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with client(Server(3)) as api:
-        listing = api.messages()
-        crawl = listing.crawl()
-        known = replace(crawl.report, complete=False)
-        monkeypatch.setattr(type(crawl), "report", property(lambda self: known))
-        with pytest.raises(IncompleteCrawl) as caught:
-            await listing.collect()
-        assert caught.value.report is known
-        assert isinstance((await listing.page()).content[0], Message)
+    rows: list[Work] = []
+    async with client(unordered(40)) as api:
+        with pytest.raises(IncompleteCrawl, match="not complete: the rows are not sorted") as error:
+            await read(api.works(options=ONE_PASS), rows)
+    assert error.value.report.complete is False
+    assert error.value.report.items >= 40
+    assert len(rows) == (0 if read is collected else error.value.report.items)
+    assert not caplog.records
+
+
+async def test_a_plain_loop_ends_quietly_where_nothing_is_claimed() -> None:
+    async with client(unordered(40)) as api:
+        listing = api.works(options=ONE_PASS)
+        for changes in ({"verify": False}, {"limit": 7}):
+            assert await listing.with_options(**changes).collect()
+
+
+async def test_a_crawl_raises_only_if_strict_and_else_warns(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with client(unordered(40)) as api:
+        listing = api.works(options=ONE_PASS)
+        async with listing.crawl() as crawl:
+            assert len([work async for work in crawl]) >= 40
+        assert crawl.report.complete is False
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        async with listing.crawl() as crawl:
+            assert [page async for page in crawl.pages()]
+        with pytest.raises(IncompleteCrawl):
+            async with listing.with_options(strict=True).crawl() as crawl:
+                async for _ in crawl:
+                    pass
+
+
+async def test_the_first_item_takes_one_request_for_one_row() -> None:
+    server = Server(30)
+    async with client(server) as api:
+        first = await api.works().first()
+        assert first == (await api.works().page()).content[0]
+        assert server.asked[0] == (1, 1)
+        assert len(server.asked) == 2
+    async with client(Server(0)) as api:
+        assert await api.messages().first() is None
+
+
+def test_with_options_changes_those_named_and_nothing_else() -> None:
+    listing = client(Server(3)).works(name="a", options=ONE_PASS).typed(Slim)
+    other = listing.with_options(limit=3, allowed_lateness=5.0)
+    assert other.options == replace(ONE_PASS, limit=3, allowed_lateness=5.0)
+    assert other.item is Slim
+    assert listing.options is ONE_PASS
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"settle": 1}, "no option 'settle'; options: page_size, "),
+        ({"limit": -1}, "^limit must be"),
+    ],
+)
+def test_with_options_names_what_it_refuses(changes: Any, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        client(Server(3)).works().with_options(**changes)
 
 
 # Since a watermark
