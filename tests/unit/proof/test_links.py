@@ -107,7 +107,7 @@ def test_pages_newer_than_the_horizon_do_not_link_until_read_again() -> None:
     assert isinstance(link([head, again, page(3, rows, 0, 6)]), Complete)
 
 
-def test_a_read_inside_others_that_reaches_nothing_makes_no_gap() -> None:
+def test_a_read_within_another_makes_no_gap() -> None:
     rows = listed(12)
     low, short, head = page(0, rows, 8, 8), page(1, rows, 10, 1), page(2, rows, 0, 10)
     assert Gap(head, short) not in missing(link([low, short, head], 9.0)).gaps
