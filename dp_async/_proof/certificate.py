@@ -15,8 +15,8 @@ overlap in time have no order.
 1. An answer shows the list as it was at one moment between its request and its arrival: no stale
    replica.
 2. *Stamp*: when a row enters the list or is updated, its update time is no older than any that the
-   list has shown until then, less ``allowed_lateness``: the time that a row may take from its stamp
-   until it is visible.
+   list has shown until then, less ``allowed_lateness``: the longest time from the stamp of a row
+   until the row is visible.
 3. A page holds all rows there are from its offset on, up to its size, or up to a limit that the
    server need not echo. So a page with fewer rows than its size and than the fullest answer is the
    last one. For page 1, whose offset cannot be wrong, fewer rows than its size are enough if its

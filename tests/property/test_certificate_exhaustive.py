@@ -100,7 +100,7 @@ FAMILIES = {
     "by no time": Family(
         Server(order="id"),
         lambda: starts(4, (1, 3), ids="any"),
-        [(*pages((0, 3), (1, 3)), *rest, *pages((0, 3))) for rest in (pages((1, 3)), ())],
+        [(*pages((0, 3), (1, 3)), *middle, *pages((0, 3))) for middle in (pages((1, 3)), ())],
         1,
         "count",
     ),

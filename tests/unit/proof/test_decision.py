@@ -28,3 +28,5 @@ def test_every_decision_has_a_reason_that_cannot_be_changed(decision: Decision) 
 def test_a_gap_is_the_same_for_equal_reads() -> None:
     assert Gap(page(1, listed(9), 0, 3), page(0, listed(9), 5, 3)) == GAP
     assert Gap(GAP.below, GAP.above) != GAP
+    with pytest.raises(FrozenInstanceError):
+        GAP.above = GAP.below  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # that it fails is the test

@@ -107,7 +107,7 @@ def test_pages_newer_than_the_horizon_do_not_link_until_read_again() -> None:
     assert isinstance(link([head, again, page(3, rows, 0, 6)]), Complete)
 
 
-def test_a_read_inside_others_that_reaches_nothing_makes_no_gap() -> None:
+def test_a_read_within_another_makes_no_gap() -> None:
     rows = listed(12)
     low, short, head = page(0, rows, 8, 8), page(1, rows, 10, 1), page(2, rows, 0, 10)
     assert Gap(head, short) not in missing(link([low, short, head], 9.0)).gaps
@@ -138,8 +138,10 @@ def test_ids_link_ties_where_they_are_seen_in_order(ids: range, descending: bool
 
 
 def test_a_gap_among_ties_in_id_order_can_be_bridged() -> None:
-    head, _, low, closing = one_second(range(100, 140))
-    assert missing(link([head, low, closing])).gaps == (Gap(closing, low),)
+    rows = [(900, 5000), *((i, 1000) for i in range(100, 140)), (901, 10)]
+    reads = [page(tick, rows, offset, 18) for tick, offset in enumerate((0, 20, 36, 0))]
+    _, full_of_ties, _, closing = reads
+    assert missing(link(reads)).gaps == (Gap(closing, full_of_ties),)
 
 
 def test_a_full_page_of_ties_in_no_id_order_cannot_be_bridged() -> None:
@@ -209,16 +211,12 @@ def test_a_chain_has_to_hold_in_every_order() -> None:
         assert isinstance(link(reads, 0), Complete) is linked
 
 
-def test_by_create_time_no_row_moves() -> None:
-    rows = [(1, 10, 9), (2, 50, 8), (3, 10, 7), (4, 60, 6), (5, 20, 5)]
-
-    def taken(tick: int, offset: int, size: int) -> Read:
-        some = rows[offset : offset + size]
-        pairs = [(i, updated) for i, updated, _ in some]
-        return read(tick, offset, size, pairs, total=5, created=[time for _, _, time in some])
-
-    decision = link([taken(0, 3, 3), taken(1, 2, 3), taken(2, 1, 3), taken(3, 0, 4)])
-    assert isinstance(decision, Complete)
+def test_by_create_time_no_row_moves_so_the_horizon_does_not_matter() -> None:
+    rows, created = [(1, 10), (2, 9), (3, 10), (4, 7), (5, 6)], [10, 9, 8, 7, 6]
+    low = read(0, 1, 5, rows[1:], total=5, created=created[1:])
+    head = read(1, 0, 3, rows[:3], total=5, created=created[:3])
+    assert isinstance(link([low, head]), Complete)
+    assert missing(link([low, read(1, 0, 2, rows[:2], total=5, created=created[:2])])).gaps
 
 
 # Only the rows down to a time

@@ -89,7 +89,7 @@ def test_a_page_without_times_is_older_than_all() -> None:
 
 
 def test_lateness_is_rounded_up_to_whole_seconds() -> None:
-    assert [in_seconds(late) for late in (0, 0.5, 1, 1.5)] == [0, 1, 1, 2]
+    assert [in_seconds(lateness) for lateness in (0, 0.5, 1, 1.5)] == [0, 1, 1, 2]
 
 
 def test_a_row_as_new_as_the_horizon_may_have_entered_later() -> None:
