@@ -23,7 +23,7 @@ from ._run import Exit, interrupts, say
 from ._target import LoadFailed, Target  # first: dlt is set up there
 from ._text import line, width
 
-from dp_async.dlt import Name, Outcome, source  # isort: skip
+from dp_async.dlt import Outcome, source  # isort: skip
 
 HEADING = ("list", "account", "new", "updated", "gone", "requests", "verdict")
 
@@ -162,15 +162,13 @@ def _wrong(lines: Sequence[str], settings: Settings) -> Iterator[str]:
 
 
 @contextmanager
-def _bars() -> Generator[
-    tuple[Callable[[Name, str, CrawlReport], None], Callable[[Outcome], None]]
-]:
+def _bars() -> Generator[tuple[Callable[[str, str, CrawlReport], None], Callable[[Outcome], None]]]:
     """A bar for each list and account under way, on a terminal: to be called with each report, and
     at the end of each."""
     with bars(shown=sys.stderr.isatty()) as shown:
         tasks: dict[tuple[str, str], TaskID] = {}
 
-        def progress(resource: Name, account: str, report: CrawlReport) -> None:
+        def progress(resource: str, account: str, report: CrawlReport) -> None:
             name = (resource, account)
             if name not in tasks:
                 tasks[name] = shown.add_task(f"{resource} {_short(account)}", total=None)

@@ -179,7 +179,7 @@ def test_a_row_that_is_marked_keeps_all_its_columns(sync: Sync, simulator: Simul
 def test_many_rows_are_marked_in_one_go(
     small: Sync, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dp_async.dlt.FEW", 7)
+    monkeypatch.setattr("dp_async.dlt._store.FEW", 7)
     small()
     for key in simulator.works.ids()[:20]:
         simulator.works.delete(key)
@@ -293,7 +293,7 @@ def test_no_rows_are_no_table(small: Sync, tmp_path: Path) -> None:
 def test_pieces_are_of_many_rows(
     small: Sync, monkeypatch: pytest.MonkeyPatch, simulator: Simulator
 ) -> None:
-    monkeypatch.setattr("dp_async.dlt.PIECE", 150)
+    monkeypatch.setattr("dp_async.dlt._run.PIECE", 150)
     small.pipeline().activate()
     sizes = [item.num_rows for item in small.source().with_resources("works")]
     assert sizes == [200, 130]
@@ -527,7 +527,9 @@ def test_a_row_that_is_not_as_documented_is_an_error(
 
 @pytest.mark.parametrize("missing", ["dlt", "pyarrow"])
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    for name in ("dp_async.dlt", "dp_async.arrow"):
+    for name in [
+        name for name in sys.modules if name.startswith(("dp_async.dlt", "dp_async.arrow"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ImportError, match=r"pip install 'dp_async\[dlt\]'"):
