@@ -58,7 +58,7 @@ class Job:
                     at_once=self.at_once,
                     options=self.options,
                     progress=progress,
-                    told=told,
+                    on_outcome=told,
                 )
             )
             self.target.copy(pipeline)

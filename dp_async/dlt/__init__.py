@@ -1,8 +1,16 @@
-"""Both lists as a source for dlt: into a warehouse, again and again. Needs the extra ``dlt``.
+"""Both lists as a dlt source, loaded incrementally and merged. Needs the extra ``dlt``.
 
-A consumer of the package's public names. What dlt has loaded is what it goes on from: how far each
-list is known is kept in dlt's state, which counts once the rows it belongs to are loaded. It
-changes nothing in the destination but by the rows that it yields.
+Give ``source(settings)`` to a dlt pipeline and run it as often as you like: the first run loads all
+rows, each later run what is new or updated.
+
+- ``_resource``: a list as a dlt resource; its accounts are crawled concurrently, in a thread.
+- ``_run``: one list of one account, crawled once.
+- ``_rows``: the rows of a page as Arrow tables.
+- ``_store``: what the destination holds, read by SQL.
+
+The watermark of each account and list is kept in dlt's state. State counts only once dlt has loaded
+the rows it came with, so a run that is stopped before is simply repeated. The destination is
+changed by the rows that the source yields, and by nothing else.
 """
 # The types of dlt and pyarrow are partial:
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -18,15 +26,17 @@ try:
     import dlt
     from dlt.extract import DltResource, DltSource
 
+    from ._resource import SharedClient, resource
     from ._rows import ListName, StrictMessage, StrictWork, schema
-    from ._run import List, Outcome, Plan, Shared
+    from ._run import List, Outcome, Plan
 except ImportError as error:
     raise ImportError(
         "dp_async.dlt needs dlt and pyarrow, which are an extra: pip install 'dp_async[dlt]'"
     ) from error
 
 __all__ = ["Outcome", "schema", "source"]
-NONE = CrawlOptions()
+
+DEFAULTS = CrawlOptions()
 
 
 def source(
@@ -36,32 +46,34 @@ def source(
     full: bool = False,
     reconcile: bool = False,
     allowed_lateness: float = 2.0,
-    options: CrawlOptions = NONE,
+    options: CrawlOptions = DEFAULTS,
     at_once: int = 4,
     client: Callable[[Settings], Client] = Client,
     progress: Callable[[ListName, str, CrawlReport], object] | None = None,
-    told: Callable[[Outcome], object] | None = None,
+    on_outcome: Callable[[Outcome], object] | None = None,
 ) -> DltSource:
-    """The resources ``works`` and ``messages``, to be run by a dlt pipeline as often as you like.
+    """A dlt source with the resources ``works`` and ``messages``, merged on account and id.
 
-    The first run takes all rows, the next ones what is new or was updated since, by the watermark
-    of each account and list; rows are merged on account and id.
+    The first run loads all rows, later ones those that are new or updated since the watermark of
+    each account and list.
 
-    - *accounts*: the sub-accounts, *at_once* at a time; None for that of *settings*. An account
-      that fails stops no other one: at the end AccountsFailed is raised, and dlt loads nothing,
-      unless *told* is there to hear of it.
-    - *full*: take all rows again, whatever the watermark.
-    - *reconcile*: the same, and set ``gone_at`` of the rows that are not in the list any more, if
-      the crawl is proven to be complete; else mark none, and say so in the log.
-    - *allowed_lateness*: as in ``Listing.since``. *options*: of the crawls. *client*:
-      makes the client.
-    - *progress* is called after each page, in a thread of the crawls; *told* at the end of each
-      list of each account.
+    - *accounts*: the sub-accounts, crawled *at_once* at a time; None for the one of *settings*. An
+      account that fails stops no other. At the end the run raises AccountsFailed (a single account:
+      its own error) and loads nothing, unless errors are reported to *on_outcome*.
+    - *full*: load all rows again, ignoring the watermarks.
+    - *reconcile*: the same, and set ``gone_at`` on rows that are no longer in the list, if the
+      crawl is proven complete; otherwise mark none and log a warning.
+    - *allowed_lateness*: as in ``Listing.since``. *options*: of the crawls. *client*: makes the
+      client.
+    - *progress*: called after each page, in the thread of the crawls. *on_outcome*: called at the
+      end of each list of each account.
 
     The columns: ``account`` ("" for the main one), those of ``dp_async.arrow``, ``gone_at``, and
-    each field that is not documented, as its JSON. A list without rows makes no table. Raises
-    ConfigError; in a run too, before any request for the list, for a table of another shape and for
-    a watermark of another list. Nothing is loaded then.
+    each undocumented field as its JSON. A list without rows makes no table.
+
+    Raises ConfigError for arguments that are not valid. A run raises it too, before any request for
+    the list and with nothing loaded, if the table in the destination has another shape or the
+    watermark belongs to another list.
     """
     given = cast("object", accounts)  # whatever its type says
     if isinstance(given, str | bytes) or not isinstance(given, Iterable | None):
@@ -75,8 +87,10 @@ def source(
         settings.with_account(name)
     if not names:
         raise ConfigError("accounts is empty: give at least one, or None for the main account")
-    shared = Shared(lambda: client(settings))
-    plan = Plan(names, full or reconcile, reconcile, allowed_lateness, at_once, progress, told)
+    shared = SharedClient(lambda: client(settings))
+    plan = Plan(
+        names, full or reconcile, reconcile, allowed_lateness, at_once, progress, on_outcome
+    )
 
     def works(view: Client) -> Listing[Work]:
         return view.works(options=options)
@@ -87,8 +101,8 @@ def source(
     @dlt.source(name="dp_async")
     def lists() -> list[DltResource]:
         return [
-            List("works", Work, StrictWork, works, plan, shared).resource(),
-            List("messages", Message, StrictMessage, messages, plan, shared).resource(),
+            resource(List("works", Work, StrictWork, works, plan), shared),
+            resource(List("messages", Message, StrictMessage, messages, plan), shared),
         ]
 
     return lists()

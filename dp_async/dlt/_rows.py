@@ -1,5 +1,5 @@
-"""Rows of a page as Arrow tables, also with fields that are not documented. No dlt, no I/O."""
-# The types of dlt and pyarrow are partial:
+"""The rows of a page as Arrow tables, undocumented fields included. Neither dlt nor I/O is here."""
+# The types of pyarrow are partial:
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
@@ -15,25 +15,29 @@ from msgspec import Raw, Struct, structs
 from .. import DecodeError, Message, Work, arrow
 
 S = TypeVar("S", bound=Struct)
+
 ListName: TypeAlias = Literal["works", "messages"]
 
 
 def schema(item: type[Struct]) -> pa.Schema:
-    """The columns of a table, as long as all its fields are documented; *item*: Work or Message."""
+    """The columns of a table for *item* (Work or Message), without undocumented fields."""
     account = pa.field("account", pa.string(), nullable=False)
     return arrow.schema(item).insert(0, account).append(pa.field("gone_at", arrow.INSTANT))
 
 
 class StrictWork(Work, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True):
-    """A work without any field that is not documented."""
+    """A work that has no undocumented field."""
 
 
 class StrictMessage(Message, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True):
-    """A message without any field that is not documented."""
+    """A message that has no undocumented field."""
 
 
 class Reader(Generic[S]):
-    """Reads the rows of a page into columns, also those that are not documented."""
+    """Reads the rows of a page into columns, undocumented fields included.
+
+    *normalized* turns a field's name into a column's, as the destination has it.
+    """
 
     def __init__(self, model: type[S], strict: type[S], normalized: Callable[[str], str]) -> None:
         self._model = model
@@ -70,7 +74,7 @@ class Reader(Generic[S]):
     def _undocumented(
         self, rows: Sequence[dict[str, Raw]]
     ) -> Iterator[tuple[str, list[str | None]]]:
-        """Names as the destination has them, and the JSON of each row's value."""
+        """Each undocumented column: its name in the destination, and the JSON of its values."""
         taken = {*schema(self._model).names}
         for sent in dict.fromkeys(name for row in rows for name in row):
             if sent in self._documented:
@@ -83,7 +87,7 @@ class Reader(Generic[S]):
 
 
 def without_nul(table: pa.Table) -> pa.Table:
-    """*table* with the character that PostgreSQL does not hold replaced, as is done elsewhere."""
+    """*table* with U+FFFD for U+0000, which PostgreSQL cannot store in a text."""
     for place, field in enumerate(table.schema):
         if field.type == pa.string():
             column = pc.replace_substring(table[field.name], "\0", "\ufffd")
@@ -92,9 +96,11 @@ def without_nul(table: pa.Table) -> pa.Table:
 
 
 def json_text(value: Raw | None) -> str | None:
+    """The JSON of a value; None for null and for a missing field."""
     text = None if value is None else bytes(value).decode()
     return None if text == "null" else text
 
 
 def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """One table with all columns of *tables*; a column that a table lacks is null there."""
     return pa.concat_tables(tables, promote_options="default")

@@ -1,50 +1,42 @@
-"""One run: all lists of all accounts, crawled in one thread, handed to dlt in another."""
-# The types of dlt and pyarrow are partial:
+"""One list of one account, crawled once: its rows in pieces, then its outcome and its watermark.
+
+Knows no other account and no thread.
+"""
+# The types of pyarrow are partial:
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
-import anyio
-import dlt
 import pyarrow as pa
-from anyio.from_thread import BlockingPortal, start_blocking_portal
-from anyio.streams.memory import MemoryObjectSendStream
-from dlt.extract import DltResource
 from msgspec import Raw, Struct, structs
 
-from .. import (
-    AccountsFailed,
-    Client,
-    Crawl,
-    CrawlReport,
-    DpError,
-    Listing,
-    Page,
-    Watermark,
-)
-from ._rows import ListName, Reader, joined, schema
-from ._store import FEW, Store
+from .. import Client, Crawl, CrawlReport, DpError, Listing, Page, Watermark
+from ._rows import ListName, Reader, joined
+from ._store import IDS_PER_QUERY, Store
 
 S = TypeVar("S", bound=Struct)
+
 log = logging.getLogger("dp_async")
-#: So many rows go to dlt at once: it takes long over each piece, however small.
+
+#: Rows per table given to dlt, which has a high cost per table however small it is.
 PIECE = 5_000
+
+#: The watermark of each account, as JSON.
+Marks: TypeAlias = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of one list of one account, before it is loaded.
+    """The result of one list of one account, before dlt loads it.
 
-    *new* and *updated* rows, by what the destination held; *gone* ones, which were marked; *report*
-    is the crawl's. *error*: why there is no more; what came before it is loaded all the same, and
-    comes again.
+    *new* and *updated*: rows by comparison with the destination. *gone*: rows marked as gone.
+    *report*: the crawl's. *error*: what ended the crawl early; the rows before it are loaded all
+    the same, and come again in the next run.
     """
 
     resource: ListName
@@ -56,33 +48,9 @@ class Outcome:
     error: DpError | None = None
 
 
-class Shared:
-    """The client of a run, in a thread of its own, for both resources; the last of them ends it."""
-
-    def __init__(self, make: Callable[[], Client]) -> None:
-        self._make = make
-        self._users = 0
-        self._ends = ExitStack()
-
-    def __enter__(self) -> tuple[BlockingPortal, Client]:
-        if not self._users:
-            with ExitStack() as stack:
-                self._portal = stack.enter_context(start_blocking_portal())
-                self._client = self._make()
-                stack.enter_context(self._portal.wrap_async_context_manager(self._client))
-                self._ends = stack.pop_all()
-        self._users += 1
-        return self._portal, self._client
-
-    def __exit__(self, *error: object) -> None:
-        self._users -= 1
-        if not self._users:
-            self._ends.close()
-
-
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What was asked for; the same for both lists."""
+    """The arguments of ``source`` that both lists share."""
 
     accounts: Sequence[str]
     full: bool
@@ -90,80 +58,32 @@ class Plan:
     allowed_lateness: float
     at_once: int
     progress: Callable[[ListName, str, CrawlReport], object] | None
-    told: Callable[[Outcome], object] | None
+    on_outcome: Callable[[Outcome], object] | None
 
 
 @dataclass(frozen=True, slots=True)
 class List(Generic[S]):
-    """One of the two lists, as a resource."""
+    """One of the two lists; *strict* is *model* without undocumented fields."""
 
     name: ListName
     model: type[S]
     strict: type[S]
     listing: Callable[[Client], Listing[S]]
     plan: Plan
-    shared: Shared
-
-    def resource(self) -> DltResource:
-        def tables() -> Iterator[pa.Table]:  # dlt takes no bound method
-            yield from self._tables()
-
-        return dlt.resource(
-            tables,
-            name=self.name,
-            primary_key=["account", self._key],
-            # No id comes twice in a run, so none needs to be thrown out before the merge.
-            write_disposition={
-                "disposition": "merge",
-                "strategy": "delete-insert",
-                "deduplicated": True,
-            },
-            file_format="parquet",
-        )
 
     @property
-    def _key(self) -> str:
+    def key(self) -> str:
+        """The column of the id, the only required field of the model."""
         return next(field.name for field in structs.fields(self.model) if field.required)
 
-    def _tables(self) -> Iterator[pa.Table]:
-        """All that dlt is to load, in pieces. Runs in dlt's thread, the crawls do in another."""
-        plan = self.plan
-        marks: Marks = dlt.current.resource_state().setdefault("watermarks", {})
-        store = Store(self.name, self._key, schema(self.model))
-        store.refuse_another_shape()
-        errors: dict[str, DpError] = {}
-        with self.shared as (portal, client):
-            views = {account: client.for_account(account or None) for account in plan.accounts}
-            if not plan.full:
-                for account, view in views.items():  # refused before any request, and all at once
-                    self.listing(view).since(
-                        mark(marks, account), allowed_lateness=plan.allowed_lateness
-                    )
-            runs = [Run(self, view, account, marks, store) for account, view in views.items()]
-            together = Together(runs, plan.at_once)
-            with portal.wrap_async_context_manager(together):
-                while (found := portal.call(together.next)) is not None:
-                    run, piece = found
-                    if piece is not None:
-                        yield piece
-                        continue
-                    yield from run.end()
-                    if run.error is not None:
-                        errors[run.account] = run.error
-        if errors and plan.told is None:
-            raise next(iter(errors.values())) if len(views) == 1 else AccountsFailed(errors)
 
-
-#: Of each account how far its list is known.
-Marks: TypeAlias = dict[str, str]
-
-
-def mark(marks: Marks, account: str) -> Watermark | None:
+def mark_of(account: str, marks: Marks) -> Watermark | None:
+    """The watermark of *account*, or None before its first run."""
     return Watermark.from_json(marks[account]) if account in marks else None
 
 
 class Run(Generic[S]):
-    """One list of one account, once: crawled in one thread, ended in dlt's."""
+    """One list of one account: ``crawl`` in the thread of the crawls, then ``end`` in dlt's."""
 
     def __init__(
         self, of: List[S], client: Client, account: str, marks: Marks, store: Store
@@ -180,12 +100,12 @@ class Run(Generic[S]):
         self._crawl: Crawl[Raw] | None = None
 
     async def crawl(self) -> AsyncGenerator[pa.Table, None]:
-        """Its rows, in pieces."""
-        known = None if self._plan.full else mark(self._marks, self.account)
+        """The rows in pieces. A DpError ends them and is kept in ``error``."""
+        mark = None if self._plan.full else mark_of(self.account, self._marks)
         rows = self._listing.typed(Raw)
         kept: list[pa.Table] = []
         async with rows.since(
-            known, allowed_lateness=self._plan.allowed_lateness, progress=self._progress
+            mark, allowed_lateness=self._plan.allowed_lateness, progress=self._progress
         ) as crawl:
             self._crawl = crawl
             try:
@@ -201,11 +121,11 @@ class Run(Generic[S]):
             yield joined(kept)
 
     def end(self) -> Iterator[pa.Table]:
-        """Those of its rows that are gone; then how far the list is known is told and kept."""
+        """The rows to mark as gone; then keeps the watermark and reports the outcome."""
         assert self._crawl is not None
         report, gone = self._crawl.report, None
         new = updated = 0
-        if self._plan.told is not None and self._times:
+        if self._plan.on_outcome is not None and self._times:
             new, updated = self._compared()
         if self._plan.reconcile and self.error is None:
             gone = self._gone(report)
@@ -214,8 +134,8 @@ class Run(Generic[S]):
         reached = self._crawl.watermark if self.error is None else None
         if reached is not None:
             self._marks[self.account] = reached.to_json()
-        if self._plan.told is not None:
-            self._plan.told(
+        if self._plan.on_outcome is not None:
+            self._plan.on_outcome(
                 Outcome(
                     resource=self._of.name,
                     account=self.account,
@@ -234,16 +154,16 @@ class Run(Generic[S]):
     def _table(self, page: Page[Raw]) -> pa.Table:
         table = self._reader.table(page.content)
         ids: list[Any] = table[self._store.key].to_pylist()
-        if self._plan.told is not None:
+        if self._plan.on_outcome is not None:
             times = table["update_time"].cast(pa.int64()).to_pylist()
             self._times.update(zip(ids, times, strict=True))
         else:
             self._times.update(dict.fromkeys(ids))
-        return self._store.own(table, self.account)
+        return self._store.with_own_columns(table, self.account)
 
     def _compared(self) -> tuple[int, int]:
-        """How many of the rows are new to the destination, and how many differ from what it has."""
-        ids = list(self._times) if len(self._times) <= FEW else None
+        """How many rows the destination lacks, and how many differ from what it holds."""
+        ids = list(self._times) if len(self._times) <= IDS_PER_QUERY else None
         known = dict(self._store.known(self.account, ids))
         common = self._times.keys() & known.keys()
         return (
@@ -252,9 +172,9 @@ class Run(Generic[S]):
         )
 
     def _gone(self, report: CrawlReport) -> pa.Table | None:
-        """The rows that the destination has and the list has not, marked; None if none are."""
+        """The rows that the destination holds and the list does not, marked; None without any."""
         reason = "" if report.complete else report.reason
-        if report.bad_items:  # one whose time cannot be read does not keep a crawl from its proof
+        if report.bad_items:  # an unreadable time leaves the proof intact, but hides the row's id
             reason = f"{report.bad_items} rows could not be read"
         if reason:
             log.warning("no row of the %s is marked as gone: %s", self._of.name, reason)
@@ -262,42 +182,3 @@ class Run(Generic[S]):
         there = [number for number, (_, gone) in self._store.known(self.account) if not gone]
         missing = [number for number in there if number not in self._times]
         return self._store.rows(self.account, missing) if missing else None
-
-
-class Together:
-    """Some runs at once, *at_once* at work, and no more pieces than that waiting."""
-
-    def __init__(self, runs: Sequence[Run[Any]], at_once: int) -> None:
-        self._waiting = iter(runs)
-        self._at_once = min(at_once, len(runs))
-
-    async def __aenter__(self) -> None:
-        send, self._receive = anyio.create_memory_object_stream[Found](self._at_once)
-        clones = [send.clone() for _ in range(self._at_once)]
-        send.close()
-        self._tasks = [asyncio.create_task(self._work(clone)) for clone in clones]
-
-    async def _work(self, out: MemoryObjectSendStream[Found]) -> None:
-        async with out:
-            for run in self._waiting:
-                async with aclosing(run.crawl()) as pieces:
-                    async for piece in pieces:
-                        await out.send((run, piece))
-                await out.send((run, None))
-
-    async def next(self) -> Found | None:
-        """A run and its next piece, or None once it has no more; None when all runs are over."""
-        try:
-            return await self._receive.receive()
-        except anyio.EndOfStream:
-            await asyncio.gather(*self._tasks)
-            return None
-
-    async def __aexit__(self, *error: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.wait(self._tasks)
-        self._receive.close()
-
-
-Found: TypeAlias = tuple[Run[Any], pa.Table | None]

@@ -1,4 +1,4 @@
-"""What the destination holds of one list: read by SQL, never written."""
+"""What the destination holds of one list. It is only read here, by SQL; dlt alone writes."""
 # The types of dlt and pyarrow are partial:
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
@@ -15,11 +15,11 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from .. import ConfigError, arrow
 from ._rows import ListName
 
-#: So many ids are asked for by their numbers; of more, all of the account's are.
-FEW = 500
+#: Ids in one SQL query. To compare more rows than that, all rows of the account are read.
+IDS_PER_QUERY = 500
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-#: What DuckDB and PostgreSQL call the types of the columns.
+#: The names that DuckDB and PostgreSQL have for the types of the columns.
 COLUMN_TYPES: dict[pa.DataType, set[str]] = {
     pa.string(): {"varchar", "character varying", "text"},
     pa.int64(): {"bigint"},
@@ -29,7 +29,7 @@ COLUMN_TYPES: dict[pa.DataType, set[str]] = {
 
 
 class Store:
-    """What the destination holds of one list. To be made where dlt extracts."""
+    """The table of one list in the destination. Made during dlt's extract, in its thread."""
 
     def __init__(self, table: ListName, key: str, columns: pa.Schema) -> None:
         self.key = key
@@ -38,8 +38,8 @@ class Store:
         self._pipeline = dlt.current.pipeline()
         self._columns = columns
 
-    def own(self, rows: pa.Table, account: str) -> pa.Table:
-        """*rows* with the columns that the server does not send."""
+    def with_own_columns(self, rows: pa.Table, account: str) -> pa.Table:
+        """*rows* with the columns that are not the server's: ``account`` and ``gone_at``."""
         accounts = pa.repeat(pa.scalar(account), rows.num_rows)
         rows = rows.add_column(0, self._columns.field("account"), accounts)
         return rows.append_column("gone_at", pa.nulls(rows.num_rows, arrow.INSTANT))
@@ -47,23 +47,26 @@ class Store:
     def known(
         self, account: str, ids: Sequence[int] | None = None
     ) -> Iterator[tuple[int, tuple[int | None, bool]]]:
-        """Of each row, or of those with *ids*: its id, its update time and whether it is gone."""
+        """The id of each row, its update time (µs since 1970) and whether it is marked as gone.
+
+        *ids*: of these rows only.
+        """
         some = "" if ids is None else f" AND {self.key} IN ({','.join(map(str, ids))})"
         sql = f"SELECT {self.key}, update_time, gone_at FROM {{table}} WHERE account = %s{some}"
         for number, time, gone in self._query(sql, account):
-            since = None if time is None else (time - EPOCH) // MICROSECOND
-            yield number, (since, gone is not None)
+            updated = None if time is None else (time - EPOCH) // MICROSECOND
+            yield number, (updated, gone is not None)
 
     def rows(self, account: str, ids: Sequence[int]) -> pa.Table:
-        """The rows with *ids*, as the destination has them, but marked as gone now."""
+        """The rows with *ids* as the destination holds them, marked as gone now."""
         known = self.schema.get_table_columns(self._table).keys() - {*self._columns.names}
-        more = [pa.field(name, pa.string()) for name in self._there() if name in known]
+        more = [pa.field(name, pa.string()) for name in self._existing() if name in known]
         columns = pa.schema([*self._columns, *more])
         names = ", ".join(f'"{name}"' for name in columns.names if name != "gone_at")
         now = datetime.now(UTC)
         found: list[dict[str, object]] = []
-        for start in range(0, len(ids), FEW):
-            some = ",".join(map(str, ids[start : start + FEW]))
+        for start in range(0, len(ids), IDS_PER_QUERY):
+            some = ",".join(map(str, ids[start : start + IDS_PER_QUERY]))
             sql = f"SELECT {names} FROM {{table}} WHERE account = %s AND {self.key} IN ({some})"
             for row in self._query(sql, account):
                 values = iter(row)
@@ -72,9 +75,9 @@ class Store:
                 )
         return pa.Table.from_pylist(found, columns)
 
-    def refuse_another_shape(self) -> None:
-        """Raises ConfigError for a table of this name that is not one of these."""
-        there = self._there()
+    def check_shape(self) -> None:
+        """Raises ConfigError if a table of this name exists whose columns do not fit."""
+        there = self._existing()
         if not there:
             return
         for field in self._columns:
@@ -86,12 +89,12 @@ class Store:
             else:
                 continue
             raise ConfigError(
-                f"the table {self._pipeline.dataset_name}.{self._table} is of another shape: "
+                f"the table {self._pipeline.dataset_name}.{self._table} has another shape: "
                 f"{problem}; use another dataset, or move the table away"
             )
 
-    def _there(self) -> dict[str, str]:
-        """The columns that the table has by now, and their types."""
+    def _existing(self) -> dict[str, str]:
+        """The columns of the table and their types; none if there is no table."""
         sql = (
             "SELECT column_name, data_type FROM information_schema.columns"
             " WHERE table_schema = {dataset} AND table_name = %s"
@@ -99,7 +102,7 @@ class Store:
         return {name: kind.lower() for name, kind in self._query(sql, self._table)}
 
     def _query(self, sql: str, *values: object) -> list[Sequence[Any]]:
-        """The rows that *sql* selects from the table; none if there is no such table yet."""
+        """The rows that *sql* selects; none if there is no table yet."""
         with self._pipeline.sql_client() as client:
             sql = sql.replace("{table}", client.make_qualified_table_name(self._table))
             sql = sql.replace("{dataset}", f"'{client.dataset_name}'")

@@ -125,7 +125,7 @@ async def test_how_many_at_once_may_be_left_to_it(
         made.append(CrawlOptions(**given))
         return made[0]
 
-    monkeypatch.setattr("dp_async.cli._app.CrawlOptions", make)
+    monkeypatch.setattr("dp_async.cli._flags.CrawlOptions", make)
     ended = await cli(f"{words} --concurrency auto --strict")
     assert made[0].concurrency == "auto"
     rows = simulator.messages if words == "messages" else simulator.works

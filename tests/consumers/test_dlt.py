@@ -69,10 +69,10 @@ class Sync:
 
     def source(self, **options: Any) -> Any:
         self.outcomes = {}
-        options.setdefault("told", self.told)
+        options.setdefault("on_outcome", self.on_outcome)
         return source(self.settings, client=lambda given: Client(given, send=self.send), **options)
 
-    def told(self, outcome: Outcome) -> None:
+    def on_outcome(self, outcome: Outcome) -> None:
         self.outcomes[outcome.resource, outcome.account] = outcome
 
     def __call__(self, **options: Any) -> dict[str, tuple[int, int, int]]:
@@ -179,7 +179,7 @@ def test_a_row_that_is_marked_keeps_all_its_columns(sync: Sync, simulator: Simul
 def test_many_rows_are_marked_in_one_go(
     small: Sync, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dp_async.dlt._store.FEW", 7)
+    monkeypatch.setattr("dp_async.dlt._store.IDS_PER_QUERY", 7)
     small()
     for key in simulator.works.ids()[:20]:
         simulator.works.delete(key)
@@ -394,7 +394,7 @@ def test_an_account_that_fails_stops_no_other(small: Sync, simulator: Simulator)
 def test_unless_somebody_hears_of_it_then_nothing_is_loaded(small: Sync) -> None:
     some = Simulator(works=30, messages=3, accounts=ACCOUNTS[:2])
     trial = Sync(small.warehouse, some, small.folder)
-    error = refused(lambda: trial(accounts=ACCOUNTS, told=None))
+    error = refused(lambda: trial(accounts=ACCOUNTS, on_outcome=None))
     assert isinstance(error, AccountsFailed)
     assert list(error.errors) == ACCOUNTS[2:]
     assert ACCOUNTS[2] not in str(error)
@@ -403,9 +403,9 @@ def test_unless_somebody_hears_of_it_then_nothing_is_loaded(small: Sync) -> None
 
 def test_one_account_that_fails_is_its_error(small: Sync, simulator: Simulator) -> None:
     simulator.fail(AuthFailure(), times=None, endpoint="msgList")
-    assert isinstance(refused(lambda: small(told=None)), AuthError)
+    assert isinstance(refused(lambda: small(on_outcome=None)), AuthError)
     simulator.heal()
-    assert small(told=None) == {}
+    assert small(on_outcome=None) == {}
     assert small.agrees()
 
 
@@ -493,7 +493,7 @@ def test_a_table_of_another_shape_is_refused_before_any_request(
     sync.warehouse.run(f"CREATE TABLE dp_data.works ({SHAPES[problem]})")
     error = refused(lambda: sync.pipeline().run(sync.source().with_resources("works")))
     assert isinstance(error, ConfigError)
-    text = f"the table dp_data.works is of another shape: {problem}; use another dataset"
+    text = f"the table dp_data.works has another shape: {problem}; use another dataset"
     assert str(error).startswith(text)
     assert simulator.served == 0
     assert sync.warehouse.tables() == {"dp_data.works"}
@@ -520,7 +520,7 @@ def test_a_row_that_is_not_as_documented_is_an_error(
     small: Sync, simulator: Simulator, more: dict[str, object]
 ) -> None:
     simulator.works.insert(duration="long", **more)
-    error = refused(lambda: small(told=None))
+    error = refused(lambda: small(on_outcome=None))
     assert isinstance(error, DecodeError)
     assert "Work: Expected `float | null`, got `str` - at `$[0].duration`" in str(error)
 
