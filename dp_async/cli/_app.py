@@ -1,4 +1,4 @@
-"""The commands and their flags: what can be typed, and what the help says. No work is done here."""
+"""The commands, their filters and their help. Flags that commands share are in ``_flags``."""
 
 from __future__ import annotations
 
@@ -42,11 +42,10 @@ from ._simulator import JITTER, demonstrate, simulate
 
 R = TypeVar("R", bound=Struct)
 
-
 EXIT_CODES = """\
 Exit codes: 0 done · 1 the API, the network or the output failed · 2 wrong usage or a missing \
-setting · 3 with --strict, or of a sync: a crawl is known not to be complete · 130 Ctrl-C · 141 \
-the reader of the output left (as in `| head`)"""
+setting · 3 with --strict or sync: a crawl is known to be incomplete · 130 Ctrl-C · 141 the \
+reader of the output closed it (as in `| head`)"""
 
 app = App(
     name="dp-async",
@@ -66,18 +65,16 @@ def works(
     status: Annotated[
         str | None, Parameter(help="SUCCESS, DRAFT, IN_PROGRESS, FAIL or another")
     ] = None,
-    sort: Annotated[
-        str | None, Parameter(help="ASC for oldest first; newest first without it")
-    ] = None,
+    sort: Annotated[str | None, Parameter(help="ASC: oldest first; default: newest first")] = None,
     server: ServerFlags = NO_SERVER_FLAGS,
     flags: ListFlags = NO_LIST_FLAGS,
 ) -> int:
     """Every work of the account."""
 
-    def ask(client: Client, options: CrawlOptions) -> Listing[Work]:
+    def listing(client: Client, options: CrawlOptions) -> Listing[Work]:
         return client.works(name=name, status=status, sort=sort, options=options)
 
-    return _export(ask, Work, server, flags)
+    return _export(listing, Work, server, flags)
 
 
 @app.command
@@ -89,14 +86,14 @@ def messages(
 ) -> int:
     """Every message to the account."""
 
-    def ask(client: Client, options: CrawlOptions) -> Listing[Message]:
+    def listing(client: Client, options: CrawlOptions) -> Listing[Message]:
         return client.messages(read_status=read_status, options=options)
 
-    return _export(ask, Message, server, flags)
+    return _export(listing, Message, server, flags)
 
 
 def _export(
-    ask: Callable[[Client, CrawlOptions], Listing[R]],
+    listing: Callable[[Client, CrawlOptions], Listing[R]],
     model: type[R],
     server: ServerFlags,
     flags: ListFlags,
@@ -104,7 +101,7 @@ def _export(
     async def work() -> int:
         options = flags.options()
         async with Client(server.settings()) as client:
-            await export(ask(client, options), model, flags.target())
+            await export(listing(client, options), model, flags.target())
         return Exit.OK
 
     return execute(work(), debug=flags.debug)
@@ -112,10 +109,11 @@ def _export(
 
 @app.command(name="sync")
 def sync_command(*, server: ServerFlags = NO_SERVER_FLAGS, flags: SyncFlags = NO_SYNC_FLAGS) -> int:
-    """Bring both lists into a database, and again what is new since; no row twice, none lost.
+    """Load both lists into a database or Parquet files; later runs load only what changed.
 
-    Each run goes on from the last one that was loaded: stop it whenever you like. Rows that were
-    deleted and messages that were read are seen by --reconcile alone.
+    Each run continues after the last one that was loaded; it may be stopped at any time.
+
+    Only --reconcile finds deleted rows and messages that were read.
     """
 
     def work() -> int:
@@ -158,9 +156,9 @@ def demo(
     page_size: PageSize = OPTIONS.page_size,
     debug: Debug = False,
 ) -> int:
-    """Crawl both lists of a simulated server in this process, and tell what came.
+    """Crawl both lists of a simulated server in this process and print a summary.
 
-    Needs no server and no account. Exits 1 if fewer rows came than there are.
+    Needs no server and no account. Exits with 1 if a row is missing.
     """
 
     async def work() -> int:
@@ -179,9 +177,9 @@ def simulate_command(
     latency: Latency = 20.0,
     debug: Debug = False,
 ) -> int:
-    """Run the simulated server until Ctrl-C, and print how another shell can use it.
+    """Run the simulated server until Ctrl-C and print how to use it from another shell.
 
-    Its secret is made up and no secret: it opens nothing but this.
+    Its secret is made up and opens nothing else.
     """
 
     async def work() -> int:
@@ -191,7 +189,7 @@ def simulate_command(
 
 
 def _simulator(works: int, messages: int, latency: float, port: int = 0) -> Simulator:
-    """A simulator that may run for long. *latency* is in milliseconds."""
+    """A simulator that keeps no log of requests, so may run for long. *latency* in milliseconds."""
     return Simulator(
         works=works,
         messages=messages,
@@ -203,13 +201,13 @@ def _simulator(works: int, messages: int, latency: float, port: int = 0) -> Simu
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run one command line; returns its exit code."""
+    """Run one command line and return its exit code."""
     return guarded(lambda: _dispatch(argv))
 
 
 def _dispatch(argv: Sequence[str]) -> int:
     try:
         code: int | None = app(argv, exit_on_error=False, result_action="return_value")
-    except CycloptsError:  # cyclopts has said what is wrong
+    except CycloptsError:  # cyclopts has printed the error
         return Exit.USAGE
     return Exit.OK if code is None else code  # help and version return nothing

@@ -505,7 +505,7 @@ async def test_the_demo_fails_when_rows_are_missing(
     monkeypatch.setattr("dp_async.testing.SimulatedList.__len__", one_more)
     ended = await cli("demo --works 30 --messages 31 --latency 0")
     assert ended.code == 1
-    assert ended.err == "dp-async: works: 30 items came of the 31 there are\n"
+    assert ended.err == "dp-async: works: 30 of 31 items were read\n"
 
 
 async def test_a_port_in_use_is_one_line(cli: Cli, simulator: Simulator) -> None:
