@@ -2,11 +2,11 @@
 
     python -m benchmarks.cold [--rounds 7] [--times 50]
 
-CPU time of the client's process for making a client, connecting, the handshake of TLS, signing, one
-page decoded, and closing; the median of as many *times*, all in one event loop. Importing is not in
-it: that is a question of its own. The server's certificate is checked, against one authority that
-is made for the run. With the hundreds of a system httpx, which reads them anew for each client,
-takes several times as long; aiohttp reads them once, when it is imported.
+CPU time of the client's process for making a client, connecting, the TLS handshake, signing,
+decoding one page and closing: the median of *times* rounds in one event loop, without imports. The
+server's certificate is checked against the one authority made for the run. With the hundreds of
+authorities of a system, httpx takes several times as long, as it reads them for each client;
+aiohttp reads them once, when it is imported.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ WAYS: dict[str, Callable[[Task], Awaitable[int]]] = {
 
 LIBRARIES = ("dp_async", "aiohttp", "msgspec", "anyio", "httpx", "niquests", "pydantic", "trustme")
 WHY = {
-    FLOOR: "it makes no gate, no budget of retries and no clock, and checks no setting",
-    "aiohttp + json": "the same connection, and dicts: it makes nothing that a second page needs",
+    FLOOR: "it has no limiter, no retry budget and no clock, and checks no setting",
+    "aiohttp + json": "the same connection and dicts: it prepares nothing for a second page",
 }
 
 
@@ -70,7 +70,7 @@ def measure(*, rounds: int = 7, times: int = 50) -> Result:
     require(LIBRARIES)
     with ExitStack() as stack:
         chain = stack.enter_context(trusted(HOST))
-        lists = {  # a short page is all there is: a crawl needs no second
+        lists = {  # one short page is the whole list: a crawl needs no second request
             "TLS": stack.enter_context(served(SIZE - 1, chain=chain)),
             "plain": stack.enter_context(served(SIZE - 1)),
         }

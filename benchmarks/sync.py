@@ -1,12 +1,11 @@
-"""How many rows a second land in a database, and what does a run cost that finds nothing new?
+"""How many rows a second are loaded into a database, and what does a run without changes cost?
 
     python -m benchmarks.sync [--rounds 3] [--works 20000]
 
 The source of dp_async against a plain dlt pipeline: dlt's own RESTClient with its page-number
-paginator and the same signature, one page of 100 after the other, rows as dicts, merged on the same
-keys. Each run is a fresh process and an empty dataset, and then the same once more. The simulator
-answers after 0 or 20 ms. Time is all that a run takes but imports. Without PostgreSQL on this
-machine it is DuckDB alone.
+paginator and the same signature, page by page of 100 rows, as dicts, merged on the same keys. Each
+measurement is a fresh process that runs twice, first into an empty dataset. The simulator answers
+after 0 or 20 ms. Imports are not timed. Without PostgreSQL on this machine, DuckDB only.
 """
 # The types of dlt are partial:
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -37,7 +36,7 @@ _datasets = count()
 
 
 def plain(settings: Settings) -> Any:
-    """The works by dlt's own means: each run takes all of them."""
+    """The works by dlt alone: each run loads all of them."""
     import dlt
     from dlt.sources.helpers.rest_client.auth import AuthConfigBase
     from dlt.sources.helpers.rest_client.client import RESTClient
@@ -45,7 +44,7 @@ def plain(settings: Settings) -> Any:
     from requests import PreparedRequest
 
     class Signed(AuthConfigBase):
-        """The headers of the API, as a plain pipeline would make them."""
+        """The headers of the API, signed as a plain pipeline would do it."""
 
         def __call__(self, request: PreparedRequest) -> PreparedRequest:
             now = str(int(time.time() * 1000))
@@ -80,11 +79,11 @@ def ours(settings: Settings) -> Any:
 
 
 def seconds(way: str, settings: Settings, to: str, dataset: str, works: int) -> tuple[float, float]:
-    """How long a first run takes, and a second."""
+    """The seconds of a first run, and of a second."""
     import dlt
 
     make = {OURS: ours, PLAIN: plain}[way]
-    make(settings)  # imports what it needs
+    make(settings)  # for its imports
     kind, _, place = to.partition(":///")
     destination: Any = (
         dlt.destinations.duckdb(place) if kind == "duckdb" else dlt.destinations.postgres(to)

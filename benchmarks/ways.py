@@ -1,8 +1,8 @@
 """Ways to read all works: floors, this package in its forms, and what else one could use.
 
-Each signs every request with md5, keeps its connections alive, has as many requests in flight as it
-can up to *in_flight*, and touches every item. Each returns how many items it saw. What a way needs
-is imported when it runs: no way is to pay for another's modules.
+Each signs every request with md5, keeps its connections alive, has up to *in_flight* requests in
+flight, and touches every item. Each returns the number of items it saw, and imports what it needs
+when it runs, so that no way pays for another's modules.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ Way: TypeAlias = Callable[[Task], Awaitable[int]]
 
 
 def touch(items: Sequence[object]) -> int:
-    """Looks at each item, as whoever asked for them would."""
+    """Iterates over the items, as a consumer would."""
     seen = 0
     for _ in items:
         seen += 1
@@ -75,14 +75,14 @@ def touch(items: Sequence[object]) -> int:
 
 
 async def workers(task: Task, fetch: Callable[[int], Awaitable[Sequence[object]]]) -> int:
-    """All pages by as many workers as may be in flight; the usual way to bound it."""
+    """All pages by *in_flight* workers, the usual bound on concurrency."""
     nums = iter(range(1, task.pages + 1))
     seen = 0
 
     async def worker() -> None:
         nonlocal seen
         for num in nums:
-            items = await fetch(num)  # not in the sum: the others go on meanwhile
+            items = await fetch(num)  # apart from the sum: other workers change it meanwhile
             seen += touch(items)
 
     async with asyncio.TaskGroup() as group:
@@ -95,7 +95,7 @@ async def workers(task: Task, fetch: Callable[[int], Awaitable[Sequence[object]]
 
 
 async def raw_sockets(task: Task) -> int:
-    """Bytes through the kernel and nothing else: no loop, no signature, nothing is decoded."""
+    """Bytes through the kernel and nothing else: no event loop, no signature, no decoding."""
     address = urlsplit(task.settings.base_url)
     heads = "".join(f"{name}: {value}\r\n" for name, value in task.signed().items())
     opened = [
@@ -104,30 +104,30 @@ async def raw_sockets(task: Task) -> int:
     buffer = memoryview(bytearray(1 << 20))
     nums = iter(range(1, task.pages + 1))
 
-    def ask(sock: socket.socket) -> bool:
+    def send(sock: socket.socket) -> bool:
         num = next(nums, None)
         if num is not None:
             sock.sendall(f"GET {task.target(num)} HTTP/1.1\r\nhost: x\r\n{heads}\r\n".encode())
         return num is not None
 
-    asked = deque(sock for sock in opened if ask(sock))
-    while asked:
-        sock = asked.popleft()
+    sent = deque(sock for sock in opened if send(sock))
+    while sent:
+        sock = sent.popleft()
         got = sock.recv_into(buffer)
         head, _, body = bytes(buffer[: min(got, 512)]).partition(b"\r\n\r\n")
         left = int(head.rpartition(b"content-length: ")[2]) + len(head) + 4 - got
         while left:
             left -= sock.recv_into(buffer)
         assert body.startswith(b'{"code":200')
-        if ask(sock):
-            asked.append(sock)
+        if send(sock):
+            sent.append(sock)
     for sock in opened:
         sock.close()
     return task.pages * SIZE
 
 
 class Envelope(msgspec.Struct, rename="camel"):
-    """An answer; its data stays encoded."""
+    """An answer whose data stays encoded."""
 
     code: int
     data: msgspec.Raw
@@ -150,7 +150,7 @@ class Content(msgspec.Struct, rename="camel"):
 
 
 class Whole(msgspec.Struct, rename="camel"):
-    """An answer with its data, read at once."""
+    """An answer with its data, decoded in one step."""
 
     code: int
     data: Content
@@ -159,9 +159,9 @@ class Whole(msgspec.Struct, rename="camel"):
 
 
 class ByHand:
-    """A page by aiohttp and msgspec: capped while it is read, and decoded in two steps.
+    """A page by aiohttp and msgspec: size-capped while it is read, and decoded in two steps.
 
-    In one if *trusting*: then a refusal, whose data are null, is an answer that cannot be read.
+    *trusting*: in one step, so that an error answer, whose data is null, is a decode error.
     """
 
     def __init__(
@@ -195,10 +195,10 @@ class ByHand:
                 chunks.append(chunk)
         if self._answer is not None:
             return self._answer.decode(b"".join(chunks)).data.content
-        sent = self._envelope.decode(b"".join(chunks))
-        if answer.status != 200 or sent.code != 200:
-            raise ValueError(sent.code)
-        return self._content.decode(sent.data).content
+        envelope = self._envelope.decode(b"".join(chunks))
+        if answer.status != 200 or envelope.code != 200:
+            raise ValueError(envelope.code)
+        return self._content.decode(envelope.data).content
 
 
 async def by_hand(task: Task) -> int:
@@ -216,7 +216,7 @@ async def by_hand_trusting(task: Task) -> int:
 
 
 async def one_by_one(task: Task) -> int:
-    """The paginator that most SDKs ship: the next page when the last one is consumed."""
+    """The paginator that most SDKs ship: the next page once the last one is consumed."""
     import aiohttp
 
     seen = 0
@@ -228,7 +228,7 @@ async def one_by_one(task: Task) -> int:
 
 
 async def batches(task: Task) -> int:
-    """Page 1, then a gather of as many as may be in flight, and another when all of it is in."""
+    """Page 1, then one gather of *in_flight* pages after the other."""
     import aiohttp
 
     async with aiohttp.ClientSession() as session:
@@ -248,7 +248,7 @@ def options(task: Task, *, verify: bool = True, ordered: bool = True) -> CrawlOp
 
 
 async def ours(task: Task) -> int:
-    """Items, verified: what one gets by asking for nothing else."""
+    """Items, verified: the default."""
     return await _items(task, options(task))
 
 
@@ -296,7 +296,7 @@ async def ours_raw(task: Task) -> int:
 
 
 async def aiohttp_gather(task: Task) -> int:
-    """The loop most people write: a semaphore, a task for every page, dicts."""
+    """The usual loop: a semaphore, a task for every page, dicts."""
     import aiohttp
 
     places = asyncio.Semaphore(task.in_flight)
@@ -382,7 +382,7 @@ async def niquests_json(task: Task) -> int:
 
 
 async def dlt_rest_client(task: Task) -> int:
-    """One page after the other: it knows no other way."""
+    """One page after the other, the only way it has."""
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
     from dlt.sources.helpers.rest_client.client import RESTClient
     from dlt.sources.helpers.rest_client.paginators import PageNumberPaginator
@@ -402,6 +402,6 @@ async def dlt_rest_client(task: Task) -> int:
         ),
         data_selector="data.content",
     )
-    # In the order in which the server's expression looks for them.
+    # In the order of the server's regular expression.
     params = {"pageNum": 1, "pageSize": SIZE}
     return sum(touch(page) for page in client.paginate(PATH, params=params))

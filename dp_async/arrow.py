@@ -1,8 +1,8 @@
 """The rows of a list as Arrow: a table, or a record batch for each page. Needs the extra ``arrow``.
 
-A consumer of the package's public names. It holds the fields that the items have, named as in
-Python; a field of the wire that they lack is left out, so give ``typed`` a Struct with more of them
-for more columns. It writes nothing.
+Built on the package's public names. The columns are the fields of the items, named as in Python;
+for more of the fields that the server sends, give ``typed`` a Struct that declares them. Nothing is
+written here.
 """
 # pyarrow's own types are partial:
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -32,11 +32,11 @@ __all__ = ["batches", "schema", "to_batch", "to_table"]
 
 S = TypeVar("S", bound=Struct)
 
-#: An instant, shown as the server's wall clock does. By name: not all readers know "+08:00".
+#: Instants in the server's zone, by name: not all readers know "+08:00".
 INSTANT = pa.timestamp("us", tz="Asia/Shanghai")
 OFFSET = timedelta(hours=8)
 
-#: Of these alone the type is known; a value of any other is JSON text.
+#: Column types; a value of any other type is JSON text.
 _TYPES: dict[type[inspect.Type], pa.DataType] = {
     inspect.BoolType: pa.bool_(),
     inspect.IntType: pa.int64(),
@@ -44,7 +44,7 @@ _TYPES: dict[type[inspect.Type], pa.DataType] = {
     inspect.StrType: pa.string(),
     inspect.DateTimeType: INSTANT,
 }
-#: What a column of JSON text says of itself.
+#: The metadata of a column of JSON text.
 JSON = {b"dp_async": b"json"}
 
 
@@ -52,10 +52,10 @@ JSON = {b"dp_async": b"json"}
 def schema(item: type[Struct]) -> pa.Schema:
     """The columns for items of the Struct *item*, in its order and under its names.
 
-    Texts and enums are strings, also those that are not known yet. A time is an instant in
-    microseconds, its zone Asia/Shanghai, as the server's times are at +08:00. A value whose type is
-    not documented is its JSON as a string. Null is allowed where the Struct allows it. Raises
-    ConfigError for what is no Struct.
+    Texts and enums are strings, unknown values included. Times are instants in microseconds, in the
+    zone Asia/Shanghai (the server's times are at +08:00). A value of any other type is its JSON as
+    a string. A column is nullable where the Struct allows None. Raises ConfigError if *item* is not
+    a Struct.
     """
     if not (isinstance(item, type) and issubclass(item, Struct)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(
@@ -82,9 +82,10 @@ def _known(kind: inspect.Type) -> pa.DataType | None:
 
 
 def to_batch(items: Sequence[S], item: type[S]) -> pa.RecordBatch:
-    """*items* of the Struct *item* as one record batch. Raises ConfigError for what is no Struct.
+    """*items* of the Struct *item* as one record batch.
 
-    Raises DecodeError, which names the column, for a number that 64 bits do not hold.
+    Raises ConfigError if *item* is not a Struct, and DecodeError, with the name of the column, for
+    a number that does not fit into 64 bits.
     """
     columns = schema(item)
     arrays = [_array(list(map(attrgetter(field.name), items)), field) for field in columns]
@@ -104,25 +105,25 @@ def _array(values: list[object], field: pa.Field[Any]) -> pa.Array[Any]:
 
 
 def _instants(times: list[datetime | None]) -> pa.Array[Any]:
-    """*times* as instants; those that carry no offset are at +08:00."""
+    """*times* as instants; a time without an offset is at +08:00."""
     if any(time.tzinfo for time in times if time is not None):
-        times = [None if time is None else _on_the_wall(time) for time in times]
-    # As Arrow reads it, a time without an offset is at UTC.
+        times = [None if time is None else _at_server_zone(time) for time in times]
+    # Arrow takes a time without an offset as UTC.
     as_utc = pa.array(times, pa.timestamp("us"))
     return cast("pa.Array[Any]", pc.subtract(as_utc, pa.scalar(OFFSET)).cast(INSTANT))
 
 
-def _on_the_wall(time: datetime) -> datetime:
-    """*time* by the server's wall clock, without an offset."""
+def _at_server_zone(time: datetime) -> datetime:
+    """*time* at +08:00, without an offset."""
     offset = time.utcoffset()
     return time if offset is None else time.replace(tzinfo=None) - offset + OFFSET
 
 
 async def batches(crawl: Crawl[S]) -> AsyncGenerator[pa.RecordBatch, None]:
-    """The rest of *crawl*, a record batch for each page that has rows; none for an empty list.
+    """The remaining pages of *crawl* as record batches; a page without rows gives none.
 
-    The crawl stays yours: leave it by ``async with``, ask it for its report and its watermark.
-    Raises ConfigError for a crawl whose items are no Structs.
+    Close the crawl yourself, by ``async with``; its report and watermark stay available. Raises
+    ConfigError if its items are not Structs.
     """
     async for page in crawl.pages():
         if page.content:
@@ -130,10 +131,10 @@ async def batches(crawl: Crawl[S]) -> AsyncGenerator[pa.RecordBatch, None]:
 
 
 async def to_table(listing: Listing[S]) -> pa.Table:
-    """Every item of *listing*; for an empty one a table without rows that has its columns.
+    """All items of *listing* as a table; an empty list gives the columns without rows.
 
-    Raises IncompleteCrawl when the crawl knows that it is not complete, and ConfigError, before any
-    request, for a listing whose items are no Structs.
+    Raises IncompleteCrawl if the crawl is known to be incomplete, and ConfigError, before any
+    request, if the items are not Structs.
     """
     columns = schema(listing.item)
     async with listing.crawl() as crawl:

@@ -1,10 +1,10 @@
 """Spans and metrics of a client's requests, for OpenTelemetry. Needs the extra ``otel``.
 
-A consumer of the package's public names: all it knows of a request is its ``Attempt``, so nothing
-else can get into a span or a metric: no address, no query, no header, no text of the server's.
+Built on the package's public names. Spans and metrics are made of an ``Attempt`` alone, so they
+cannot contain a URL, a query, a header or a text of the server.
 
-A span is made when its request is over, with both its times, and is never the current one. So none
-is left open, and the server is sent no trace header.
+A span is made when its request has ended, with its start and end time, and is never the current
+span. So no span is left open, and no trace header is sent to the server.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ except ImportError as error:
 
 __all__ = ["instrument"]
 
-#: Seconds: OpenTelemetry's own for HTTP, and the timeout that a client has unless told otherwise.
+#: Seconds: the boundaries of OpenTelemetry's HTTP conventions, and a client's default timeout.
 _BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30]
 
 
@@ -36,22 +36,22 @@ def instrument(
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
 ) -> None:
-    """Report each request of *client* and of all its views, from now on, to these providers.
+    """Report each attempt of *client* and its views to these providers, from now on.
 
-    None: the global ones, which may also be set later. Each attempt is a CLIENT span, under the
-    span that is current where the call is made or the crawl is iterated.
+    None: the global providers, also if they are set later. Each attempt is a CLIENT span, a child
+    of the span that is current where the call is made or the crawl is iterated.
 
-    - The span is named by the endpoint. Its attributes: ``dp_async.endpoint``, ``dp_async.code``
-      (the envelope's), ``dp_async.request_id``, ``http.response.status_code``,
-      ``http.request.resend_count`` from the second attempt on, and, with the status ERROR,
-      ``error.type`` where it failed or was cancelled.
+    - The span has the name of the endpoint, and the attributes ``dp_async.endpoint``,
+      ``dp_async.code`` (the envelope's), ``dp_async.request_id``, ``http.response.status_code``;
+      if the attempt is a repeat, ``http.request.resend_count``. An attempt that failed or was
+      cancelled has the status ERROR and ``error.type``.
     - ``dp_async.client.requests`` and ``dp_async.client.request.duration``, in seconds: by endpoint
       and ``error.type``. ``dp_async.client.retries`` and ``dp_async.client.throttles``, answers of
       429: by endpoint.
-    - ``dp_async.client.in_flight``: requests under way now, over all clients of the provider.
+    - ``dp_async.client.in_flight``: requests in flight now, of all clients of the provider.
 
-    Spans are handed on inside the event loop: let a ``BatchSpanProcessor`` export them. Raises
-    ConfigError for a client that is instrumented already; so instrument it, and not its views.
+    Spans are passed on in the event loop, so export them with a ``BatchSpanProcessor``. Raises
+    ConfigError for a client that is instrumented already: a client and its views count as one.
     """
     if client in _instrumented:
         raise ConfigError("this client is instrumented already, and its views with it: do it once")
@@ -63,29 +63,29 @@ def instrument(
 
 
 class _Meters:
-    """The instruments of one provider. All its clients share them: of a gauge that is made twice,
-    the second one is never asked."""
+    """The instruments of one provider, shared by its clients: the SDK ignores a second gauge of
+    the same name."""
 
     def __init__(self, provider: MeterProvider | None) -> None:
         meter = metrics.get_meter("dp_async", __version__, provider)
         self.requests = meter.create_counter(
-            "dp_async.client.requests", "{request}", "Requests sent, those that failed included."
+            "dp_async.client.requests", "{request}", "Requests sent, failed ones included."
         )
         self.retries = meter.create_counter(
-            "dp_async.client.retries", "{request}", "Requests that repeated one that failed."
+            "dp_async.client.retries", "{request}", "Requests that repeat a failed one."
         )
         self.throttles = meter.create_counter(
-            "dp_async.client.throttles", "{request}", "Requests that were answered 429."
+            "dp_async.client.throttles", "{request}", "Requests answered with 429."
         )
         self.duration = meter.create_histogram(
             "dp_async.client.request.duration",
             "s",
-            "From sending a request until its whole answer, or its failure.",
+            "From sending a request to the end of its answer, or its failure.",
             explicit_bucket_boundaries_advisory=_BUCKETS,
         )
         self._watched: list[weakref.ref[Client]] = []
         meter.create_observable_gauge(
-            "dp_async.client.in_flight", [self._in_flight], "{request}", "Requests under way now."
+            "dp_async.client.in_flight", [self._in_flight], "{request}", "Requests in flight now."
         )
 
     def watch(self, client: Client) -> None:
@@ -99,21 +99,21 @@ class _Meters:
         self.duration.record(attempt.seconds, outcome)
         if attempt.number > 1:
             self.retries.add(1, endpoint)
-        if attempt.error == "RateLimited":  # whether HTTP said so or the envelope
+        if attempt.error == "RateLimited":  # by HTTP status or by the envelope
             self.throttles.add(1, endpoint)
 
     def _in_flight(self, options: CallbackOptions) -> list[Observation]:
-        # Asked in the reader's thread, so of a copy.
+        # Called in the metric reader's thread, so iterates over a copy.
         alive = [client for ref in tuple(self._watched) if (client := ref()) is not None]
         return [Observation(sum(client.stats.in_flight for client in alive))] if alive else []
 
 
 @dataclass(frozen=True, slots=True)
 class _Reporter:
-    """Makes a span and counts, of each attempt it is told of."""
+    """Makes a span of each attempt and counts it."""
 
-    #: For the gauge: a view, or a client whose crawl goes on, may be held by nobody else. Only what
-    #: it observes holds this in turn, so both go when that goes.
+    #: Keeps a view, or a client with a running crawl, alive for the gauge. Only the client's
+    #: observers refer to this object, so both are collected together.
     client: Client
     tracer: Tracer
     meters: _Meters
@@ -133,23 +133,23 @@ class _Reporter:
 
 
 def _described(attempt: Attempt) -> dict[str, str | int]:
-    """All that is ever said of a request."""
-    told: dict[str, str | int] = {"dp_async.endpoint": attempt.endpoint}
+    """The attributes of a span: all that is reported of a request."""
+    attributes: dict[str, str | int] = {"dp_async.endpoint": attempt.endpoint}
     if attempt.status is not None:
-        told["http.response.status_code"] = attempt.status
+        attributes["http.response.status_code"] = attempt.status
     if attempt.number > 1:
-        told["http.request.resend_count"] = attempt.number - 1
+        attributes["http.request.resend_count"] = attempt.number - 1
     if attempt.error:
-        told["error.type"] = attempt.error
+        attributes["error.type"] = attempt.error
     if attempt.code is not None:
-        told["dp_async.code"] = attempt.code
+        attributes["dp_async.code"] = attempt.code
     if attempt.request_id:
-        told["dp_async.request_id"] = attempt.request_id
-    return told
+        attributes["dp_async.request_id"] = attempt.request_id
+    return attributes
 
 
 _instrumented: weakref.WeakSet[Client] = weakref.WeakSet()
-#: By provider; the global one by the module it is global to, as it may not be there yet.
+#: By provider. The global one may not be set yet, so its key is the module ``metrics``.
 _meters: weakref.WeakKeyDictionary[object, _Meters] = weakref.WeakKeyDictionary()
 
 

@@ -1,6 +1,6 @@
-"""The command ``dp-async``; a consumer of the package's public names. Needs the extra ``cli``.
+"""The command ``dp-async``, built on the package's public names. Needs the extra ``cli``.
 
-Here is only the way in, which can do without the extra; nothing here may need it to be imported.
+Only the entry point is here. It must import without the extra, so that it can name it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line *argv* (this process's own if None) and return its exit code."""
+    """Run the command line *argv* (None: this process's own) and return its exit code."""
     try:
         from ._app import run
     except ModuleNotFoundError as error:

@@ -1,7 +1,4 @@
-"""A sync to look at, without a server and without an account: three runs, while the lists change.
-
-Needs the extra ``sync``.
-"""
+"""``sync --demo``: three syncs of a simulated server that changes. Needs the extra ``sync``."""
 
 from __future__ import annotations
 
@@ -24,21 +21,21 @@ WORKS, MESSAGES, LATENCY = 5000, 530, 0.02
 
 
 def demonstrate_sync(to: str | None, dataset: str, options: CrawlOptions) -> Exit:
-    """Sync a simulated server *to* some place, or a DuckDB file that goes in the end, three times.
+    """Sync a simulated server three times, into *to* or a temporary DuckDB file.
 
-    Between the first two, rows come, change and go; the third reconciles.
+    Rows are inserted, updated and deleted after the first sync; the third one reconciles.
     """
     simulator = Simulator(
         works=WORKS, messages=MESSAGES, latency=LATENCY, jitter=JITTER, remember=False
     )
     with (
         tempfile.TemporaryDirectory(prefix="dp-async-") as folder,
-        start_blocking_portal() as elsewhere,
-        elsewhere.wrap_async_context_manager(simulator),
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(simulator),
     ):
         target = target_of(to or f"duckdb:///{Path(folder) / 'dp.duckdb'}", dataset)
         job = Job(settings=simulator.settings, target=target, options=options)
-        _tell("the first sync: everything")
+        _print("first sync: all rows")
         show(job.run())
         ids = simulator.works.ids()
         for key in ids[100:110]:
@@ -47,13 +44,13 @@ def demonstrate_sync(to: str | None, dataset: str, options: CrawlOptions) -> Exi
             simulator.works.delete(key)
         for _ in range(10):
             simulator.works.insert()
-        _tell("10 works come, 10 change, 3 go; the second sync: what is new")
+        _print("10 works inserted, 10 updated, 3 deleted; second sync: what changed")
         show(job.run())
-        _tell("with --reconcile: everything, and what is gone")
+        _print("third sync, with --reconcile: all rows, and which are gone")
         show(replace(job, reconcile=True).run())
     return Exit.OK
 
 
-def _tell(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(f"# {text}\n")
     sys.stdout.flush()

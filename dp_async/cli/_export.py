@@ -1,4 +1,4 @@
-"""One list, from the server to the output: which format, where to, what is said at the end.
+"""One list, from the server to the output: its format, its place, and the final summary.
 
 Knows no flag and no list by name.
 """
@@ -24,15 +24,15 @@ T = TypeVar("T")
 R = TypeVar("R", bound=Struct)
 
 FormatName: TypeAlias = Literal["table", "ndjson", "csv", "parquet"]
-#: What the name of the file says of its format.
+#: The format of a file by its suffix.
 SUFFIXES: dict[str, FormatName] = {".csv": "csv", ".parquet": "parquet"}
-#: The width of a table that does not go to a terminal.
+#: The width of a table that is not written to a terminal.
 PLAIN_WIDTH = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where the rows go and how they look; None: what suits the place."""
+    """Where the rows go and in which format; without a *format*, ``chosen`` picks one."""
 
     format: FormatName | None = None
     output: Path | None = None
@@ -41,12 +41,12 @@ class Target:
 
     @property
     def on_terminal(self) -> bool:
-        """Whether the rows themselves are seen."""
+        """Whether the rows go to a terminal."""
         return self.output is None and sys.stdout.isatty()
 
     @property
     def chosen(self) -> FormatName:
-        """The format asked for, or the one that suits: by the file's name, by who reads."""
+        """The given format; else by the file's suffix; else table on a terminal, else ndjson."""
         if self.format is not None:
             return self.format
         if self.output is not None and (known := SUFFIXES.get(self.output.suffix.lower())):
@@ -71,7 +71,7 @@ async def export(listing: Listing[R], model: type[R], target: Target) -> None:
 
 
 def _parquet(model: type[R], target: Target) -> Format[R]:
-    """Parquet, where it can be written. Raises ConfigError."""
+    """The Parquet format. Raises ConfigError on a terminal and without pyarrow."""
     if target.on_terminal:
         raise ConfigError("--format parquet is not for a terminal: use --output FILE")
     try:
@@ -84,7 +84,7 @@ def _parquet(model: type[R], target: Target) -> Format[R]:
 
 
 async def _copy(listing: Listing[T], rows: Format[T], target: Target) -> CrawlReport:
-    shown = sys.stderr.isatty() and not target.on_terminal  # rows and a bar would mix
+    shown = sys.stderr.isatty() and not target.on_terminal  # a bar would mix with the rows
     with (
         opened(target.output) as output,
         progress_bar("rows", shown=shown, limit=target.limit) as progress,

@@ -1,9 +1,9 @@
 """Rows as NDJSON, CSV or a table: from the items of a page to bytes. No stream, no network.
 
-NDJSON is lossless: each line is the server's own object, its unknown fields, numbers and escapes as
-they were. CSV and the table hold the documented fields, named as in Python, those that all lists
-share last. CSV alters no value: a text that a spreadsheet would take for a formula (``=``, ``+``,
-``-``, ``@``) stays what it is, so import such columns as text.
+NDJSON is lossless: each line is the object as the server sent it, with unknown fields, number
+formats and escapes. CSV and the table hold the documented fields under their Python names; fields
+that all lists have come last. CSV changes no value, also if a spreadsheet would take it for a
+formula (``=``, ``+``, ``-``, ``@``): import such columns as text.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from ._text import line, visible, width
 
 ItemT = TypeVar("ItemT", contravariant=True)
 
-#: A column of the table is at most this wide,
+#: The maximum width of a column of the table.
 WIDEST = 24
-#: and left out if nothing in it is shorter than this: an address tells nothing when it is cut.
+#: A column is left out if all its values are longer than this: a cut URL is of no use.
 ADDRESS = 60
 
 
 class Format(Protocol[ItemT]):
-    """Turns pages into bytes, one after the other; it may keep what the first page taught it."""
+    """Turns pages into bytes, in order; may keep state, such as column widths."""
 
     def page(self, items: Sequence[ItemT]) -> bytes:
-        """The next page."""
+        """The bytes of the next page."""
         ...
 
     def end(self) -> bytes:
-        """What comes after the last page."""
+        """The bytes after the last page."""
         ...
 
 
 class Ndjson:
-    """One compact JSON object a line."""
+    """One compact JSON object per line."""
 
     def page(self, items: Sequence[Raw]) -> bytes:
-        # Compacted: the server may pretty-print, and a line break would end the line.
+        # The server may pretty-print; a line break inside an object would split the line.
         return b"".join(msgspec.json.format(bytes(item), indent=-1) + b"\n" for item in items)
 
     def end(self) -> bytes:
@@ -51,7 +51,7 @@ class Ndjson:
 
 
 class Csv:
-    """Comma-separated UTF-8 with a header, as RFC 4180 has it; null is an empty field."""
+    """UTF-8 CSV with a header (RFC 4180); null is an empty field."""
 
     def __init__(self, model: type[Struct]) -> None:
         self._columns = columns(model)
@@ -67,7 +67,7 @@ class Csv:
 
 
 class Table:
-    """Aligned columns for a terminal *cells* wide; the first page decides which and how wide."""
+    """Aligned columns for a terminal of *cells*; the first page decides which and their widths."""
 
     def __init__(self, model: type[Struct], cells: int) -> None:
         self._all = columns(model)
@@ -93,12 +93,12 @@ class Table:
 
 
 def columns(model: type[Struct]) -> list[str]:
-    """The fields of *model*: its own first, those it shares with the other lists last."""
+    """The fields of *model*: its own first, then those that all lists have."""
     return sorted(model.__struct_fields__, key=lambda name: name not in model.__annotations__)
 
 
 def cells(item: Struct, names: Iterable[str]) -> list[str]:
-    """The named fields of *item* as texts: null is empty, an object is JSON."""
+    """The named fields of *item* as text: null is empty, an object is JSON."""
     return [_cell(getattr(item, name)) for name in names]
 
 
@@ -106,7 +106,7 @@ def _cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, str | datetime):
-        return str(value)  # a time reads as it was sent
+        return str(value)  # a time has the format it was sent in
     return msgspec.json.encode(value).decode()
 
 
@@ -117,7 +117,7 @@ def _comma_separated(rows: Iterable[Sequence[str]]) -> bytes:
 
 
 def _widths(names: Sequence[str], rows: Sequence[Sequence[str]], cells: int) -> dict[str, int]:
-    """The columns that fit, in their order, and their widths; always at least the first."""
+    """The columns that fit and their widths, in order; the first one always does."""
     chosen: dict[str, int] = {}
     for name, column in zip(names, zip(*rows, strict=True), strict=True):
         found = [width(cell) for cell in column if cell]
@@ -130,7 +130,7 @@ def _widths(names: Sequence[str], rows: Sequence[Sequence[str]], cells: int) -> 
 
 
 def _heading(widths: dict[str, int]) -> list[str]:
-    """The names over their columns, one word of them a line, and a rule below."""
+    """The names of the columns, folded to their widths, and a rule below."""
     words = [_folded(name, cells) for name, cells in widths.items()]
     height = max(map(len, words))
     padded = [[""] * (height - len(name)) + name for name in words]
@@ -139,7 +139,7 @@ def _heading(widths: dict[str, int]) -> list[str]:
 
 
 def _folded(name: str, cells: int) -> list[str]:
-    """*name* in lines of at most so many cells, broken after its underscores."""
+    """*name* in lines of at most *cells*, broken after its underscores."""
     lines = [""]
     for word in _words(name):
         if len(lines[-1]) + len(word) > cells and lines[-1]:

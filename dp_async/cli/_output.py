@@ -1,6 +1,6 @@
-"""Where bytes go: standard output, or a file that appears only when it is whole.
+"""Where bytes go: standard output, or a file that is replaced atomically.
 
-Knows no format. The event loop is never blocked by a reader that does not read.
+Knows no format. A reader that does not read never blocks the event loop.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 
 class Output:
-    """An open file descriptor. *name* stands in its errors, which are OSErrors."""
+    """An open file descriptor. Its errors are OSErrors that show *name*."""
 
     def __init__(self, descriptor: int, name: str) -> None:
         self._descriptor = descriptor
@@ -26,17 +26,17 @@ class Output:
         self._waits = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(descriptor)
 
     async def write(self, data: bytes) -> None:
-        """Write all of *data*. BrokenPipeError: nobody reads any more."""
-        rest = memoryview(data)
+        """Write all of *data*. Raises BrokenPipeError if the reader closed the pipe."""
+        remaining = memoryview(data)
         with _named(self._name):
-            while rest:
-                rest = rest[await self._some(rest) :]
+            while remaining:
+                remaining = remaining[await self._write_some(remaining) :]
 
-    async def _some(self, data: memoryview) -> int:
+    async def _write_some(self, data: memoryview) -> int:
         if not self._waits:
             return os.write(self._descriptor, data)
-        # What polls as writable takes PIPE_BUF bytes without blocking. The descriptor itself stays
-        # blocking: that flag belongs to whoever else has the terminal or the pipe open.
+        # A descriptor that polls as writable takes PIPE_BUF bytes without blocking. O_NONBLOCK is
+        # not set: other processes share that flag of the terminal or pipe.
         await self._writable()
         return os.write(self._descriptor, data[: select.PIPE_BUF])
 
@@ -51,17 +51,17 @@ class Output:
 
 
 def standard_output() -> Output:
-    """This process's standard output, as bytes: its encoding is ours to choose, always UTF-8."""
+    """This process's standard output as bytes, so that it is UTF-8 in any locale."""
     sys.stdout.flush()
     return Output(sys.stdout.fileno(), "standard output")
 
 
 @contextmanager
 def opened(path: Path | None) -> Generator[Output]:
-    """Standard output, or the file at *path*, which is replaced when the block ends without error.
+    """Standard output, or the file at *path*, replaced when the block ends without error.
 
-    Until then the bytes are in a hidden file beside it, which goes if the block raises. A device, a
-    named pipe or the like is written to as it is, and a link keeps pointing where it did.
+    Until then the bytes are in a hidden file beside it, which is deleted if the block raises. A
+    device or a named pipe is written to directly; a symbolic link is kept and its target replaced.
     """
     if path is None:
         yield standard_output()
@@ -94,7 +94,7 @@ def _replace(target: Path, part: Path) -> None:
 
 @contextmanager
 def _named(name: str) -> Generator[None]:
-    """An OSError raised in the block, with *name* for its file name."""
+    """Gives an OSError raised in the block *name* as its file name."""
     try:
         yield
     except OSError as error:

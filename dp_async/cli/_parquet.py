@@ -17,12 +17,12 @@ from dp_async import arrow
 
 R = TypeVar("R", bound=Struct)
 
-#: So many rows are kept until they are written: readers want few groups of many rows.
+#: Rows per row group: readers are fastest with few large groups.
 GROUP = 20_000
 
 
 class Parquet(Generic[R]):
-    """One Parquet file of the Struct *model*, in groups of rows as they come."""
+    """A Parquet file of rows of the Struct *model*, written group by group."""
 
     def __init__(self, model: type[R]) -> None:
         self._model = model
@@ -49,7 +49,7 @@ class Parquet(Generic[R]):
         self._kept, self._rows = [], 0
 
     def _written(self) -> bytes:
-        """The bytes since the last call. The writer only counts its own, so they can go."""
+        """The bytes since the last call. Emptying the sink is safe: the writer counts offsets."""
         data = self._sink.getvalue()
         self._sink.truncate(0)
         self._sink.seek(0)

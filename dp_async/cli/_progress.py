@@ -1,4 +1,4 @@
-"""How far a crawl is and how it ended, for a person at a terminal. Writes to stderr alone."""
+"""Progress bars on stderr, and the summary of a crawl in one line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VERDICTS = {True: "complete, proven", False: "NOT complete", None: "not known to
 
 
 def bars(*, shown: bool) -> Progress:
-    """Bars on stderr, for a ``with`` block; nothing of them stays."""
+    """Bars on stderr for a ``with`` block; they are erased at its end."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -32,7 +32,7 @@ def bars(*, shown: bool) -> Progress:
 def progress_bar(
     title: str, *, shown: bool, limit: int | None = None
 ) -> Generator[Callable[[CrawlReport], None]]:
-    """A bar that lasts as long as the block; call the value with each report."""
+    """A bar for the block; call the yielded function with each report."""
     with bars(shown=shown) as bar:
         task = bar.add_task(title, total=None)
 
@@ -44,7 +44,7 @@ def progress_bar(
 
 
 def verdict(report: CrawlReport) -> str:
-    """Whether the crawl is the whole list; the report's reason says why."""
+    """Whether the crawl is complete, in words."""
     return VERDICTS[report.complete]
 
 

@@ -1,6 +1,6 @@
-"""What a command's end looks like: exit codes, one line for an error, Ctrl-C, a closed pipe.
+"""How a command ends: exit codes, one line per error, Ctrl-C, a closed pipe.
 
-Knows no command and no flag. No traceback is shown unless asked for, and never one with locals.
+Knows no command and no flag. Tracebacks are shown only with --debug, and never with locals.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ._text import visible
 
 
 class Exit(IntEnum):
-    """What the process says to its caller; the help lists the same."""
+    """The exit codes of the process; the help lists them."""
 
     OK = 0
     FAILED = 1
@@ -31,7 +31,7 @@ class Exit(IntEnum):
     CLOSED_PIPE = 141
 
 
-#: The first that fits, by the error's class.
+#: The exit code by the class of the error; the first match counts.
 CODES: tuple[tuple[type[Exception], Exit], ...] = (
     (ConfigError, Exit.USAGE),
     (IncompleteCrawl, Exit.INCOMPLETE),
@@ -41,16 +41,16 @@ CODES: tuple[tuple[type[Exception], Exit], ...] = (
 
 
 def execute(work: Coroutine[object, object, int], *, debug: bool) -> int:
-    """Run *work* to its end and return its exit code, or the one of its error, which is shown.
+    """Run *work* and return its exit code; print an error and return its code.
 
-    An error that is neither the library's nor the system's is a bug and is raised, as are Ctrl-C
-    (asyncio.run cancels *work* first) and a closed pipe.
+    Raises Ctrl-C (asyncio.run cancels *work* first), a closed pipe, and errors that are neither a
+    DpError nor an OSError: those are bugs.
     """
     return attempt(lambda: asyncio.run(work), debug=debug)
 
 
 def attempt(work: Callable[[], int], *, debug: bool) -> int:
-    """The same, for *work* that is called, and runs a loop of its own if it needs one."""
+    """As ``execute``, for a synchronous *work*."""
     try:
         return work()
     except BrokenPipeError:
@@ -63,12 +63,12 @@ def attempt(work: Callable[[], int], *, debug: bool) -> int:
 
 
 def guarded(command: Callable[[], int]) -> int:
-    """*command*'s exit code, with Ctrl-C and a reader that has left made into theirs, quietly."""
+    """The exit code of *command*; Ctrl-C and a closed pipe become their own codes, silently."""
     try:
         code = command()
         sys.stdout.flush()
     except (KeyboardInterrupt, asyncio.CancelledError):
-        # asyncio.run makes the one of the other, but not if the task was cancelled more than once.
+        # asyncio.run raises KeyboardInterrupt for it, unless the task was cancelled twice.
         return Exit.INTERRUPTED
     except BrokenPipeError:
         _forget_output()
@@ -78,10 +78,10 @@ def guarded(command: Callable[[], int]) -> int:
 
 @contextmanager
 def interrupts() -> Generator[Callable[[], None]]:
-    """A call that raises KeyboardInterrupt, if Ctrl-C was pressed since the block began.
+    """A function that raises KeyboardInterrupt if Ctrl-C was pressed since the block began.
 
-    For work that may lose one: dlt takes the signal for itself, DuckDB looks for it now and then.
-    The main thread's alone.
+    For work that may swallow it: dlt installs its own handler, and DuckDB polls for the signal.
+    Only for the main thread.
     """
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -101,7 +101,7 @@ def interrupts() -> Generator[Callable[[], None]]:
 
 
 def say(line: str) -> None:
-    """Write one line to stderr; nothing a server put into it can move the terminal's cursor."""
+    """Write one line to stderr, with control characters escaped: parts may come from a server."""
     sys.stderr.write(f"dp-async: {visible(line)}\n")
 
 
@@ -112,7 +112,7 @@ def _line(error: Exception) -> str:
 
 
 def _forget_output() -> None:
-    """Let what is still buffered go nowhere: the interpreter flushes it at exit, and would fail."""
+    """Send buffered output to /dev/null: the interpreter flushes it at exit, which would fail."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(nowhere, stream.fileno())

@@ -1,4 +1,4 @@
-"""The two commands that need no server: a demonstration, and the simulator to play with."""
+"""``demo`` and ``simulate``: the commands that need no server."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from ._text import line, width
 
 T = TypeVar("T")
 
-#: The sigma of the log-normal spread of answer times: as uneven as real ones.
+#: The sigma of the log-normal distribution of latencies, close to that of real servers.
 JITTER = 0.3
 
 HEADING = ("list", "items", "pages", "requests", "seconds", "pages/s", "verdict")
 
 
 async def demonstrate(simulator: Simulator, options: CrawlOptions) -> int:
-    """Crawl both lists of *simulator* and tell what came; FAILED if rows are missing."""
-    async with simulator, Client(_roomy(simulator.settings, options)) as client:
+    """Crawl both lists of *simulator* and print a summary; FAILED if a row is missing."""
+    async with simulator, Client(_allowing(simulator.settings, options)) as client:
         works = await _crawled("works", client.works(options=options))
         messages = await _crawled("messages", client.messages(options=options))
-        held = {"works": len(simulator.works), "messages": len(simulator.messages)}
+        expected = {"works": len(simulator.works), "messages": len(simulator.messages)}
     reports = {"works": works, "messages": messages}
     rows = [HEADING, *(_row(name, report) for name, report in reports.items())]
     reasons = [f"{name}: {report.reason}\n" for name, report in reports.items()]
     await standard_output().write("".join([_aligned(rows), *reasons]).encode())
     code = Exit.OK
     for name, report in reports.items():
-        if report.items < held[name]:
-            say(f"{name}: {report.items} items came of the {held[name]} there are")
+        if report.items < expected[name]:
+            say(f"{name}: {report.items} of {expected[name]} items were read")
             code = Exit.FAILED
     return code
 
 
-def _roomy(settings: Settings, options: CrawlOptions) -> Settings:
-    """*settings* that do not hold the asked concurrency back."""
-    asked = 0 if options.concurrency == "auto" else options.concurrency
-    return replace(settings, max_in_flight=max(settings.max_in_flight, asked))
+def _allowing(settings: Settings, options: CrawlOptions) -> Settings:
+    """*settings* whose ``max_in_flight`` does not limit the concurrency of *options*."""
+    wanted = 0 if options.concurrency == "auto" else options.concurrency
+    return replace(settings, max_in_flight=max(settings.max_in_flight, wanted))
 
 
 async def _crawled(title: str, listing: Listing[T]) -> CrawlReport:
@@ -67,7 +67,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 async def simulate(simulator: Simulator) -> int:
-    """Run *simulator* until cancelled, having said how another shell can reach it."""
+    """Print how another shell can use *simulator*, and run it until cancelled."""
     await serve(simulator, ready=_announce)
     return Exit.OK
 

@@ -1,6 +1,6 @@
-"""Both lists of some accounts into a database, once or again and again; bars, and what came of it.
+"""Syncs both lists of some accounts, once or repeatedly, with progress bars and a summary.
 
-Knows no flag. Where the rows go is the target's to know. Needs the extra ``sync``.
+Knows no flag and no kind of destination. Needs the extra ``sync``.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from dp_async import AuthError, ConfigError, CrawlOptions, CrawlReport, Settings
 from ._output import standard_output
 from ._progress import bars, verdict
 from ._run import Exit, interrupts, say
-from ._target import LoadFailed, Target  # first: dlt is set up there
+from ._target import LoadFailed, Target  # first: it configures dlt
 from ._text import line, width
 
-from dp_async.dlt import Name, Outcome, source  # isort: skip
+from dp_async.dlt import Outcome, source  # isort: skip
 
 HEADING = ("list", "account", "new", "updated", "gone", "requests", "verdict")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What to sync, and where to; *accounts* None for that of *settings*."""
+    """What to sync, and where to; *accounts*: None for the one of *settings*."""
 
     settings: Settings
     target: Target
@@ -41,11 +41,11 @@ class Job:
     options: CrawlOptions = field(default_factory=CrawlOptions)
 
     def run(self) -> list[Outcome]:
-        """Sync once; what came of each list of each account. Raises DpError."""
+        """Sync once and return the outcome of each list of each account. Raises DpError."""
         outcomes: list[Outcome] = []
         with self.target.opened() as pipeline, _bars() as (progress, done):
 
-            def told(outcome: Outcome) -> None:
+            def on_outcome(outcome: Outcome) -> None:
                 outcomes.append(outcome)
                 done(outcome)
 
@@ -58,7 +58,7 @@ class Job:
                     at_once=self.at_once,
                     options=self.options,
                     progress=progress,
-                    told=told,
+                    on_outcome=on_outcome,
                 )
             )
             self.target.copy(pipeline)
@@ -67,16 +67,15 @@ class Job:
 
 
 def sync(job: Job, every: float | None, sleep: Callable[[float], object] = time.sleep) -> Exit:
-    """Run *job* and show what came of it; then, *every* so many seconds, take what is new since.
+    """Run *job* and show its outcomes; then load changes *every* so many seconds, unless None.
 
-    Returns the exit code of one run. Watching ends by Ctrl-C, by a setting that is refused, or when
-    the server refuses who asks, everywhere: what else goes wrong on the way is said, and tried
-    again the next time.
+    Returns the exit code of the last run. Watching ends on Ctrl-C, on a ConfigError, or when every
+    list of every account ends in an AuthError. Other errors are shown and the run is repeated.
     """
     with interrupts() as raise_if_interrupted:
         outcomes = job.run()
         show(outcomes)
-        while every is not None and not _is_refused(outcomes):
+        while every is not None and not _all_refused(outcomes):
             raise_if_interrupted()
             sleep(every)
             job = replace(job, full=False, reconcile=False)
@@ -91,12 +90,12 @@ def sync(job: Job, every: float | None, sleep: Callable[[float], object] = time.
     return _code(outcomes)
 
 
-def _is_refused(outcomes: Sequence[Outcome]) -> bool:
+def _all_refused(outcomes: Sequence[Outcome]) -> bool:
     return all(isinstance(one.error, AuthError) for one in outcomes)
 
 
 def show(outcomes: Sequence[Outcome]) -> None:
-    """Write the outcomes as a table to standard output, and what is wrong with them to stderr."""
+    """Write the outcomes as a table to standard output, and their problems to stderr."""
     rows = [HEADING, *map(_row, outcomes)]
     widths = [max(map(width, column)) + 1 for column in zip(*rows, strict=True)]
     text = "".join(line(row, widths) for row in rows)
@@ -107,7 +106,7 @@ def show(outcomes: Sequence[Outcome]) -> None:
         elif one.report.complete is False:
             say(
                 f"{one.resource} of {_short(one.account)}: {one.report.reason}; "
-                "no row was marked as gone, and the next run goes over it again"
+                "no row was marked as gone, and the next run reads the list again"
             )
 
 
@@ -121,17 +120,17 @@ def _code(outcomes: Sequence[Outcome]) -> Exit:
 
 def _row(one: Outcome) -> tuple[str, ...]:
     counts = (one.new, one.updated, one.gone, one.report.requests)
-    said = "FAILED" if one.error is not None else verdict(one.report)
-    return (one.resource, _short(one.account), *map(str, counts), said)
+    result = "FAILED" if one.error is not None else verdict(one.report)
+    return (one.resource, _short(one.account), *map(str, counts), result)
 
 
 def _short(account: str) -> str:
-    """An account as it may be shown."""
+    """An account as it may be shown: its last four characters."""
     return f"…{account[-4:]}" if account else "main"
 
 
 def accounts_in(file: Path, settings: Settings) -> list[str]:
-    """The accounts in *file*, one a line. Raises ConfigError, which names the lines it refuses."""
+    """The accounts in *file*, one per line. A ConfigError names the lines that are wrong."""
     try:
         lines = file.read_text("utf-8-sig").splitlines()
     except OSError as error:
@@ -143,7 +142,7 @@ def accounts_in(file: Path, settings: Settings) -> list[str]:
         if lines and not wrong:
             return lines
         problem = f"--accounts: {'; '.join(wrong) or 'the file is empty'}"
-        problem += "; one account a line, each once, and nothing else"
+        problem += "; use one account per line, each once, and nothing else"
     raise ConfigError(problem)
 
 
@@ -162,15 +161,12 @@ def _wrong(lines: Sequence[str], settings: Settings) -> Iterator[str]:
 
 
 @contextmanager
-def _bars() -> Generator[
-    tuple[Callable[[Name, str, CrawlReport], None], Callable[[Outcome], None]]
-]:
-    """A bar for each list and account under way, on a terminal: to be called with each report, and
-    at the end of each."""
+def _bars() -> Generator[tuple[Callable[[str, str, CrawlReport], None], Callable[[Outcome], None]]]:
+    """Bars on a terminal, one per list and account: functions for each report and each outcome."""
     with bars(shown=sys.stderr.isatty()) as shown:
         tasks: dict[tuple[str, str], TaskID] = {}
 
-        def progress(resource: Name, account: str, report: CrawlReport) -> None:
+        def progress(resource: str, account: str, report: CrawlReport) -> None:
             name = (resource, account)
             if name not in tasks:
                 tasks[name] = shown.add_task(f"{resource} {_short(account)}", total=None)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-# Before dlt is imported: nothing is reported to its makers, and it says nothing of its own.
+# Set before dlt is imported: no telemetry, and no log lines of its own.
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
 
@@ -28,24 +28,26 @@ from dlt.destinations.exceptions import DestinationConnectionError
 from dp_async import ConfigError, DpError, Message, Work
 from dp_async.dlt import schema
 
-#: What holds the rows of a folder, beside its Parquet files.
+#: The database of a folder: holds the rows that its Parquet files are copies of.
 STATE = ".dp-async.duckdb"
-#: Who holds this is the one that syncs into the dataset.
+#: An advisory lock: one sync per dataset at a time.
 LOCK = "SELECT pg_try_advisory_lock(hashtextextended('dp_async ' || %s, 0))"
 MODELS: dict[str, type[Work | Message]] = {"works": Work, "messages": Message}
-#: Whose errors are about the database.
+#: The packages whose errors are about the database.
 DATABASES = {"dlt", "duckdb", "psycopg2", "adbc_driver_manager", "pyarrow"}
 HOW = "duckdb:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE, or a folder for Parquet files"
 
 
 class LoadFailed(DpError):
-    """The destination could not be reached, or did not take the rows."""
+    """The destination could not be reached, or refused the rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A destination as given: the *database*, as dlt takes it, the *dataset* in it, and a *folder*
-    that gets a copy as Parquet. *secret* is never shown."""
+    """A destination: dlt's *database*, the *dataset* in it, and a *folder* for a Parquet copy.
+
+    *secret* is never shown. *locks*: whether the database has advisory locks.
+    """
 
     database: Any = field(repr=False)
     dataset: str
@@ -55,28 +57,28 @@ class Target:
 
     @contextmanager
     def opened(self) -> Generator[dlt.Pipeline]:
-        """A pipeline into the database, which nobody else syncs into while the block runs.
+        """A pipeline into the database, locked against other syncs for the block.
 
-        Its working files go with the block, and all that it knows comes from the database: where it
-        was stopped does not matter. Raises LoadFailed.
+        The working files are temporary and the state is read from the database, so a run may have
+        been stopped anywhere. Raises LoadFailed.
         """
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="dp-async-") as working, _told(self.secret):
+        with tempfile.TemporaryDirectory(prefix="dp-async-") as working, _load_errors(self.secret):
             pipeline = dlt.pipeline(
                 "dp_async",
                 destination=self.database,
                 dataset_name=self.dataset,
                 pipelines_dir=working,
             )
-            with pipeline.sql_client() as held:  # DuckDB's file is locked as long as it is open
-                if self.locks and held.execute_sql(LOCK, self.dataset) != [(True,)]:
+            with pipeline.sql_client() as session:  # an open DuckDB file is locked
+                if self.locks and session.execute_sql(LOCK, self.dataset) != [(True,)]:
                     raise LoadFailed("--to: another sync into this dataset is running")
                 pipeline.sync_destination()
                 yield pipeline
 
     def copy(self, pipeline: dlt.Pipeline) -> None:
-        """Write the folder's Parquet files anew, each replaced when it is whole."""
+        """Write the folder's Parquet files, each replaced atomically; without a folder, nothing."""
         if self.folder is None:
             return
         with pipeline.sql_client() as client:
@@ -100,10 +102,10 @@ class Target:
 
 
 @contextmanager
-def _told(secret: str) -> Generator[None]:
-    """What goes wrong with the database in the block, as LoadFailed, in one line.
+def _load_errors(secret: str) -> Generator[None]:
+    """Turns an error of the database in the block into a LoadFailed of one line.
 
-    What is wrong with a list stays what it is, and so does a bug, inside what dlt made of it.
+    Any other error that dlt wrapped is raised as it was: a DpError, or a bug.
     """
     try:
         yield
@@ -112,7 +114,7 @@ def _told(secret: str) -> Generator[None]:
         while cause.__cause__ is not None and not isinstance(cause, DpError):
             cause = cause.__cause__
         if isinstance(cause, KeyboardInterrupt) or str(cause) == "Query interrupted":
-            # As dlt and DuckDB tell of Ctrl-C.
+            # How dlt and DuckDB report Ctrl-C.
             raise KeyboardInterrupt from None
         if isinstance(cause, DestinationConnectionError):
             cause = cause.inner_exc
@@ -126,23 +128,23 @@ def _told(secret: str) -> Generator[None]:
 
 
 def target_of(to: str, dataset: str) -> Target:
-    """The destination that *to* names. Raises ConfigError; nothing is opened or made yet."""
+    """The destination that *to* names. Raises ConfigError; opens and creates nothing."""
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", dataset):
         raise ConfigError("--dataset: use a-z, 0-9 and _, beginning with a letter, at most 40")
-    scheme, separator, rest = to.partition("://")
+    scheme, separator, location = to.partition("://")
     if not separator:
         if not to.strip() or re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", to):
             raise ConfigError(f"--to: it must be {HOW}")
         return _folder(Path(to), dataset)
     if scheme == "duckdb":
-        if not rest.startswith("/") or rest == "/" or ":memory:" in rest:
+        if not location.startswith("/") or location == "/" or ":memory:" in location:
             raise ConfigError("--to: a DuckDB file is duckdb:///FILE, or duckdb:////FOLDER/FILE")
-        if Path(rest).stem.lower() in (dataset, f"{dataset}_staging"):
+        if Path(location).stem.lower() in (dataset, f"{dataset}_staging"):
             raise ConfigError(f"--dataset: DuckDB calls the file {dataset} too; use another name")
-        return Target(dlt.destinations.duckdb(rest[1:]), dataset)
+        return Target(dlt.destinations.duckdb(location[1:]), dataset)
     if scheme in ("postgresql", "postgres"):
         return _postgresql(to, dataset)
-    raise ConfigError(f"--to: nothing is known of {scheme[:20]}://; use {HOW}")
+    raise ConfigError(f"--to: {scheme[:20]}:// is not supported; use {HOW}")
 
 
 def _postgresql(to: str, dataset: str) -> Target:
@@ -150,7 +152,7 @@ def _postgresql(to: str, dataset: str) -> Target:
         parts = urlsplit(to)
         named = parts.hostname and parts.username and parts.password
         whole = named and parts.path.strip("/") and parts.port != 0
-    except ValueError:  # its text may repeat what could not be read
+    except ValueError:  # its text may contain the password
         pass
     else:
         if whole:

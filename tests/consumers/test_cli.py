@@ -125,7 +125,7 @@ async def test_how_many_at_once_may_be_left_to_it(
         made.append(CrawlOptions(**given))
         return made[0]
 
-    monkeypatch.setattr("dp_async.cli._app.CrawlOptions", make)
+    monkeypatch.setattr("dp_async.cli._flags.CrawlOptions", make)
     ended = await cli(f"{words} --concurrency auto --strict")
     assert made[0].concurrency == "auto"
     rows = simulator.messages if words == "messages" else simulator.works
@@ -505,7 +505,7 @@ async def test_the_demo_fails_when_rows_are_missing(
     monkeypatch.setattr("dp_async.testing.SimulatedList.__len__", one_more)
     ended = await cli("demo --works 30 --messages 31 --latency 0")
     assert ended.code == 1
-    assert ended.err == "dp-async: works: 30 items came of the 31 there are\n"
+    assert ended.err == "dp-async: works: 30 of 31 items were read\n"
 
 
 async def test_a_port_in_use_is_one_line(cli: Cli, simulator: Simulator) -> None:

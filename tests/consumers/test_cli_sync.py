@@ -169,7 +169,7 @@ def test_what_is_not_proven_is_an_exit_code_of_its_own(
     assert code == 3
     assert table(out)["works", "main"][4] == "NOT complete"
     assert err.startswith("dp-async: works of main: ")
-    assert err.endswith("; no row was marked as gone, and the next run goes over it again\n")
+    assert err.endswith("; no row was marked as gone, and the next run reads the list again\n")
 
 
 def test_all_again(
@@ -290,7 +290,7 @@ def test_watching_ends_when_the_server_refuses_who_asks(
 # What is refused: one line, and nothing half-written
 
 DESTINATIONS = {
-    "mysql://u:open-sesame@host/db": "nothing is known of mysql://; use duckdb:///FILE, ",
+    "mysql://u:open-sesame@host/db": "mysql:// is not supported; use duckdb:///FILE, ",
     "duckdb://file": "a DuckDB file is duckdb:///FILE",
     "duckdb:///:memory:": "a DuckDB file is duckdb:///FILE",
     "duckdb:///dp_data.duckdb": "--dataset: DuckDB calls the file dp_data too",
@@ -393,7 +393,7 @@ def test_a_table_of_another_shape(
         warehouse.run(f"CREATE TABLE dp_data.{name} (id INTEGER)")
     code, out, err = cli(f"sync --to {warehouse.to}")
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "is of another shape: it has no column account; use another dataset" in err
+    assert "has another shape: it has no column account; use another dataset" in err
     assert simulator.served == 0
     assert warehouse.tables() == {"dp_data.works", "dp_data.messages"}
 
@@ -428,7 +428,7 @@ def test_a_file_of_accounts_that_is_not_right(
     code, out, err = cli(f"sync --to {tmp_path / 'to'} --accounts {tmp_path / 'accounts'}")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(f"dp-async: --accounts: {FILES[content]}")
-    assert err.endswith("; one account a line, each once, and nothing else\n")
+    assert err.endswith("; use one account per line, each once, and nothing else\n")
     assert simulator.served == 0
     assert os.listdir(tmp_path) == ["accounts"]
 

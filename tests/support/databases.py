@@ -1,6 +1,6 @@
-"""The databases that a sync lands in, and what is in them: a DuckDB file, a PostgreSQL 15 server.
+"""Databases to sync into, and their content: a DuckDB file or a database of a PostgreSQL server.
 
-The server is started once, as an unprivileged user, on a spare port, and ends with the tests.
+The server is started once, as an unprivileged user on a free port, and stops after the tests.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
@@ -28,14 +28,14 @@ import pytest
 
 from dp_async.testing import SimulatedList
 
-#: Made up: it opens nothing but a server that lives as long as the tests.
+#: Made up: it opens only the server of the tests.
 PASSWORD = "open-sesame"
 KEYS = {"works": "digital_person_works_id", "messages": "msg_id"}
 
 
 @dataclass(frozen=True)
 class Warehouse:
-    """One empty database; *to* is what the command line calls it."""
+    """One database; *to* is its name on the command line."""
 
     to: str
     dataset: str = "dp_data"
@@ -48,7 +48,7 @@ class Warehouse:
         return connection
 
     def run(self, sql: str) -> list[dict[str, Any]]:
-        """The rows that *sql* selects, in the dataset."""
+        """The rows that *sql* selects; none for another statement."""
         with closing(self._connected()) as connection, closing(connection.cursor()) as cursor:
             cursor.execute(sql)
             if not cursor.description:
@@ -57,7 +57,7 @@ class Warehouse:
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def tables(self) -> set[str]:
-        """All tables of the database but its own."""
+        """All tables of the database, without the system's."""
         return {
             f"{row['table_schema']}.{row['table_name']}"
             for row in self.run("SELECT table_schema, table_name FROM information_schema.tables")
@@ -65,35 +65,40 @@ class Warehouse:
         }
 
     def rows(self, table: str, *, account: str = "", gone: bool = False) -> dict[int, Any]:
-        """Name, status and second of the update of each row by its id; none twice."""
+        """The compared values of each row of *account*, by id. Fails if an id is there twice."""
         sql = (
             f"SELECT *, CAST(EXTRACT(EPOCH FROM update_time) AS BIGINT) AS second"
             f" FROM {self.dataset}.{table}"
             f" WHERE account = '{account}' AND (gone_at IS NOT NULL) = {gone}"
         )
         rows = self.run(sql)
-        found = {row[KEYS[table]]: told(row) for row in rows}
+        found = {row[KEYS[table]]: compared(row) for row in rows}
         assert len(found) == len(rows), "an id is there twice"
         return found
 
 
-def told(row: dict[str, Any]) -> tuple[object, ...]:
-    """What is compared of a row."""
+def compared(row: dict[str, Any]) -> tuple[object, ...]:
+    """The values of a row that are compared."""
     texts = ("name", "avatar", "status", "works_url", "title", "content", "read_status")
     return (row["second"], *(row.get(name) for name in texts), row.get("duration"))
 
 
 def truth(rows: SimulatedList) -> dict[int, Any]:
-    """What a table is to hold."""
+    """What a table must hold: the values of ``compared`` by id."""
     raws, total = rows.read(0, 10_000_000, {})
     assert len(raws) == total
     found: dict[int, Any] = {}
     for raw in raws:
         sent = msgspec.json.decode(raw, type=dict[str, Any])
-        row = {_snake(name): value for name, value in sent.items()}
+        row = {_snake(name): _stored(value) for name, value in sent.items()}
         row["second"] = _second(row["update_time"])
-        found[row.get("digital_person_works_id") or row["msg_id"]] = told(row)
+        found[row.get("digital_person_works_id") or row["msg_id"]] = compared(row)
     return found
+
+
+def _stored(value: Any) -> Any:
+    """A text as it is stored: U+0000 is replaced, which PostgreSQL cannot store."""
+    return value.replace("\0", "\ufffd") if isinstance(value, str) else value
 
 
 def _snake(name: str) -> str:
@@ -105,7 +110,7 @@ def _second(text: str) -> int:
 
 
 def _binaries() -> Path | None:
-    """Where PostgreSQL's programs are."""
+    """The folder of PostgreSQL's programs, or None."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     on_path = shutil.which("initdb")
     if found:
@@ -120,7 +125,7 @@ def is_installed() -> bool:
 
 @contextmanager
 def running() -> Generator[str]:
-    """The address of a PostgreSQL server that is started here, its own database included."""
+    """Starts a PostgreSQL server; the address of its default database."""
     binaries = _binaries()
     user = ["setpriv", "--reuid=nobody", "--clear-groups", "--"] if os.geteuid() == 0 else []
     with tempfile.TemporaryDirectory(prefix="dp-async-tests-") as folder:
@@ -144,12 +149,12 @@ def running() -> Generator[str]:
                     assert process.poll() is None, (home / "log").read_text()
                 yield f"postgresql://dp:{PASSWORD}@127.0.0.1:{port}/postgres"
             finally:
-                process.send_signal(signal.SIGINT)  # at once, whoever is connected
+                process.send_signal(signal.SIGINT)  # fast shutdown: ends open connections
 
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
-    """The address of a running server, its own database included."""
+    """The address of the default database of a running server."""
     if not is_installed():
         reason = "PostgreSQL is not installed: apt-get install postgresql"
         if "CI" in os.environ:
@@ -162,22 +167,29 @@ def postgresql() -> Iterator[str]:
 _numbers = count()
 
 
+def create(
+    kind: str, folder: Path, request: pytest.FixtureRequest, like: Warehouse | None = None
+) -> Warehouse:
+    """A database of *kind* ("duckdb" or "postgresql"), empty or a copy of *like*."""
+    number = next(_numbers)
+    if kind == "duckdb":
+        file = folder / f"dp{number}.duckdb"
+        if like is not None:
+            shutil.copyfile(like.to.removeprefix("duckdb:///"), file)
+        return Warehouse(f"duckdb:///{file}")
+    server: str = request.getfixturevalue("postgresql")
+    template = "template1" if like is None else urlsplit(like.to).path.strip("/")
+    Warehouse(server).run(f"CREATE DATABASE dp{number} TEMPLATE {template}")
+    return Warehouse(urlsplit(server)._replace(path=f"/dp{number}").geturl())
+
+
 @pytest.fixture
 def open_warehouse(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], Warehouse]:
     """Makes an empty database of a kind, "duckdb" or "postgresql"."""
-
-    def make(kind: str) -> Warehouse:
-        number = next(_numbers)
-        if kind == "duckdb":
-            return Warehouse(f"duckdb:///{tmp_path}/dp{number}.duckdb")
-        server: str = request.getfixturevalue("postgresql")
-        Warehouse(server).run(f"CREATE DATABASE dp{number}")
-        return Warehouse(urlsplit(server)._replace(path=f"/dp{number}").geturl())
-
-    return make
+    return lambda kind: create(kind, tmp_path, request)
 
 
-@pytest.fixture(params=["duckdb", "postgresql"])
+@pytest.fixture(params=["duckdb", pytest.param("postgresql", marks=pytest.mark.slow)])
 def warehouse(
     request: pytest.FixtureRequest, open_warehouse: Callable[[str], Warehouse]
 ) -> Warehouse:

@@ -1,0 +1,141 @@
+"""One list as a dlt resource: its accounts crawled concurrently, in a thread of their own.
+
+dlt takes tables from a synchronous generator; the crawls run in an event loop in another thread,
+behind anyio's blocking portal. What is done for one account is ``_run``'s.
+"""
+# The types of dlt and pyarrow are partial:
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, aclosing
+from typing import Any, TypeAlias, TypeVar
+
+import anyio
+import dlt
+import pyarrow as pa
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.streams.memory import MemoryObjectSendStream
+from dlt.extract import DltResource
+from msgspec import Struct
+
+from .. import AccountsFailed, Client, DpError
+from ._rows import schema
+from ._run import List, Marks, Run, mark_of
+from ._store import Store
+
+S = TypeVar("S", bound=Struct)
+
+#: A run and its next piece, or None at the end of the run.
+Found: TypeAlias = tuple[Run[Any], pa.Table | None]
+
+
+class SharedClient:
+    """The client of a dlt run, in a thread of its own; the last resource to exit closes both."""
+
+    def __init__(self, make: Callable[[], Client]) -> None:
+        self._make = make
+        self._users = 0
+        self._ends = ExitStack()
+
+    def __enter__(self) -> tuple[BlockingPortal, Client]:
+        if not self._users:
+            with ExitStack() as stack:
+                self._portal = stack.enter_context(start_blocking_portal())
+                self._client = self._make()
+                stack.enter_context(self._portal.wrap_async_context_manager(self._client))
+                self._ends = stack.pop_all()
+        self._users += 1
+        return self._portal, self._client
+
+    def __exit__(self, *error: object) -> None:
+        self._users -= 1
+        if not self._users:
+            self._ends.close()
+
+
+def resource(of: List[S], shared: SharedClient) -> DltResource:
+    """The list *of* as a resource that merges its rows on account and id."""
+
+    def tables() -> Iterator[pa.Table]:  # dlt wants a plain generator function
+        yield from _tables(of, shared)
+
+    return dlt.resource(
+        tables,
+        name=of.name,
+        primary_key=["account", of.key],
+        # A crawl yields no id twice, so dlt need not deduplicate before the merge.
+        write_disposition={
+            "disposition": "merge",
+            "strategy": "delete-insert",
+            "deduplicated": True,
+        },
+        file_format="parquet",
+    )
+
+
+def _tables(of: List[S], shared: SharedClient) -> Iterator[pa.Table]:
+    """The tables for dlt to load, of all accounts. Runs in dlt's thread."""
+    plan = of.plan
+    marks: Marks = dlt.current.resource_state().setdefault("watermarks", {})
+    store = Store(of.name, of.key, schema(of.model))
+    store.check_shape()
+    errors: dict[str, DpError] = {}
+    with shared as (portal, client):
+        views = {account: client.for_account(account or None) for account in plan.accounts}
+        if not plan.full:
+            for account, view in views.items():  # checks all watermarks before any request
+                of.listing(view).since(
+                    mark_of(account, marks), allowed_lateness=plan.allowed_lateness
+                )
+        runs = [Run(of, view, account, marks, store) for account, view in views.items()]
+        workers = Workers(runs, plan.at_once)
+        with portal.wrap_async_context_manager(workers):
+            while (found := portal.call(workers.next)) is not None:
+                run, piece = found
+                if piece is not None:
+                    yield piece
+                    continue
+                yield from run.end()
+                if run.error is not None:
+                    errors[run.account] = run.error
+    if errors and plan.on_outcome is None:
+        raise next(iter(errors.values())) if len(views) == 1 else AccountsFailed(errors)
+
+
+class Workers:
+    """*at_once* tasks that crawl the runs; a bounded queue of pieces holds them back."""
+
+    def __init__(self, runs: Sequence[Run[Any]], at_once: int) -> None:
+        self._waiting = iter(runs)
+        self._at_once = min(at_once, len(runs))
+
+    async def __aenter__(self) -> None:
+        send, self._receive = anyio.create_memory_object_stream[Found](self._at_once)
+        clones = [send.clone() for _ in range(self._at_once)]
+        send.close()
+        self._tasks = [asyncio.create_task(self._work(clone)) for clone in clones]
+
+    async def _work(self, out: MemoryObjectSendStream[Found]) -> None:
+        async with out:
+            for run in self._waiting:
+                async with aclosing(run.crawl()) as pieces:
+                    async for piece in pieces:
+                        await out.send((run, piece))
+                await out.send((run, None))
+
+    async def next(self) -> Found | None:
+        """A run and its next piece, or None at the end of that run; None when all have ended."""
+        try:
+            return await self._receive.receive()
+        except anyio.EndOfStream:
+            await asyncio.gather(*self._tasks)
+            return None
+
+    async def __aexit__(self, *error: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        self._receive.close()

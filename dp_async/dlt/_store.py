@@ -1,0 +1,112 @@
+"""What the destination holds of one list. It is only read here, by SQL; dlt alone writes."""
+# The types of dlt and pyarrow are partial:
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dlt
+import pyarrow as pa
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+
+from .. import ConfigError, arrow
+from ._rows import ListName
+
+#: Ids in one SQL query. To compare more rows than that, all rows of the account are read.
+IDS_PER_QUERY = 500
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+#: The names that DuckDB and PostgreSQL have for the types of the columns.
+COLUMN_TYPES: dict[pa.DataType, set[str]] = {
+    pa.string(): {"varchar", "character varying", "text"},
+    pa.int64(): {"bigint"},
+    pa.float64(): {"double", "double precision"},
+    arrow.INSTANT: {"timestamp with time zone"},
+}
+
+
+class Store:
+    """The table of one list in the destination. Made during dlt's extract, in its thread."""
+
+    def __init__(self, table: ListName, key: str, columns: pa.Schema) -> None:
+        self.key = key
+        self.schema = dlt.current.source_schema()
+        self._table = table
+        self._pipeline = dlt.current.pipeline()
+        self._columns = columns
+
+    def with_own_columns(self, rows: pa.Table, account: str) -> pa.Table:
+        """*rows* with the columns that are not the server's: ``account`` and ``gone_at``."""
+        accounts = pa.repeat(pa.scalar(account), rows.num_rows)
+        rows = rows.add_column(0, self._columns.field("account"), accounts)
+        return rows.append_column("gone_at", pa.nulls(rows.num_rows, arrow.INSTANT))
+
+    def known(
+        self, account: str, ids: Sequence[int] | None = None
+    ) -> Iterator[tuple[int, tuple[int | None, bool]]]:
+        """The id of each row, its update time (µs since 1970) and whether it is marked as gone.
+
+        *ids*: of these rows only.
+        """
+        some = "" if ids is None else f" AND {self.key} IN ({','.join(map(str, ids))})"
+        sql = f"SELECT {self.key}, update_time, gone_at FROM {{table}} WHERE account = %s{some}"
+        for number, time, gone in self._query(sql, account):
+            updated = None if time is None else (time - EPOCH) // MICROSECOND
+            yield number, (updated, gone is not None)
+
+    def rows(self, account: str, ids: Sequence[int]) -> pa.Table:
+        """The rows with *ids* as the destination holds them, marked as gone now."""
+        known = self.schema.get_table_columns(self._table).keys() - {*self._columns.names}
+        more = [pa.field(name, pa.string()) for name in self._existing() if name in known]
+        columns = pa.schema([*self._columns, *more])
+        names = ", ".join(f'"{name}"' for name in columns.names if name != "gone_at")
+        now = datetime.now(UTC)
+        found: list[dict[str, object]] = []
+        for start in range(0, len(ids), IDS_PER_QUERY):
+            some = ",".join(map(str, ids[start : start + IDS_PER_QUERY]))
+            sql = f"SELECT {names} FROM {{table}} WHERE account = %s AND {self.key} IN ({some})"
+            for row in self._query(sql, account):
+                values = iter(row)
+                found.append(
+                    {name: now if name == "gone_at" else next(values) for name in columns.names}
+                )
+        return pa.Table.from_pylist(found, columns)
+
+    def check_shape(self) -> None:
+        """Raises ConfigError if a table of this name exists whose columns do not fit."""
+        there = self._existing()
+        if not there:
+            return
+        for field in self._columns:
+            kind = there.get(field.name)
+            if kind is None and field.name in ("account", self.key, "gone_at"):
+                problem = f"it has no column {field.name}"
+            elif kind is not None and kind not in COLUMN_TYPES[field.type]:
+                problem = f"its column {field.name} is {kind}"
+            else:
+                continue
+            raise ConfigError(
+                f"the table {self._pipeline.dataset_name}.{self._table} has another shape: "
+                f"{problem}; use another dataset, or move the table away"
+            )
+
+    def _existing(self) -> dict[str, str]:
+        """The columns of the table and their types; none if there is no table."""
+        sql = (
+            "SELECT column_name, data_type FROM information_schema.columns"
+            " WHERE table_schema = {dataset} AND table_name = %s"
+        )
+        return {name: kind.lower() for name, kind in self._query(sql, self._table)}
+
+    def _query(self, sql: str, *values: object) -> list[Sequence[Any]]:
+        """The rows that *sql* selects; none if there is no table yet."""
+        with self._pipeline.sql_client() as client:
+            sql = sql.replace("{table}", client.make_qualified_table_name(self._table))
+            sql = sql.replace("{dataset}", f"'{client.dataset_name}'")
+            try:
+                return list(client.execute_sql(sql, *values) or [])
+            except DatabaseUndefinedRelation:
+                return []
