@@ -16,7 +16,7 @@ from itertools import count
 from typing import Generic, TypeVar
 
 from .._page.reader import Rows
-from .._proof.certificate import Complete, Decision
+from .._proof.certificate import Decision
 from .._settings import CrawlOptions
 from .changes import Changes
 from .checkpoint import Checkpoint
@@ -165,11 +165,6 @@ class Walk(Generic[T]):
     def decision(self) -> Decision | None:
         """What the certificate last said."""
         return self._evidence.decision
-
-    @property
-    def complete(self) -> bool:
-        """Whether the list is proven complete."""
-        return isinstance(self._evidence.decision, Complete)
 
     @property
     def finished(self) -> bool:
