@@ -1,6 +1,6 @@
-"""What can go wrong on the way or in an answer, a small frozen value each, and their script.
+"""What can go wrong on the way or in an answer, a small frozen value each.
 
-No sockets: a fault of the wire only has a name here. Randomness comes from outside.
+No sockets: a fault of the wire only has a name here.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from email.utils import formatdate
-from random import Random
 from typing import TypeAlias
 
 import msgspec
@@ -297,65 +296,3 @@ def _with_row(
     if index < len(rows):
         rows[index] = change(rows[index])
     return page | {"content": rows}
-
-
-# When
-
-
-@dataclass(slots=True)
-class _Line:
-    """One line of the script: *fault*, how often yet, for which requests, *after* how many."""
-
-    fault: Fault
-    left: int | None
-    endpoint: str | None
-    page: int | None
-    probability: float | None
-    after: int
-
-    def meant_for(self, endpoint: str | None, page: int | None) -> bool:
-        return self.endpoint in (None, endpoint) and self.page in (None, page)
-
-
-class Script:
-    """Faults still to come, used up in the order they were scripted."""
-
-    def __init__(self, random: Random) -> None:
-        self._random = random
-        self._lines: list[_Line] = []
-
-    def add(
-        self,
-        fault: Fault,
-        *,
-        times: int | None,
-        endpoint: str | None,
-        page: int | None,
-        probability: float | None,
-        after: int = 0,
-    ) -> None:
-        """One more line at the end; see ``Simulator.fail``. Raises ValueError."""
-        if type(after) is not int or after < 0:
-            raise ValueError(f"after must be a whole number of at least 0, not {after!r}")
-        self._lines.append(_Line(fault, times, endpoint, page, probability, after))
-
-    def clear(self) -> None:
-        """Forgets every line."""
-        self._lines.clear()
-
-    def take(self, endpoint: str | None, page: int | None) -> Fault | None:
-        """The fault for this request, or None; it counts as used."""
-        for line in self._lines:
-            if not line.meant_for(endpoint, page):
-                continue
-            if line.after:
-                line.after -= 1
-                continue
-            if line.probability is not None and self._random.random() >= line.probability:
-                continue
-            if line.left is not None:
-                line.left -= 1
-                if line.left == 0:
-                    self._lines.remove(line)
-            return line.fault
-        return None

@@ -17,8 +17,9 @@ from typing import ClassVar, Literal, Self, TypeVar
 from dp_async import Request, Response, ResponseTooLarge, Settings, TransportError
 
 from ._answers import INTERNAL_HOST, INTERNAL_TRACE, Api, Refused, Rules, kind_of, understand
-from ._faults import Bomb, Drip, Endless, Fault, Hang, Script, Throttle, WireFault
+from ._faults import Bomb, Drip, Endless, Fault, Hang, Throttle, WireFault
 from ._lists import SimulatedList
+from ._script import Script
 from ._wire import HOST, Server
 from ._writer import Writes, writing
 
