@@ -13,7 +13,7 @@ from ._faults import Fault
 
 @dataclass(slots=True)
 class _Line:
-    """One line of the script: *fault*, how often yet, for which requests, *after* how many."""
+    """A fault, for how many requests more, for which ones, and how many go before it."""
 
     fault: Fault
     left: int | None
@@ -22,12 +22,12 @@ class _Line:
     probability: float | None
     after: int
 
-    def meant_for(self, endpoint: str | None, page: int | None) -> bool:
+    def matches(self, endpoint: str | None, page: int | None) -> bool:
         return self.endpoint in (None, endpoint) and self.page in (None, page)
 
 
 class Script:
-    """Faults still to come, used up in the order they were scripted."""
+    """The faults still to come, in the order they were added."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
@@ -43,19 +43,19 @@ class Script:
         probability: float | None,
         after: int = 0,
     ) -> None:
-        """One more line at the end; see ``Simulator.fail``. Raises ValueError."""
+        """Adds a line at the end; see ``Simulator.fail``. Raises ValueError."""
         if type(after) is not int or after < 0:
             raise ValueError(f"after must be a whole number of at least 0, not {after!r}")
         self._lines.append(_Line(fault, times, endpoint, page, probability, after))
 
     def clear(self) -> None:
-        """Forgets every line."""
+        """Removes every line."""
         self._lines.clear()
 
     def take(self, endpoint: str | None, page: int | None) -> Fault | None:
-        """The fault for this request, or None; it counts as used."""
+        """The fault for this request, which counts as used, or None."""
         for line in self._lines:
-            if not line.meant_for(endpoint, page):
+            if not line.matches(endpoint, page):
                 continue
             if line.after:
                 line.after -= 1

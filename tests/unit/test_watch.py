@@ -163,7 +163,7 @@ def test_much_that_is_new_is_caught_up_with_in_few_requests_and_pages() -> None:
 def test_rows_that_become_visible_as_late_as_settle_allows_are_not_missed() -> None:
     async def main() -> None:
         options = CrawlOptions(allowed_lateness=8.0)
-        async with world(late=8.0) as (simulator, client):
+        async with world(lateness=8.0) as (simulator, client):
             async with client.works(options=options).watch(1) as watch:
                 await rest(watch, 5)
                 new: list[int] = []

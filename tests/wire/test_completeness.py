@@ -130,7 +130,7 @@ def simulated(seed: int, rows: int, largest: int) -> tuple[Simulator, Client]:
         clock=lambda: START + seed % 997 / 997 + loop.time(),
         tolerance=float("inf"),
         max_page_size=largest,
-        late=seed % 3,
+        lateness=seed % 3,
     )
     settings = replace(simulator.settings, max_in_flight=64, retry=RetryPolicy(attempts=1))
     return simulator, Client(settings, send=simulator.send)

@@ -102,7 +102,7 @@ def test_throttle(fault: Throttle, status: int, retry_after: str | None) -> None
 def test_redirect() -> None:
     response = spoilt(Redirect())
     assert (response.status, response.body) == (302, b"")
-    assert response.headers["location"] == "http://127.0.0.1:9/elsewhere"
+    assert response.headers["location"] == "http://127.0.0.1:9/other"
 
 
 def test_huge_header() -> None:

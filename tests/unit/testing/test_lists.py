@@ -195,7 +195,7 @@ def test_a_row_deleted_and_back_was_not_present(works: SimulatedList) -> None:
 
 
 def test_late_writes_become_visible_within_their_time(clock: Clock) -> None:
-    works = SimulatedList("workList", 30, clock=clock, late=2.0)
+    works = SimulatedList("workList", 30, clock=clock, lateness=2.0)
     seen: dict[int, float] = {}
     written: dict[int, int] = {}
     for _ in range(200):
@@ -215,7 +215,7 @@ def test_late_writes_become_visible_within_their_time(clock: Clock) -> None:
 
 
 def test_late_writes_to_one_row_stay_in_order(clock: Clock) -> None:
-    works = SimulatedList("workList", 30, clock=clock, late=100.0, seed=3)
+    works = SimulatedList("workList", 30, clock=clock, lateness=100.0, seed=3)
     for number in range(20):
         works.update(2478, name=str(number))
     key = works.insert(name="x")
@@ -240,7 +240,7 @@ def test_late_writes_to_one_row_stay_in_order(clock: Clock) -> None:
 
 
 def test_any_id_leaves_out_what_is_about_to_go(clock: Clock) -> None:
-    works = SimulatedList("workList", 1, clock=clock, late=100.0, seed=3)
+    works = SimulatedList("workList", 1, clock=clock, lateness=100.0, seed=3)
     works.delete(2478)
     assert works.any_id(Random(1)) is None
     assert works.ids() == [2478]
