@@ -21,7 +21,7 @@ import pytest
 from msgspec import Raw
 
 from dp_async import Client, CrawlOptions, Request, Response
-from tests.support.fake_server import SETTINGS, answer, asked, row
+from tests.support.fake_server import SETTINGS, answer, page_of, row
 from tests.support.virtual_loop import run
 
 #: The calls for a page, and those for an item, at most. A page's are what was counted, and 3 or 4
@@ -133,7 +133,7 @@ async def counted(name: str, number: int, size: int) -> Counter[str]:
 
     async def send(request: Request, /) -> Response:
         await asyncio.sleep(0)  # no answer comes within the same turn of the loop
-        return answers[asked(request)[0] - 1]
+        return answers[page_of(request)[0] - 1]
 
     options = CrawlOptions(
         page_size=size, verify="not verified" not in how, ordered="as they come in" not in how

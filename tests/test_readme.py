@@ -36,7 +36,7 @@ def test_there_is_code() -> None:
 
 
 @pytest.mark.parametrize("code", BLOCKS, ids=range(len(BLOCKS)))
-def test_the_code_runs(code: str, elsewhere: Simulator, tmp_path: Path) -> None:
+def test_the_code_runs(code: str, simulator_in_thread: Simulator, tmp_path: Path) -> None:
     if "import pytest" in code or "def test_" in code:
         (tmp_path / "test_users.py").write_text(code)
         command = [sys.executable, "-m", "pytest", "-q", "-o", "asyncio_mode=auto", str(tmp_path)]
@@ -46,7 +46,7 @@ def test_the_code_runs(code: str, elsewhere: Simulator, tmp_path: Path) -> None:
         command = [sys.executable, str(tmp_path / "main.py")]
     run = subprocess.run(
         command,
-        env=environment(elsewhere) | {"DLT_DATA_DIR": str(tmp_path / "dlt")},
+        env=environment(simulator_in_thread) | {"DLT_DATA_DIR": str(tmp_path / "dlt")},
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -54,7 +54,7 @@ def good(data: object) -> Response:
     return Response(status=200, body=json.dumps(body).encode())
 
 
-def asked(request: Request) -> tuple[int, int]:
+def page_of(request: Request) -> tuple[int, int]:
     """The page number and size *request* asks for."""
     if request.body:
         fields = json.loads(request.body)
@@ -66,7 +66,7 @@ def asked(request: Request) -> tuple[int, int]:
 class Server:
     """Answers with pages of *rows*; *clamp* is its largest page.
 
-    ``hold(num)`` keeps page *num* until the event it returns is set; ``script[num]`` holds errors
+    ``block(num)`` keeps page *num* until the event it returns is set; ``script[num]`` holds errors
     to raise and responses to give for page *num*, first come first served.
     """
 
@@ -74,25 +74,25 @@ class Server:
         self.rows = [row(index) for index in range(rows)]
         self.clamp = clamp
         self.requests: list[Request] = []
-        self.asked: list[tuple[int, int]] = []
+        self.pages: list[tuple[int, int]] = []
         self.in_flight = self.max_in_flight = 0
         self.script: dict[int, list[Exception | Response]] = {}
         self.before: Callable[[int], None] = lambda num: None
-        self._held: dict[int, asyncio.Event] = {}
+        self._blocked: dict[int, asyncio.Event] = {}
 
-    def hold(self, num: int) -> asyncio.Event:
-        return self._held.setdefault(num, asyncio.Event())
+    def block(self, num: int) -> asyncio.Event:
+        return self._blocked.setdefault(num, asyncio.Event())
 
     async def __call__(self, request: Request, /) -> Response:
-        num, size = asked(request)
+        num, size = page_of(request)
         self.requests.append(request)
-        self.asked.append((num, size))
+        self.pages.append((num, size))
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         try:
             await asyncio.sleep(0)
-            if num in self._held:
-                await self._held[num].wait()
+            if num in self._blocked:
+                await self._blocked[num].wait()
             self.before(num)
             if planned := self.script.get(num):
                 outcome = planned.pop(0)

@@ -12,7 +12,7 @@ from dp_async.testing import Simulator, serve
 
 
 @pytest.fixture(scope="session")
-def elsewhere() -> Iterator[Simulator]:
+def simulator_in_thread() -> Iterator[Simulator]:
     """A running simulator: 1,070 works and 530 messages, answers after 2 ms."""
     simulator = Simulator(latency=0.002, jitter=0.6)
     loop = asyncio.new_event_loop()

@@ -31,7 +31,7 @@ from dp_async import (
     Work,
     crawl_accounts,
 )
-from tests.support.fake_server import SETTINGS, answer, asked, row, until
+from tests.support.fake_server import SETTINGS, answer, page_of, row, until
 from tests.support.virtual_loop import run
 
 OPTIONS = CrawlOptions(page_size=10)
@@ -56,7 +56,7 @@ class Many:
 
     async def __call__(self, request: Request, /) -> Response:
         account = request.headers["account"]
-        num, size = asked(request)
+        num, size = page_of(request)
         self.asked.append(account)
         self.in_flight[account] += 1
         self.most[account] = max(self.most[account], self.in_flight[account])

@@ -482,7 +482,7 @@ def test_all_that_is_under_way_ends_at_once_when_the_client_is_closed(attempts: 
 def test_what_fails_after_the_client_was_closed_is_not_waited_for() -> None:
     async def main() -> None:
         server = Server(20)
-        answers = server.hold(1)
+        answers = server.block(1)
         server.script[1] = [Response(status=503)]
         client = Client(replace(SETTINGS, retry=RetryPolicy(base=LONG, cap=LONG)), send=server)
         task = asyncio.create_task(call(client))

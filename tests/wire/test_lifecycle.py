@@ -184,7 +184,10 @@ def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_nothing_stays_behind(
-    case: Case, runner: asyncio.Runner, elsewhere: Simulator, caplog: pytest.LogCaptureFixture
+    case: Case,
+    runner: asyncio.Runner,
+    simulator_in_thread: Simulator,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     noise: list[dict[str, Any]] = []
 
@@ -194,7 +197,7 @@ def test_nothing_stays_behind(
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as session:
             baseline = asyncio.all_tasks()
-            async with Client(elsewhere.settings, session=session) as client:
+            async with Client(simulator_in_thread.settings, session=session) as client:
                 await case(client.works(options=OPTIONS), client)
                 await until(lambda: asyncio.all_tasks() == baseline)
                 await until(lambda: client.stats.in_flight == 0)
@@ -215,14 +218,14 @@ def test_nothing_stays_behind(
 @pytest.mark.parametrize("kind", ["items", "crawl", "pages"])
 @pytest.mark.filterwarnings("ignore:a Crawl was dropped:ResourceWarning")
 def test_a_loop_that_ends_with_a_crawl_open_is_quiet(
-    kind: str, elsewhere: Simulator, caplog: pytest.LogCaptureFixture
+    kind: str, simulator_in_thread: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     noise: list[dict[str, Any]] = []
     kept: list[object] = []
 
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context))
-        client = Client(elsewhere.settings)
+        client = Client(simulator_in_thread.settings)
         listing = client.works(options=OPTIONS)
         streams: dict[str, AsyncIterator[Work] | AsyncIterator[Page[Work]]] = {
             "items": aiter(listing),

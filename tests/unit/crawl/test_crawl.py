@@ -53,7 +53,7 @@ async def test_every_row_once_in_order(rows: int, concurrency: int) -> None:
 
 async def test_the_first_page_is_fetched_alone_and_its_size_plans_the_rest() -> None:
     server = Server(35, clamp=10)
-    first = server.hold(1)
+    first = server.block(1)
     async with (
         client(server) as api,
         api.works(options=CrawlOptions(page_size=100)).crawl() as crawl,
@@ -64,7 +64,7 @@ async def test_the_first_page_is_fetched_alone_and_its_size_plans_the_rest() -> 
         await waiting
         assert len([work async for work in crawl]) == 25
     # The last page comes second, and page 1 once more at the end: nothing changed meanwhile.
-    assert server.asked == [(1, 100), (4, 10), (2, 10), (3, 10), (1, 10)]
+    assert server.pages == [(1, 100), (4, 10), (2, 10), (3, 10), (1, 10)]
 
 
 async def test_the_plan_grows_with_a_later_total() -> None:
@@ -104,11 +104,11 @@ async def test_the_limit_is_exact_and_asks_for_no_page_it_cannot_need(limit: int
     assert ids(works) == [100_000 - index for index in range(min(limit, 25))]
     assert report.items == len(works)
     if limit <= 25:
-        assert len(server.asked) == -(-limit // 10)
+        assert len(server.pages) == -(-limit // 10)
         assert report.complete is None
         assert report.reason == f"stopped at the limit of {limit} items"
     else:  # the whole list came, and was proven to be
-        assert len(server.asked) == 4
+        assert len(server.pages) == 4
         assert report.complete
 
 
@@ -202,10 +202,10 @@ async def test_an_unread_crawl_holds_a_window_of_pages_and_no_more() -> None:
     options = CrawlOptions(page_size=10, concurrency=2, window=4)
     async with client(server) as api, api.works(options=options).crawl() as crawl:
         await anext(crawl)
-        await until(lambda: len(server.asked) == 5 and server.in_flight == 0)
+        await until(lambda: len(server.pages) == 5 and server.in_flight == 0)
         for _ in range(100):
             await asyncio.sleep(0)
-        assert len(server.asked) == 5  # the one consumed, and a window of four
+        assert len(server.pages) == 5  # the one consumed, and a window of four
 
 
 async def test_a_failed_page_raises_once_and_is_asked_for_again() -> None:
@@ -294,7 +294,7 @@ async def test_two_crawls_of_one_listing_are_apart() -> None:
             assert work == await anext(second)
             seen += 1
     assert seen == 25
-    assert len(server.asked) == 8
+    assert len(server.pages) == 8
 
 
 async def test_dropping_a_crawl_cancels_what_is_under_way_and_says_so() -> None:
@@ -302,7 +302,7 @@ async def test_dropping_a_crawl_cancels_what_is_under_way_and_says_so() -> None:
     async with client(server) as api:
         crawl = api.works(options=CrawlOptions(page_size=10)).crawl()
         await anext(crawl)
-        server.hold(5)
+        server.block(5)
         baseline = asyncio.all_tasks()
         await until(lambda: server.in_flight > 0)
         with pytest.warns(ResourceWarning, match="dropped while it was fetching"):
@@ -325,8 +325,8 @@ async def test_dropping_a_crawl_whose_loop_is_closed_is_no_error() -> None:
     async with client(server) as api:
         crawl = api.works(options=CrawlOptions(page_size=10)).crawl()
         await anext(crawl)
-        server.hold(9)
-        await until(lambda: (9, 10) in server.asked)
+        server.block(9)
+        await until(lambda: (9, 10) in server.pages)
         closed = asyncio.new_event_loop()
         closed.close()
         crawl._loop = closed  # pyright: ignore[reportPrivateUsage]  # as after its loop
@@ -388,13 +388,13 @@ async def test_without_verification_nothing_is_claimed_and_nothing_asked_for_twi
     async with client(server) as api, api.works(options=options).crawl() as crawl:
         assert len([work async for work in crawl]) == 25
         assert (crawl.report.complete, crawl.report.reason) == (None, "not verified")
-    assert server.asked == [(1, 10), (2, 10), (3, 10)]
+    assert server.pages == [(1, 10), (2, 10), (3, 10)]
 
 
 @pytest.mark.parametrize("verify", [True, False])
 async def test_as_they_come_in_one_slow_page_holds_nobody_up(verify: bool) -> None:
     server = Server(45)
-    slow = server.hold(2)
+    slow = server.block(2)
     options = CrawlOptions(page_size=10, ordered=False, verify=verify)
     async with client(server) as api, api.works(options=options).crawl() as crawl:
         works = [await anext(crawl) for _ in range(35)]
@@ -581,7 +581,7 @@ def test_the_window_follows_unless_it_is_set(most: int, window: int | None, held
         async with client(server, settings) as api, api.works(options=options).crawl() as crawl:
             await anext(crawl)
             await asyncio.sleep(60)
-            assert len(server.asked) == 1 + held  # the one consumed, and a window of others
+            assert len(server.pages) == 1 + held  # the one consumed, and a window of others
 
     run(work())
 
@@ -593,7 +593,7 @@ def test_the_window_of_a_list_of_few_pages_is_that_of_eight_at_once() -> None:
         async with client(server) as api, api.works(options=options).crawl() as crawl:
             await anext(crawl)
             await asyncio.sleep(60)
-            assert len(server.asked) == 16
+            assert len(server.pages) == 16
 
     run(work())
 
@@ -747,7 +747,7 @@ async def test_a_crawl_since_is_cancelled_cleanly_and_begun_again() -> None:
         mark = await marked(listing)
         server.rows[:0] = newer(30, first=1)
         baseline = asyncio.all_tasks()
-        held = server.hold(2)
+        held = server.block(2)
         async with listing.since(mark) as crawl:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0):
@@ -764,7 +764,7 @@ async def test_the_watermark_now_is_one_request() -> None:
             waiting = asyncio.ensure_future(anext(watch))
             await until(lambda: watch.watermark is not None)
             waiting.cancel()
-            assert server.asked == [(1, 100)]
+            assert server.pages == [(1, 100)]
             assert watch.watermark == await marked(api.works())
 
 
