@@ -1,4 +1,4 @@
-"""The faults that are a matter of the answer."""
+"""Faults of answers and of pages."""
 
 import json
 from typing import Any
@@ -35,12 +35,12 @@ from dp_async.testing._faults import Good
 from .test_answers import WORKS, api, get, signed
 
 
-def spoilt(fault: Fault, request: Request | None = None) -> Response:
+def altered(fault: Fault, request: Request | None = None) -> Response:
     return api().answer(request or get(WORKS + "?pageNum=2&pageSize=20"), fault)
 
 
 def body(fault: Fault, request: Request | None = None) -> Any:
-    return json.loads(spoilt(fault, request).body)
+    return json.loads(altered(fault, request).body)
 
 
 def page(fault: Fault) -> Any:
@@ -53,25 +53,25 @@ GOOD: Any = json.loads(api().answer(get(WORKS + "?pageNum=2&pageSize=20")).body)
 
 
 def test_html() -> None:
-    response = spoilt(Html())
+    response = altered(Html())
     assert response.status == 502
     assert response.headers == {"content-type": "text/html"}
     assert response.body.startswith(b"<html>")
-    assert spoilt(Html(200)).status == 200
+    assert altered(Html(200)).status == 200
 
 
 def test_empty() -> None:
-    assert (spoilt(Empty()).status, spoilt(Empty()).body) == (200, b"")
-    assert spoilt(Empty(204)).status == 204
+    assert (altered(Empty()).status, altered(Empty()).body) == (200, b"")
+    assert altered(Empty(204)).status == 204
 
 
 def test_wrong_code() -> None:
     answer = body(WrongCode())
     assert (answer["code"], answer["data"], answer["resultMsg"]) == (500, None, "系统异常")
     assert answer["errorStackTrace"] == Simulator.internals[1]
-    assert spoilt(WrongCode()).status == 200
+    assert altered(WrongCode()).status == 200
     other = WrongCode(412, "text", status=500)
-    assert (body(other)["code"], body(other)["resultMsg"], spoilt(other).status) == (
+    assert (body(other)["code"], body(other)["resultMsg"], altered(other).status) == (
         412,
         "text",
         500,
@@ -79,8 +79,8 @@ def test_wrong_code() -> None:
 
 
 def test_auth_failure() -> None:
-    assert (spoilt(AuthFailure()).status, body(AuthFailure())["code"]) == (200, 401)
-    assert (spoilt(AuthFailure(403, 403)).status, body(AuthFailure(403))["code"]) == (403, 403)
+    assert (altered(AuthFailure()).status, body(AuthFailure())["code"]) == (200, 401)
+    assert (altered(AuthFailure(403, 403)).status, body(AuthFailure(403))["code"]) == (403, 403)
 
 
 @pytest.mark.parametrize(
@@ -93,20 +93,20 @@ def test_auth_failure() -> None:
     ],
 )
 def test_throttle(fault: Throttle, status: int, retry_after: str | None) -> None:
-    response = spoilt(fault)
+    response = altered(fault)
     assert response.status == status
     assert response.headers.get("retry-after") == retry_after
     assert json.loads(response.body)["code"] == 429
 
 
 def test_redirect() -> None:
-    response = spoilt(Redirect())
+    response = altered(Redirect())
     assert (response.status, response.body) == (302, b"")
     assert response.headers["location"] == "http://127.0.0.1:9/other"
 
 
 def test_huge_header() -> None:
-    response = spoilt(HugeHeader(size=9000))
+    response = altered(HugeHeader(size=9000))
     assert len(response.headers["x-huge"]) == 9000
     assert json.loads(response.body)["code"] == 200
 
@@ -116,8 +116,8 @@ def test_malformed() -> None:
         body(Malformed())
 
 
-def test_a_body_of_one_s_own() -> None:
-    assert spoilt(Body(b"[]")).body == b"[]"
+def test_body() -> None:
+    assert altered(Body(b"[]")).body == b"[]"
 
 
 def test_null_data() -> None:
@@ -164,15 +164,15 @@ def test_bad_rows() -> None:
     )
 
 
-def test_a_page_fault_leaves_a_refusal_alone() -> None:
+def test_a_page_fault_does_not_change_a_refusal() -> None:
     assert body(NullData(), get(headers=signed(app_id="x")))["code"] == 401
 
 
-def test_a_fault_of_the_wire_leaves_the_answer_alone() -> None:
+def test_a_wire_fault_does_not_change_the_answer() -> None:
     assert page(Reset()) == page(Hang())
 
 
-def test_the_roots_do_nothing_themselves() -> None:
+def test_the_base_classes_are_abstract() -> None:
     good = Good(
         response=Response(status=200), now=0, refuse=lambda code, text: Response(status=code)
     )

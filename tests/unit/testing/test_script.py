@@ -24,7 +24,7 @@ def add(
     )
 
 
-def test_the_script_is_used_up_in_order() -> None:
+def test_faults_are_used_in_order() -> None:
     script = Script(Random(1))
     add(script, Reset(), times=2)
     add(script, Hang())
@@ -32,7 +32,7 @@ def test_the_script_is_used_up_in_order() -> None:
     assert taken == [Reset(), Reset(), Hang(), None]
 
 
-def test_the_script_waits_for_its_request() -> None:
+def test_faults_wait_for_their_requests() -> None:
     script = Script(Random(1))
     add(script, Reset(), endpoint="msgList")
     add(script, Hang(), page=3)
@@ -45,15 +45,14 @@ def test_the_script_waits_for_its_request() -> None:
     assert script.take("workList", 1) is None
 
 
-def test_a_line_may_let_some_of_its_requests_pass_first() -> None:
+def test_after_counts_only_requests_that_match() -> None:
     script = Script(Random(1))
     add(script, Reset(), times=2, page=1, after=2)
-    asked = (1, 2, 1, 2, 1, 1, 1)  # those for page 2 do not fit, and count for nothing
-    taken = [script.take("workList", page) for page in asked]
+    taken = [script.take("workList", page) for page in (1, 2, 1, 2, 1, 1, 1)]
     assert taken == [None, None, None, None, Reset(), Reset(), None]
 
 
-def test_a_request_that_met_a_fault_has_passed_no_later_one() -> None:
+def test_after_does_not_count_requests_that_got_another_fault() -> None:
     script = Script(Random(1))
     add(script, Reset())
     add(script, Hang(), after=1)
@@ -61,7 +60,7 @@ def test_a_request_that_met_a_fault_has_passed_no_later_one() -> None:
     assert [script.take("workList", 1) for _ in range(4)] == [Reset(), Html(), Hang(), Html()]
 
 
-def test_those_let_pass_are_not_left_to_chance() -> None:
+def test_the_requests_that_after_skips_are_not_random() -> None:
     script = Script(Random(1))
     add(script, Reset(), times=None, probability=0.5, after=10)
     taken = [script.take("workList", 1) for _ in range(30)]
@@ -70,12 +69,12 @@ def test_those_let_pass_are_not_left_to_chance() -> None:
 
 
 @pytest.mark.parametrize("after", [-1, 1.0, True, "1", None])
-def test_how_many_to_let_pass_is_a_whole_number(after: Any) -> None:
+def test_after_must_be_a_whole_number(after: Any) -> None:
     with pytest.raises(ValueError, match="after must be a whole number of at least 0, not "):
         add(Script(Random(1)), Reset(), after=after)
 
 
-def test_probability_is_of_each_request() -> None:
+def test_probability_applies_to_each_request() -> None:
     def run(seed: int) -> Counter[Fault | None]:
         script = Script(Random(seed))
         add(script, Reset(), times=None, probability=0.25)
