@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import count
+from itertools import count, product
 from random import Random
 from typing import Any
 
@@ -87,7 +87,7 @@ async def collect_in_any_order(client: Client) -> None:
     assert len(await client.messages(options=options).collect()) == ROWS
 
 
-async def crawl_with_adaptive_concurrency(client: Client) -> None:
+async def crawl_adaptively(client: Client) -> None:
     """With small pages: enough of them to adapt to."""
     options = CrawlOptions(page_size=2, concurrency="auto")
     assert len(await client.works(options=options).collect()) == ROWS
@@ -164,9 +164,7 @@ SCENES = {
     "a crawl of several accounts through failures": Scene(
         crawl_several, [(Html(), 2), (HalfBody(), 3)], {"retry": LONG_BACKOFF}
     ),
-    "a crawl with adaptive concurrency": Scene(
-        crawl_with_adaptive_concurrency, settings={"max_in_flight": 4}
-    ),
+    "a crawl with adaptive concurrency": Scene(crawl_adaptively, settings={"max_in_flight": 4}),
 }
 
 
@@ -289,7 +287,7 @@ def test_cancel_at_every_iteration(way: Way) -> None:
 
 @pytest.mark.parametrize("name", SCENES)
 def test_cancel_each_scene_at_some_iterations(name: str) -> None:
-    cancel_at_each_iteration(SCENES[name], by_task, in_process=True, every=7)
+    cancel_at_each_iteration(SCENES[name], by_task, in_process=True, every=5)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -305,18 +303,23 @@ def test_cancel_each_scene_at_every_iteration(name: str, way: Way) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        *((name, by_task) for name in SCENES),
+        *product(("a call", "a crawl", "a crawl that waits after a 429"), (by_scope, by_group)),
+    ],
+)
 def test_cancel_each_scene_at_every_iteration_over_http(name: str, way: Way) -> None:
-    if way is by_task or name in ("a call", "a crawl", "a crawl that waits after a 429"):
-        cancel_at_each_iteration(SCENES[name], way, in_process=False)
+    cancel_at_each_iteration(SCENES[name], way, in_process=False)
 
 
 # At any moment
 
 
 @pytest.mark.parametrize(
-    "name", [SAMPLE, *(pytest.param(name, marks=pytest.mark.slow) for name in SCENES)]
+    "name",
+    [pytest.param(name, marks=[] if name == SAMPLE else [pytest.mark.slow]) for name in SCENES],
 )
 def test_move_on_after_any_time(name: str) -> None:
     scene = SCENES[name]
