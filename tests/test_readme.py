@@ -1,4 +1,4 @@
-"""README is true: its code runs, its settings and errors are the real ones."""
+"""README is right: its code runs, and it lists the real settings and errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def environment(simulator: Simulator) -> dict[str, str]:
     }
 
 
-def test_there_is_code() -> None:
+def test_readme_has_code() -> None:
     assert len(BLOCKS) >= 4
 
 
@@ -70,5 +70,5 @@ def test_every_error_is_named() -> None:
             assert f"`{name}`" in README, name
 
 
-def test_no_machine_is_named() -> None:
+def test_no_local_path_is_in_readme() -> None:
     assert not re.search(r"/(work|tmp|home|root)/", README)
