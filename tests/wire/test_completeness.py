@@ -147,9 +147,7 @@ async def crawl_while_written(rates: Rates, options: CrawlOptions, seed: int) ->
     ("concurrency", "ordered", "crawls"),
     [
         (1, True, 12),
-        (3, False, 12),
-        (10, True, 12),
-        (64, False, 12),
+        (10, False, 12),
         *(
             pytest.param(concurrency, ordered, 48, marks=pytest.mark.slow)
             for concurrency, ordered in product(CONCURRENCY, (True, False))
@@ -173,7 +171,7 @@ def test_no_false_certificate_at_any_rate(concurrency: int, ordered: bool, crawl
     assert complete.total() >= crawls // 2 - 1
 
 
-@pytest.mark.parametrize("concurrency", CONCURRENCY)
+@pytest.mark.parametrize("concurrency", [1, 10])
 def test_items_come_in_the_order_of_the_list(concurrency: int) -> None:
     async def work() -> None:
         for rows, overlap, limit in product((0, 1, 99, 100, 101, 237), OVERLAPS, (None, 30)):
