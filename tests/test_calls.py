@@ -1,10 +1,10 @@
-"""A guard that does not time: how many calls a crawl makes, for a page and for an item.
+"""A performance test without timing: how many calls a crawl makes for a page and for an item.
 
-Counted is every Python function of the package that is entered, or that goes on where it waited,
-and every call that the package's code makes of anything else, in Python or in C. Not counted are
-classes written in C, and what C calls by itself (``map``, a decoder). The server answers from
-memory, so that the counts are the same on every machine and every time; what the HTTP exchange
-costs is not in them. Those of newer Pythons are smaller: they inline comprehensions.
+It counts each start and each resumption of a Python function of the package, and each call that the
+package's code makes of anything else, in Python or in C. It does not count classes written in C, or
+calls made by C code (``map``, a decoder). The server answers from memory: the counts are the same
+on every machine, and exclude the HTTP exchange. They are smaller on newer Pythons, which inline
+comprehensions.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import pytest
 from msgspec import Raw
 
 from dp_async import Client, CrawlOptions, Request, Response
-from tests.support.fake_server import SETTINGS, answer, asked, row
+from tests.support.fake_server import SETTINGS, answer, page_of, row
 from tests.support.virtual_loop import run
 
-#: The calls for a page, and those for an item, at most. A page's are what was counted, and 3 or 4
-#: more. Of an item's, the 1 is the generator, or the iterator, that goes on: nothing else runs.
+#: Upper limits of the calls for a page and for an item. A page's limit is the measured count and 3
+#: or 4 more. An item's 1 is the resumption of the generator or iterator.
 LIMITS: dict[str, tuple[float, float]] = {
     "items, verified": (180, 1),
     "items, not verified": (140, 1),
@@ -45,22 +45,22 @@ PAGES, ITEMS = MANY - FEW, (MANY - FEW) * (LARGE - SMALL)
 
 
 class Counting:
-    """While it is entered: the calls of this thread, by the name of what is called."""
+    """Counts the calls of this thread while the block runs, by the name of the function."""
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
 
     def __enter__(self) -> Counter[str]:
-        gc.collect()  # what others left behind may end in a function of the package
+        gc.collect()  # garbage of other tests may call a function of the package
         gc.disable()
-        sys.setprofile(self._told)
+        sys.setprofile(self._profile)
         return self.calls
 
     def __exit__(self, *error: object) -> None:
         sys.setprofile(None)
         gc.enable()
 
-    def _told(self, frame: FrameType, event: str, called: object) -> None:
+    def _profile(self, frame: FrameType, event: str, called: object) -> None:
         if event == "c_call" and ours(frame):
             self.calls[getattr(called, "__qualname__", repr(called))] += 1
         elif event == "call" and (ours(frame) or ours(frame.f_back)):
@@ -68,7 +68,7 @@ class Counting:
 
 
 def ours(frame: FrameType | None) -> bool:
-    """Whether it runs code of the package, or code that a dataclass of the package came with."""
+    """Whether the frame runs code of the package, generated code of its dataclasses included."""
     return frame is not None and str(frame.f_globals.get("__name__")).startswith(PACKAGE)
 
 
@@ -126,14 +126,14 @@ FORMS: dict[str, Form] = {
 
 
 async def counted(name: str, number: int, size: int) -> Counter[str]:
-    """The calls of a crawl of so many pages of so many rows, the last one row short."""
+    """The calls of a crawl of *number* pages of *size* rows; the last page lacks one row."""
     form, *how = name.split(", ")
     rows = [row(index) for index in range(number * size - 1)]
     answers = [answer(rows, num, size) for num in range(1, number + 1)]
 
     async def send(request: Request, /) -> Response:
-        await asyncio.sleep(0)  # no answer comes within the same turn of the loop
-        return answers[asked(request)[0] - 1]
+        await asyncio.sleep(0)  # no answer comes in the iteration that sent the request
+        return answers[page_of(request)[0] - 1]
 
     options = CrawlOptions(
         page_size=size, verify="not verified" not in how, ordered="as they come in" not in how
@@ -146,11 +146,11 @@ async def counted(name: str, number: int, size: int) -> Counter[str]:
 
 
 def costs(name: str) -> tuple[Counter[str], Counter[str]]:
-    """The calls for a page without its items, and for an item, each times the pages or the items.
+    """The calls for ``PAGES`` pages without their items, and for ``ITEMS`` items.
 
-    What is called once, or for the items of one page alone, is in neither.
+    Differences of crawls of different lengths: calls made once a crawl cancel out.
     """
-    run(counted(name, 2, SMALL))  # what is made once, and kept, is made now
+    run(counted(name, 2, SMALL))  # fills the caches
     small, large = (
         less(run(counted(name, MANY, size)), run(counted(name, FEW, size)))
         for size in (SMALL, LARGE)
@@ -163,33 +163,33 @@ def costs(name: str) -> tuple[Counter[str], Counter[str]]:
 
 
 def less(calls: Counter[str], others: Counter[str]) -> Counter[str]:
-    left = Counter(calls)
-    left.subtract(others)
-    return left
+    difference = Counter(calls)
+    difference.subtract(others)
+    return difference
 
 
-def told(calls: Counter[str], each: int) -> str:
-    """What is called most, for whoever has to find what crept in."""
+def breakdown(calls: Counter[str], each: int) -> str:
+    """The functions called most, with their calls for each page or item."""
     return "\n".join(
         f"{count / each:8.2f} {name}" for name, count in calls.most_common(50) if count
     )
 
 
 @pytest.mark.parametrize("name", LIMITS)
-def test_a_page_and_an_item_cost_no_more_calls_than_they_did(name: str) -> None:
+def test_calls_for_a_page_and_for_an_item(name: str) -> None:
     most_of_a_page, most_of_an_item = LIMITS[name]
     for_pages, for_items = costs(name)
-    assert for_pages.total() / PAGES <= most_of_a_page, told(for_pages, PAGES)
-    assert for_items.total() / ITEMS <= most_of_an_item, told(for_items, ITEMS)
+    assert for_pages.total() / PAGES <= most_of_a_page, breakdown(for_pages, PAGES)
+    assert for_items.total() / ITEMS <= most_of_an_item, breakdown(for_items, ITEMS)
 
 
-def test_the_calls_are_counted() -> None:
+def test_calls_of_all_kinds_are_counted() -> None:
     calls = run(counted("items, verified", 2, SMALL))
-    assert calls["Listing.__aiter__"] > 2 * SMALL  # Python of the package, each time it goes on
-    assert calls["Decoder.decode"] == 3  # C: each page, and page 1 once more, in one go
-    assert calls["VirtualLoop.time"] >= 2  # Python of others
+    assert calls["Listing.__aiter__"] > 2 * SMALL  # Python in the package, once a resumption
+    assert calls["Decoder.decode"] == 3  # C: each page, and page 1 once more
+    assert calls["VirtualLoop.time"] >= 2  # Python outside the package
 
 
-def test_the_count_is_the_same_every_time() -> None:
+def test_the_count_is_repeatable() -> None:
     counts = [run(counted("items, verified", 5, SMALL)) for _ in range(6)]
     assert counts[1:] == counts[:-1]

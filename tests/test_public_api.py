@@ -1,4 +1,4 @@
-"""Public is what ``__all__`` says, under its public name; nothing loads what it need not."""
+"""``__all__`` lists the public names, which show as public; importing loads only what is needed."""
 
 from __future__ import annotations
 

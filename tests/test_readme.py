@@ -1,12 +1,13 @@
-"""README is true: its code runs, its settings and errors are the real ones."""
+"""README is right: its code runs, and it lists the real settings and errors."""
 
 from __future__ import annotations
 
-import os
 import re
+import runpy
 import subprocess
 import sys
 from dataclasses import fields
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -19,41 +20,69 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-def environment(simulator: Simulator) -> dict[str, str]:
-    settings = simulator.settings
-    return {
-        **os.environ,
+@pytest.fixture
+def environ(
+    simulator_in_thread: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty directory, and an environment that names the simulator."""
+    settings = simulator_in_thread.settings
+    monkeypatch.chdir(tmp_path)
+    for name, value in {
         "DP_BASE_URL": settings.base_url,
         "DP_APP_ID": settings.app_id,
         "DP_APP_SECRET": settings.app_secret,
         "PYTHONWARNINGS": "error",
         "RUNTIME__DLTHUB_TELEMETRY": "false",
-    }
+        "DLT_DATA_DIR": str(tmp_path / "dlt"),
+    }.items():
+        monkeypatch.setenv(name, value)
 
 
-def test_there_is_code() -> None:
-    assert len(BLOCKS) >= 4
-
-
-@pytest.mark.parametrize("code", BLOCKS, ids=range(len(BLOCKS)))
-def test_the_code_runs(code: str, elsewhere: Simulator, tmp_path: Path) -> None:
-    if "import pytest" in code or "def test_" in code:
-        (tmp_path / "test_users.py").write_text(code)
-        command = [sys.executable, "-m", "pytest", "-q", "-o", "asyncio_mode=auto", str(tmp_path)]
-        command += ["-o", "asyncio_default_fixture_loop_scope=function"]
-    else:
-        (tmp_path / "main.py").write_text(code)
-        command = [sys.executable, str(tmp_path / "main.py")]
-    run = subprocess.run(
-        command,
-        env=environment(elsewhere) | {"DLT_DATA_DIR": str(tmp_path / "dlt")},
-        cwd=tmp_path,
+def run(*command: str) -> None:
+    """Runs Python in a process of its own, which must succeed."""
+    done = subprocess.run(
+        [sys.executable, *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
-    assert run.returncode == 0, run.stdout
+    assert done.returncode == 0, done.stdout
+
+
+def is_test(code: str) -> bool:
+    return "import pytest" in code or "def test_" in code
+
+
+def needs_process(code: str) -> bool:
+    return is_test(code) or "import dlt" in code
+
+
+def test_readme_has_code() -> None:
+    assert len(BLOCKS) >= 4
+
+
+@pytest.mark.usefixtures("environ")
+@pytest.mark.parametrize("code", [code for code in BLOCKS if not needs_process(code)], ids=count())
+def test_programs_run(code: str) -> None:
+    Path("main.py").write_text(code, encoding="utf-8")
+    runpy.run_path("main.py", run_name="__main__")
+
+
+@pytest.mark.usefixtures("environ")
+@pytest.mark.parametrize("code", [code for code in BLOCKS if is_test(code)], ids=count())
+def test_tests_pass(code: str) -> None:
+    Path("test_users.py").write_text(code, encoding="utf-8")
+    options = ("asyncio_mode=auto", "asyncio_default_fixture_loop_scope=function")
+    run("-m", "pytest", "-q", *(f"-o{option}" for option in options), ".")
+
+
+@pytest.mark.slow  # dlt takes seconds to start
+@pytest.mark.usefixtures("environ")
+def test_the_dlt_pipeline_runs() -> None:
+    (code,) = [code for code in BLOCKS if "import dlt" in code]
+    Path("main.py").write_text(code, encoding="utf-8")
+    run("main.py")
 
 
 @pytest.mark.parametrize(
@@ -70,5 +99,5 @@ def test_every_error_is_named() -> None:
             assert f"`{name}`" in README, name
 
 
-def test_no_machine_is_named() -> None:
+def test_no_local_path_is_in_readme() -> None:
     assert not re.search(r"/(work|tmp|home|root)/", README)

@@ -1,4 +1,4 @@
-"""A server to test against: the documented API on loopback, with everything that can go wrong.
+"""A simulator of the API to test against: on loopback or in process, with faults and writes.
 
 ::
 
@@ -11,19 +11,19 @@
             async for work in client.works():
                 ...
 
-Documented, and checked here: both paths and verbs, the parameters, the headers, ``pageNum`` from 1
-against ``number`` from 0, the envelope, the fields of a page and of the rows (the first 20 of each
-list are the documented example), the order of the lists, whole seconds at +08:00.
+Documented, and true of the simulator: paths and methods, parameters, headers, ``pageNum`` from 1
+but ``number`` from 0, the envelope, the fields of a page and of the rows (the first 20 of each list
+are the documented example), the order of the lists, whole seconds at +08:00.
 
-Assumed of the real server, and a knob of ``Simulator`` where it matters:
+Assumed of the real server; what may differ is a parameter of ``Simulator``:
 
 - the string that is signed, the unit of the timestamp, how far it may be off (5 minutes);
-- the codes of refusals (401, 403, 404, 405, 412, 429), and that HTTP says 200 to all of them;
+- the codes of refusals (401, 403, 404, 405, 412, 429), all of them in HTTP 200;
 - a page size above 100 is cut to 100, and the answer echoes the size that was used;
-- without ``pageNum`` the first page, without ``pageSize`` 10 rows; a filter that is empty filters
-  nothing; ``name`` is a substring, case-sensitive; ``sort`` is ASC or DESC by time, ids ascending
-  within a second either way; a status that does not exist matches nothing;
-- totals come from a second query, and the last page's are rewritten, as in Spring Data;
+- without ``pageNum`` the first page, without ``pageSize`` 10 rows; an empty filter filters nothing;
+  ``name`` is a case-sensitive substring; ``sort`` is ASC or DESC by time, ids ascend within a
+  second either way; an unknown status matches nothing;
+- totals come from a second query, and the last page corrects them, as in Spring Data;
 - every write stamps ``updateTime``; a message's place depends on its ``createTime`` alone.
 
 Rows past the documented ones, the ``host`` and all error texts are made up.
@@ -58,7 +58,8 @@ from ._faults import (
     WrongEcho,
 )
 from ._lists import Mark, SimulatedList
-from ._simulator import SeenRequest, Simulator, serve
+from ._requests import SeenRequest
+from ._simulator import Simulator, serve
 from ._writer import Writes
 
 __all__ = [

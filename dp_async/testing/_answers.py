@@ -1,7 +1,7 @@
-"""The API's answer to a request, as a function of the lists: no sockets, no asyncio, no waiting.
+"""The API's answer to a request, as a function of the lists. No sockets, no asyncio, no delays.
 
-Its check of the signature is written anew on purpose: sharing code with the client's signer would
-only prove that the code agrees with itself.
+The check of the signature shares no code with the client's signer: a mistake in shared code would
+pass its own test.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ PATH = "/openApiDigitalPerson/customer/"
 SORTS: dict[object, bool] = {None: False, "": False, "DESC": False, "ASC": True}
 DEFAULT_PAGE_SIZE = 10
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
-#: What only the server's own people may see.
+#: Internals of the server that its answers contain, and that a client must never show.
 INTERNAL_HOST = "simulated-internal-host-01"
 INTERNAL_TRACE = "com.example.internal.SimulatedException: at Simulated.java:42"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What the server insists on, and the shape of what it says; see ``Simulator``."""
+    """What the server requires of requests, and the shape of its answers; see ``Simulator``."""
 
     app_id: str
     app_secret: str
@@ -48,8 +48,8 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A request, understood: one page of one list."""
+class PageQuery:
+    """A parsed request: one page of one list."""
 
     kind: Kind
     page_num: int
@@ -59,7 +59,7 @@ class Asked:
 
 
 class Refused(Exception):
-    """The request is refused with this envelope code and text."""
+    """The server refuses the request with this envelope code and text."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -68,7 +68,7 @@ class Refused(Exception):
 
 
 class Api:
-    """Answers requests over the given lists. *now* is the server's time, in seconds."""
+    """Answers requests for the given lists. *now* is the server's time, in seconds."""
 
     def __init__(
         self,
@@ -84,20 +84,20 @@ class Api:
         self._random = random
 
     def answer(self, request: Request, fault: Fault | None = None) -> Response:
-        """The answer to *request*, spoilt by *fault* where that is a matter of the answer."""
+        """The answer to *request*, altered by *fault* if that is a fault of answers or pages."""
         try:
-            self._admit(request)
-            asked = understand(request)
+            self._authenticate(request)
+            query = parse(request)
         except Refused as refused:
             response = self.refuse(refused.code, refused.text)
         else:
-            response = self._envelope(200, "执行成功", self._data(asked, fault))
+            response = self._envelope(200, "执行成功", self._data(query, fault))
         if isinstance(fault, AnswerFault):
             return fault.answer(Good(response=response, now=self._now(), refuse=self.refuse))
         return response
 
-    def _admit(self, request: Request) -> None:
-        """Refuses a request that is not signed as the rules say."""
+    def _authenticate(self, request: Request) -> None:
+        """Raises Refused if the request is not signed as the rules say."""
         rules = self.rules
         headers = {name.lower(): value for name, value in request.headers.items()}
         if headers.get("req_from") != "C":
@@ -121,22 +121,22 @@ class Api:
         if account and rules.accounts is not None and account not in rules.accounts:
             raise Refused(403, "子账号不存在")
 
-    def _data(self, asked: Asked, fault: Fault | None) -> PageData | None:
-        page = self._page(asked, asked.page_num)
+    def _data(self, query: PageQuery, fault: Fault | None) -> PageData | None:
+        page = self._page(query, query.page_num)
         if not isinstance(fault, PageFault):
             return self._shaped(page)
-        bent = fault.bend(page, asked.kind.key, lambda number: self._page(asked, number))
+        bent = fault.bend(page, query.kind.key, lambda number: self._page(query, number))
         return None if bent is None else self._shaped(bent)
 
-    def _page(self, asked: Asked, page_num: int) -> PageData:
-        """One page as Spring Data's ``PageImpl`` has it."""
+    def _page(self, query: PageQuery, page_num: int) -> PageData:
+        """One page, with the fields of Spring Data's ``PageImpl``."""
         limit = self.rules.max_page_size
-        size = asked.page_size if limit is None else min(asked.page_size, limit)
+        size = query.page_size if limit is None else min(query.page_size, limit)
         number = page_num - 1
         offset = number * size
-        rows = self._lists[asked.kind.endpoint]
-        content, total = rows.read(offset, size, asked.filters, ascending=asked.ascending)
-        if content and offset + size > total:  # PageImpl trusts the rows of a last page more
+        rows = self._lists[query.kind.endpoint]
+        content, total = rows.read(offset, size, query.filters, ascending=query.ascending)
+        if content and offset + size > total:  # PageImpl corrects it by the rows of a last page
             total = offset + len(content)
         pages = -(-total // size)
         order = {"sorted": True, "unsorted": False, "empty": False}
@@ -151,8 +151,8 @@ class Api:
                 "paged": True,
                 "unpaged": False,
             },
-            # The two example answers differ in the order of these three, so these answers do too.
-            **{name: totals[name] for name in asked.kind.order},
+            # The order of these three differs between the documented answers of the two lists.
+            **{name: totals[name] for name in query.kind.order},
             "first": number == 0,
             "sort": order,
             "numberOfElements": len(content),
@@ -168,6 +168,7 @@ class Api:
         return {"content": page["content"], "page": {name: page[name] for name in names}}
 
     def refuse(self, code: int, text: str) -> Response:
+        """An envelope that refuses a request."""
         return self._envelope(code, text, None)
 
     def _envelope(self, code: int, text: str, data: object) -> Response:
@@ -191,13 +192,13 @@ class Api:
 
 
 def kind_of(request: Request) -> Kind | None:
-    """The list a request's path names, under whatever prefix; None if it names none."""
+    """The list that a request's path names, with any prefix; None if it names no list."""
     _, found, name = urlsplit(request.target).path.partition(PATH)
     return KINDS.get(name) if found else None
 
 
-def understand(request: Request) -> Asked:
-    """What page of what list is asked for. Raises Refused: 404, 405 or 412."""
+def parse(request: Request) -> PageQuery:
+    """The page of a list that *request* is for. Raises Refused with code 404, 405 or 412."""
     kind = kind_of(request)
     if kind is None:
         raise Refused(404, "接口不存在")
@@ -207,7 +208,7 @@ def understand(request: Request) -> Asked:
     sort = given.get("sort") if kind.sortable else None
     if not isinstance(sort, str | None) or sort not in SORTS:
         raise Refused(412, "参数错误: sort")
-    return Asked(
+    return PageQuery(
         kind=kind,
         page_num=_positive(given, "pageNum", 1),
         page_size=_positive(given, "pageSize", DEFAULT_PAGE_SIZE),

@@ -1,6 +1,6 @@
-"""What can go wrong on the way or in an answer, a small frozen value each, and their script.
+"""What can go wrong on the way or in an answer, a small frozen value each.
 
-No sockets: a fault of the wire only has a name here. Randomness comes from outside.
+No sockets: a fault of the wire only has a name here.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from email.utils import formatdate
-from random import Random
 from typing import TypeAlias
 
 import msgspec
@@ -21,7 +20,7 @@ PageData: TypeAlias = dict[str, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Good:
-    """The answer a fault spoils: the *response* itself, and the server's time."""
+    """The answer that a fault replaces: *response*, the server's time, how it refuses requests."""
 
     response: Response
     now: float
@@ -35,7 +34,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class WireFault(Fault):
-    """Breaks the exchange below HTTP's meaning: the answer does not come, or not whole."""
+    """Breaks the exchange below HTTP: no answer arrives, or not a whole one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +42,16 @@ class AnswerFault(Fault):
     """Replaces a whole answer."""
 
     def answer(self, good: Good) -> Response:
-        """What is answered instead of *good*."""
+        """The answer instead of *good*."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
 class PageFault(Fault):
-    """Spoils the ``data`` of a good answer; an answer that is no page stays as it is."""
+    """Alters the ``data`` of a good answer; an answer without a page is left alone."""
 
     def bend(self, page: PageData, key: str, read: Callable[[int], PageData]) -> PageData | None:
-        """What stands in place of *page*; *key* is the id's column, *read* gives other pages."""
+        """The data instead of *page*; *key* is the id's column, *read* returns other pages."""
         raise NotImplementedError
 
 
@@ -61,41 +60,41 @@ class PageFault(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Reset(WireFault):
-    """The connection is reset, with no answer. In process: TransportError.
+    """The connection is reset before an answer. In process: TransportError.
 
-    A ``Client`` repeats a request lost on a connection that has served before, once and at once:
-    with ``times=1`` it counts a retry and raises nothing, even by a policy of one attempt. An
-    aiohttp session of one's own sends any lost GET once more by itself.
+    A ``Client`` immediately repeats, once, a request that was lost on a reused connection: with
+    ``times=1`` it counts a retry and raises nothing, even if the policy allows one attempt. A plain
+    aiohttp session repeats a lost GET once, on any connection.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class HalfBody(WireFault):
-    """All is promised, half is sent, the connection closes. In process: TransportError."""
+    """The connection closes after half of the promised body. In process: TransportError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drip(WireFault):
-    """The body comes byte by byte, one every *interval* seconds. In process: silence."""
+    """The body comes one byte every *interval* seconds. In process: no answer ever."""
 
     interval: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Hang(WireFault):
-    """The request is read and never answered."""
+    """The server reads the request and never answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bomb(WireFault):
-    """About *size* bytes of zeros in a thousandth of it, gzipped. In process: ResponseTooLarge."""
+    """About *size* zero bytes, gzipped to a thousandth. In process: ResponseTooLarge."""
 
     size: int = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Endless(WireFault):
-    """A chunked body that never ends, as fast as it is read. In process: ResponseTooLarge."""
+    """A chunked body without end. In process: ResponseTooLarge."""
 
 
 # In place of an answer
@@ -126,7 +125,7 @@ class Empty(AnswerFault):
 
 @dataclass(frozen=True, slots=True)
 class WrongCode(AnswerFault):
-    """An envelope that says no, in HTTP 200 by default."""
+    """An envelope with an error code, in HTTP 200 by default."""
 
     code: int = 500
     text: str = "系统异常"
@@ -138,7 +137,7 @@ class WrongCode(AnswerFault):
 
 @dataclass(frozen=True, slots=True)
 class AuthFailure(AnswerFault):
-    """The signature is refused, in HTTP *status*; code 401, or 403 for the account."""
+    """The server refuses the signature (code 401) or the account (403), in HTTP *status*."""
 
     code: int = 401
     status: int = 200
@@ -149,9 +148,9 @@ class AuthFailure(AnswerFault):
 
 @dataclass(frozen=True, slots=True)
 class Throttle(AnswerFault):
-    """429, with ``Retry-After`` in whole seconds, or as an HTTP date, or without (None).
+    """HTTP 429 with a ``Retry-After`` in seconds, as an HTTP date (*date*), or without it (None).
 
-    *in_envelope* puts the 429 into the envelope's code and leaves HTTP at 200.
+    With *in_envelope*, the envelope's code is 429 and the HTTP status 200.
     """
 
     retry_after: int | None = 1
@@ -169,9 +168,9 @@ class Throttle(AnswerFault):
 
 @dataclass(frozen=True, slots=True)
 class Redirect(AnswerFault):
-    """A redirect to *location*, where nothing good may follow with signed headers."""
+    """A redirect to *location*, to which a client must not send its signed headers."""
 
-    location: str = "http://127.0.0.1:9/elsewhere"
+    location: str = "http://127.0.0.1:9/other"
     status: int = 302
 
     def answer(self, good: Good) -> Response:
@@ -180,7 +179,7 @@ class Redirect(AnswerFault):
 
 @dataclass(frozen=True, slots=True)
 class HugeHeader(AnswerFault):
-    """The good answer with one header of *size* bytes."""
+    """The good answer with a header of *size* bytes."""
 
     size: int = 1 << 16
 
@@ -190,7 +189,7 @@ class HugeHeader(AnswerFault):
 
 @dataclass(frozen=True, slots=True)
 class Malformed(AnswerFault):
-    """The good answer's JSON, cut in half and whole as far as HTTP knows."""
+    """The first half of the good answer's JSON, as a whole HTTP body."""
 
     def answer(self, good: Good) -> Response:
         return replace(good.response, body=good.response.body[: len(good.response.body) // 2])
@@ -198,7 +197,7 @@ class Malformed(AnswerFault):
 
 @dataclass(frozen=True, slots=True)
 class Body(AnswerFault):
-    """The good answer with exactly this body."""
+    """The good answer with this body."""
 
     body: bytes
 
@@ -219,7 +218,7 @@ class NullData(PageFault):
 
 @dataclass(frozen=True, slots=True)
 class Altered(PageFault):
-    """The page with *fields* over its own: ``Altered({"totalElements": 5})``."""
+    """The page with other values of some fields: ``Altered({"totalElements": 5})``."""
 
     fields: Mapping[str, object]
 
@@ -229,7 +228,7 @@ class Altered(PageFault):
 
 @dataclass(frozen=True, slots=True)
 class WrongEcho(PageFault):
-    """``number`` is off by so much: the answer claims to be another page."""
+    """``number`` is off by *by*: the answer claims to be another page."""
 
     by: int = 1
 
@@ -241,7 +240,7 @@ class WrongEcho(PageFault):
 
 @dataclass(frozen=True, slots=True)
 class SamePage(PageFault):
-    """The rows of one page, whatever page is asked; all else is as it should be."""
+    """The rows of one *page* in every answer; all other fields are right."""
 
     page: int = 1
 
@@ -251,7 +250,7 @@ class SamePage(PageFault):
 
 @dataclass(frozen=True, slots=True)
 class LyingTotals(PageFault):
-    """``totalElements`` and ``totalPages`` of a list of *total* rows; ``last`` follows them."""
+    """``totalElements``, ``totalPages`` and ``last`` as for a list of *total* rows."""
 
     total: int
 
@@ -266,7 +265,7 @@ class LyingTotals(PageFault):
 
 @dataclass(frozen=True, slots=True)
 class BadRow(PageFault):
-    """One row of the page, *index*, with a *value* of the wrong type in *field* (None: the id)."""
+    """The row at *index* has a *value* of the wrong type in *field* (None: in its id)."""
 
     index: int = 0
     field: str | None = "userId"
@@ -278,7 +277,7 @@ class BadRow(PageFault):
 
 @dataclass(frozen=True, slots=True)
 class RowWithoutId(PageFault):
-    """One row of the page, *index*, without its id."""
+    """The row at *index* lacks its id."""
 
     index: int = 0
 
@@ -297,65 +296,3 @@ def _with_row(
     if index < len(rows):
         rows[index] = change(rows[index])
     return page | {"content": rows}
-
-
-# When
-
-
-@dataclass(slots=True)
-class _Line:
-    """One line of the script: *fault*, how often yet, for which requests, *after* how many."""
-
-    fault: Fault
-    left: int | None
-    endpoint: str | None
-    page: int | None
-    probability: float | None
-    after: int
-
-    def meant_for(self, endpoint: str | None, page: int | None) -> bool:
-        return self.endpoint in (None, endpoint) and self.page in (None, page)
-
-
-class Script:
-    """Faults still to come, used up in the order they were scripted."""
-
-    def __init__(self, random: Random) -> None:
-        self._random = random
-        self._lines: list[_Line] = []
-
-    def add(
-        self,
-        fault: Fault,
-        *,
-        times: int | None,
-        endpoint: str | None,
-        page: int | None,
-        probability: float | None,
-        after: int = 0,
-    ) -> None:
-        """One more line at the end; see ``Simulator.fail``. Raises ValueError."""
-        if type(after) is not int or after < 0:
-            raise ValueError(f"after must be a whole number of at least 0, not {after!r}")
-        self._lines.append(_Line(fault, times, endpoint, page, probability, after))
-
-    def clear(self) -> None:
-        """Forgets every line."""
-        self._lines.clear()
-
-    def take(self, endpoint: str | None, page: int | None) -> Fault | None:
-        """The fault for this request, or None; it counts as used."""
-        for line in self._lines:
-            if not line.meant_for(endpoint, page):
-                continue
-            if line.after:
-                line.after -= 1
-                continue
-            if line.probability is not None and self._random.random() >= line.probability:
-                continue
-            if line.left is not None:
-                line.left -= 1
-                if line.left == 0:
-                    self._lines.remove(line)
-            return line.fault
-        return None

@@ -1,11 +1,10 @@
-"""One list on the server: its rows in their order, writes to it, and the truth about both.
+"""One list on the server: its rows in order, writes to it, and a history to compare crawls with.
 
-No HTTP, no pages, no asyncio. The clock and the randomness come from outside.
+No HTTP, no pages, no asyncio. The clock and the seed come from outside.
 """
 
 from __future__ import annotations
 
-import heapq
 import time
 from bisect import bisect_left, insort
 from collections.abc import Callable, Mapping
@@ -14,9 +13,10 @@ from random import Random
 
 import msgspec
 
+from ._pending import PendingWrites
 from ._rows import KINDS, Kind, Row, documented, made_up, second_of, text_of
 
-#: Views kept; each costs memory and a little of every write.
+#: Views kept at once; each costs memory, and time with every write.
 MAX_VIEWS = 16
 
 
@@ -29,7 +29,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """The rows under one filter in one direction, as sorted keys; every write keeps it true."""
+    """The keys of the rows under one filter, sorted in one direction; each write updates it."""
 
     filters: Mapping[str, str]
     matches: Callable[[Row], bool]
@@ -44,17 +44,18 @@ class _View:
 
 
 class SimulatedList:
-    """The rows of one list, ordered and written to as on the server.
+    """The rows of one list, with the server's order and its rules for writes.
 
     Order: the list's time (``updateTime`` of works, ``createTime`` of messages) descending, ids
-    ascending within one second; *ascending* turns the times round, not the ids (assumed). The first
-    rows are the documented ones, the rest are made up and older. Columns are named and written as
-    on the wire.
+    ascending within one second; *ascending* reverses the times, not the ids (assumed). The first
+    rows are the documented ones, the rest are made up and older. Columns have their names and
+    values as on the wire.
 
-    - *clock*: seconds since the epoch; writes stamp it, cut to whole seconds.
-    - *late*: a write becomes visible up to so many seconds after the second it carries.
-    - *between*: called between the two queries of one page, content first and count second, as the
-      server takes them; let it write, and the page's totals disagree with its content.
+    - *clock*: seconds since the epoch; a write stamps it, cut to whole seconds.
+    - *lateness*: a write becomes visible up to this many seconds after the second it stamps.
+
+    ``between``, if set, is called between the two queries of a page, for the content and then for
+    the count. Write to the list there, and the page's totals disagree with its content.
 
     Filters: ``status`` and ``name`` (works), ``readStatus`` (messages); None and "" filter nothing.
     """
@@ -65,20 +66,18 @@ class SimulatedList:
         count: int,
         *,
         clock: Callable[[], float] = time.time,
-        late: float = 0.0,
+        lateness: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.kind: Kind = KINDS[endpoint]
-        self.late = late
+        self.lateness = lateness
         self.between: Callable[[], object] | None = None
-        self.random = Random(seed)
+        self._random = Random(seed)
         self._clock = clock
-        self._written: dict[int, Row] = {}  # rows that are not made up from id and second
+        self._written: dict[int, Row] = {}  # other rows are made from id and second
         self._encoded: dict[int, msgspec.Raw] = {}
-        self._coming: list[tuple[float, int, int, Row | None]] = []  # heap: visible at, serial, ...
-        self._newest: dict[int, tuple[float, int, Row | None]] = {}  # the last to come, by id
-        self._serial = 0
-        self._history: list[tuple[int, Row | None]] | None = None  # id, the row as it was before
+        self._pending = PendingWrites()
+        self._history: list[tuple[int, Row | None]] | None = None  # id, the row before the write
         self._views: dict[tuple[bool, tuple[tuple[str, str], ...]], _View] = {}
         self._second: dict[int, int] = {}
         self._fill(count)
@@ -91,9 +90,9 @@ class SimulatedList:
             self._second[key] = second_of(row[self.kind.time])
         oldest = min(second_of(row[self.kind.time]) for row in rows)
         highest = max(map(self._id, rows))
-        rest = made_up(self.kind, max(0, count - len(rows)), before=oldest, above=highest)
-        self._second.update((key, second) for second, key in rest)
-        self._next = highest + len(rest) + 1
+        older = made_up(self.kind, max(0, count - len(rows)), before=oldest, above=highest)
+        self._second.update((key, second) for second, key in older)
+        self._next = highest + len(older) + 1
 
     def _id(self, row: Row) -> int:
         key = row[self.kind.key]
@@ -103,22 +102,22 @@ class SimulatedList:
     # What readers see
 
     def __len__(self) -> int:
-        """Rows visible now."""
-        self._allowed_lateness()
+        """How many rows are visible now."""
+        self._apply_due()
         return len(self._second)
 
     def __contains__(self, key: object) -> bool:
-        self._allowed_lateness()
+        self._apply_due()
         return key in self._second
 
     def row(self, key: int) -> Row:
-        """A copy of the visible row of that id. Raises KeyError."""
-        self._allowed_lateness()
+        """A copy of the visible row with this id. Raises KeyError."""
+        self._apply_due()
         return dict(self._row(key))
 
     def ids(self, *, ascending: bool = False, **filters: str | None) -> list[int]:
-        """The ids under a filter, in the order of the list."""
-        self._allowed_lateness()
+        """The ids under a filter, in the list's order."""
+        self._apply_due()
         return [key for _, key in self._view(filters, ascending).keys]
 
     def read(
@@ -131,14 +130,14 @@ class SimulatedList:
     ) -> tuple[list[msgspec.Raw], int]:
         """*size* encoded rows from *offset*, and the count: two queries, as on the server.
 
-        The count is skipped, and taken from the rows, where the rows end inside the page.
+        If the rows end within the page, they give the count, and there is no second query.
         """
-        self._allowed_lateness()
+        self._apply_due()
         view = self._view(filters, ascending)
         content = [self._encode(key) for _, key in view.keys[offset : offset + size]]
         if self.between is not None:
             self.between()
-            self._allowed_lateness()
+            self._apply_due()
         if len(content) < size and (content or offset == 0):
             return content, offset + len(content)
         return content, len(self._view(filters, ascending).keys)
@@ -171,15 +170,15 @@ class SimulatedList:
         return matches
 
     def _view(self, filters: Mapping[str, str | None], ascending: bool) -> _View:
-        asked = self._filters(filters)
-        name = (ascending, tuple(asked.items()))
+        applied = self._filters(filters)
+        name = (ascending, tuple(applied.items()))
         view = self._views.get(name)
         if view is None:
-            view = _View(asked, self._matcher(asked), 1 if ascending else -1)
+            view = _View(applied, self._matcher(applied), 1 if ascending else -1)
             view.keys.extend(
                 (view.sign * second, key)
                 for key, second in self._second.items()
-                if not asked or view.matches(self._row(key))
+                if not applied or view.matches(self._row(key))
             )
             view.keys.sort()
             if len(self._views) == MAX_VIEWS:
@@ -190,7 +189,10 @@ class SimulatedList:
     # Writes
 
     def insert(self, **fields: object) -> int:
-        """A new row, stamped now, with *fields* over made-up ones; its id is returned."""
+        """Adds a row, stamped now, with *fields* over made-up ones, and returns its id.
+
+        Raises ValueError if *fields* hold the id of a row that exists.
+        """
         now = self._clock()
         key = fields.get(self.kind.key, self._next)
         if not isinstance(key, int) or self._known(key) is not None:
@@ -201,9 +203,9 @@ class SimulatedList:
         return key
 
     def update(self, key: int, **fields: object) -> None:
-        """Changes a row and stamps its ``updateTime``; raises KeyError if there is none.
+        """Changes a row and stamps its ``updateTime``. Raises KeyError.
 
-        That moves a work to the head of its list, and a message nowhere.
+        A work moves to the head of its list; a message keeps its place.
         """
         now = self._clock()
         row = self._known(key)
@@ -212,14 +214,14 @@ class SimulatedList:
         self._write(now, key, row | {"updateTime": text_of(int(now))} | fields)
 
     def delete(self, key: int) -> None:
-        """Takes a row out; raises KeyError if there is none."""
+        """Deletes a row. Raises KeyError."""
         if self._known(key) is None:
             raise KeyError(key)
         self._write(self._clock(), key, None)
 
     def any_id(self, random: Random) -> int | None:
-        """The id of some visible row, or None if there is none, or it is about to go."""
-        self._allowed_lateness()
+        """The id of a random visible row; None if there is none, or its deletion is pending."""
+        self._apply_due()
         keys = self._view({}, False).keys
         if not keys:
             return None
@@ -227,30 +229,24 @@ class SimulatedList:
         return None if self._known(key) is None else key
 
     def _known(self, key: int) -> Row | None:
-        """The newest state of a row as writers see it, visible yet or not."""
-        self._allowed_lateness()
-        if key in self._newest:
-            return self._newest[key][2]
+        """The row as writers see it, with the writes that are still pending."""
+        self._apply_due()
+        if key in self._pending:
+            return self._pending.newest(key)
         return self._row(key) if key in self._second else None
 
     def _write(self, now: float, key: int, row: Row | None) -> None:
-        if not self.late:
+        if not self.lateness:
             self._apply(key, row)
             return
-        # Counted from the second the row carries; writes to one row stay in their order.
-        at = max(now, int(now) + self.random.random() * self.late)
-        at = max(at, self._newest[key][0]) if key in self._newest else at
-        self._serial += 1
-        self._newest[key] = (at, self._serial, row)
-        heapq.heappush(self._coming, (at, self._serial, key, row))
-        self._allowed_lateness()
+        # From the second that the row carries, which is all that a reader can compare with.
+        due = int(now) + self._random.random() * self.lateness
+        self._pending.add(max(now, due), key, row)
+        self._apply_due()
 
-    def _allowed_lateness(self) -> None:
-        """Makes visible what is due."""
-        while self._coming and self._coming[0][0] <= self._clock():
-            _, serial, key, row = heapq.heappop(self._coming)
-            if self._newest[key][1] == serial:
-                del self._newest[key]
+    def _apply_due(self) -> None:
+        """Makes the pending writes that are due visible."""
+        for key, row in self._pending.pop_due(self._clock()):
             self._apply(key, row)
 
     def _apply(self, key: int, row: Row | None) -> None:
@@ -271,22 +267,22 @@ class SimulatedList:
                 if view.matches(row):
                     view.add(second, key)
 
-    # The truth
+    # What a complete crawl must have seen
 
     def mark(self) -> Mark:
-        """This moment, for ``present_since``. The history is kept from the first mark on."""
-        self._allowed_lateness()
+        """This moment, for ``present_since``. The first mark starts the history."""
+        self._apply_due()
         if self._history is None:
             self._history = []
         return Mark(len(self._history))
 
     def present_since(self, mark: Mark, **filters: str | None) -> set[int]:
-        """Ids of the rows that were visible under the filter from *mark* until now, uninterrupted.
+        """Ids of the rows that were visible under the filter all the time from *mark* until now.
 
-        Touched or not: these are the rows that a complete crawl between the two must have seen. A
-        row that left the filter for a moment, or was deleted and came back, is not among them.
+        A complete crawl between the two must have seen them, updated or not. A row that left the
+        filter for a moment, or was deleted and inserted again, is not one of them.
         """
-        self._allowed_lateness()
+        self._apply_due()
         matches = self._matcher(self._filters(filters))
         present = {key for _, key in self._view(filters, False).keys}
         for key, before in (self._history or [])[mark.at :]:

@@ -1,7 +1,7 @@
-"""The rows the simulator serves: the documented ones, then made-up ones under the same rules.
+"""The rows that the simulator serves: the documented ones, then made-up ones of the same shape.
 
-No state, no clock: a made-up row is a function of its id and its second, so a list of 100,000 costs
-next to nothing until a row is asked for.
+No state, no clock. A made-up row is a function of its id and its second, and is built only when it
+is read: a list of 100,000 rows costs little.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import msgspec
 #: One row, its keys and values as on the wire.
 Row: TypeAlias = dict[str, object]
 
-#: Times carry no offset; the epoch milliseconds inside the documented URLs say that it is +08:00.
+#: Times carry no offset; the epoch milliseconds in the documented URLs show that it is +08:00.
 OFFSET = 8 * 3600
 TIME = "%Y-%m-%d %H:%M:%S"
 USER = 81
@@ -29,12 +29,12 @@ FILES = "https://digital-person-daily.oss-cn-hangzhou.aliyuncs.com/FileUpload/0/
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What tells one list of the API from another.
+    """What distinguishes the lists of the API.
 
-    *method* and *order* are the request's verb and the order of the totals' keys in the answer;
-    *key* is the column of the id, *time* the one the list is ordered by; *exact* and *fuzzy* are
-    the filters, *sortable* says whether ``sort`` is known. *make* builds a row from an id and a
-    second, *changed* is what a background update sets.
+    - *method*: the HTTP method; *order*: the order of the totals' keys in an answer.
+    - *key*: the column of the id; *time*: the column that orders the list.
+    - *exact*, *fuzzy*: filters by equality and by substring; *sortable*: ``sort`` is known.
+    - *make*: builds a row from an id and a second; *changed*: the fields of a background update.
     """
 
     endpoint: str
@@ -50,17 +50,17 @@ class Kind:
 
 
 def text_of(second: int) -> str:
-    """A second since the epoch as the API writes it."""
+    """The API's text for a second since the epoch."""
     return strftime(TIME, gmtime(second + OFFSET))
 
 
 def second_of(text: object) -> int:
-    """The second since the epoch that *text* means; 0 for a null, which sorts as the oldest."""
+    """The second since the epoch that *text* means; 0 for null, which sorts as the oldest."""
     return timegm(strptime(text, TIME)) - OFFSET if isinstance(text, str) else 0
 
 
 def documented(kind: Kind) -> list[Row]:
-    """The rows of the documented example answer, every value intact, in their order."""
+    """The rows of the documented example answer, unchanged and in order."""
     data = files("dp_async.testing").joinpath(f"{kind.endpoint}.json").read_bytes()
     return msgspec.json.decode(data, type=list[Row])
 
@@ -68,7 +68,7 @@ def documented(kind: Kind) -> list[Row]:
 def made_up(kind: Kind, count: int, *, before: int, above: int) -> list[tuple[int, int]]:
     """*count* (second, id) pairs, all older than *before*, newest first; ids greater than *above*.
 
-    A fifth of the rows share their second with the one before them, as in the documented messages.
+    A fifth of the rows share their second with the previous one, as in the documented messages.
     """
     random = Random(kind.endpoint)
     gaps = [0 if random.random() < 0.2 else round(random.expovariate(1 / 150)) for _ in range(499)]
@@ -77,7 +77,7 @@ def made_up(kind: Kind, count: int, *, before: int, above: int) -> list[tuple[in
 
 
 def _mix(number: int) -> int:
-    """A number that looks unrelated to its neighbours' (Knuth's multiplicative hash)."""
+    """Knuth's multiplicative hash: neighbouring numbers give unrelated results."""
     return number * 2654435761 >> 4 & 0xFFFFFF
 
 

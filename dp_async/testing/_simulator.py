@@ -1,52 +1,34 @@
-"""The simulator itself: lists, answers, faults and waiting put together, on a socket or without.
+"""The simulator: lists, answers, faults and delays put together, on a socket or in process.
 
-How things are answered, spoilt or sent is decided in the files below; here is when.
+It decides when things happen; how a request is answered, altered and sent is up to the other files.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import AbstractAsyncContextManager
 from random import Random
 from types import TracebackType
 from typing import ClassVar, Literal, Self, TypeVar
 
 from dp_async import Request, Response, ResponseTooLarge, Settings, TransportError
 
-from ._answers import INTERNAL_HOST, INTERNAL_TRACE, Api, Refused, Rules, kind_of, understand
-from ._faults import Bomb, Drip, Endless, Fault, Hang, Script, Throttle, WireFault
+from ._answers import INTERNAL_HOST, INTERNAL_TRACE, Api, Rules
+from ._faults import Bomb, Drip, Endless, Fault, Hang, Throttle, WireFault
 from ._lists import SimulatedList
+from ._load import Latency, RateLimit, Workers, wait
+from ._requests import RequestLog, SeenRequest
+from ._script import Script
 from ._wire import HOST, Server
 from ._writer import Writes, writing
 
 T = TypeVar("T")
 
 
-@dataclass(slots=True, kw_only=True)
-class SeenRequest:
-    """One request as the simulator saw it.
-
-    *endpoint* is "" and *page_num* None where the request did not make sense. *headers* are under
-    lower-case names and without ``authorization``. *started* and *ended* are the event loop's time;
-    *ended* and *status* are None while it is under way, *status* also where no answer was sent.
-    """
-
-    endpoint: str
-    page_num: int | None
-    page_size: int | None
-    filters: Mapping[str, str]
-    headers: Mapping[str, str] = field(repr=False)
-    started: float
-    ended: float | None = None
-    status: int | None = None
-    fault: Fault | None = None
-
-
 class Simulator:
-    """The documented API on ``http://127.0.0.1``, over made-up rows that may be written to.
+    """The documented API on ``http://127.0.0.1``, over made-up rows that can be written to.
 
     ::
 
@@ -54,27 +36,29 @@ class Simulator:
             async with Client(simulator.settings) as client:
                 ...
 
-    Without entering it, ``Client(simulator.settings, send=simulator.send)`` is answered in process.
+    Without ``async with``, ``Client(simulator.settings, send=simulator.send)`` gets its answers in
+    process.
 
     - *works*, *messages*: rows to begin with; the first 20 of each are the documented ones.
-    - *port*: where to listen; 0 for any free one.
-    - *latency*, *jitter*: median seconds until an answer, and the sigma of its log-normal spread.
-      The rows are read at some moment in between.
-    - *capacity*, *service*: that many requests are worked on at once, each for *service* seconds;
-      the others wait in line.
-    - *limit_rate*: requests answered in each second of the loop's time; the others get a 429.
-    - *seed*: of everything that is left to chance.
-    - *app_id*, *app_secret*, *auth_template*, *timestamp_unit*: what signatures must be made of.
+    - *port*: where to listen; 0 for any free port.
+    - *latency*, *jitter*: response times are log-normal; these are the median in seconds and sigma.
+      The rows are read at a random moment in between.
+    - *capacity*, *service*: the server works on this many requests at once, for *service* seconds
+      each; the others queue.
+    - *limit_rate*: requests answered in each second of the event loop's time; the others get a 429.
+    - *seed*: for all random choices.
+    - *app_id*, *app_secret*, *auth_template*, *timestamp_unit*: what a signature is made of.
     - *accounts*: the sub-accounts that exist; None for any. All see the same rows.
-    - *tolerance*, *skew*: how far a timestamp may be off, and how far the server's clock is ahead.
+    - *tolerance*, *skew*: seconds by which a timestamp may be off, and by which the server's clock
+      is ahead.
     - *max_page_size*: larger pages are cut to this, silently; None for no limit.
-    - *shape*: "nested" answers as later versions of the server's framework do.
-    - *http_errors*: refusals carry their code as the HTTP status too, instead of 200.
-    - *late*: writes become visible up to so many seconds after the second they carry.
+    - *shape*: "nested" answers as later versions of Spring Data do.
+    - *http_errors*: an envelope's error code is the HTTP status too, instead of 200.
+    - *lateness*: a row becomes visible up to this many seconds after its update time.
     - *clock*: seconds since the epoch.
     - *remember*: keep ``requests``; turn it off for a server that runs for long.
 
-    ``internals`` are the texts in the answers that no client may ever show or log.
+    ``internals`` are texts in the answers that a client must never show or log.
     """
 
     internals: ClassVar[tuple[str, str]] = (INTERNAL_HOST, INTERNAL_TRACE)
@@ -101,53 +85,41 @@ class Simulator:
         max_page_size: int | None = 100,
         shape: Literal["flat", "nested"] = "flat",
         http_errors: bool = False,
-        late: float = 0.0,
+        lateness: float = 0.0,
         clock: Callable[[], float] = time.time,
         remember: bool = True,
     ) -> None:
-        self._clock = clock
-        self._skew = skew
-        self.works = SimulatedList("workList", works, clock=self._now, late=late, seed=seed)
-        self.messages = SimulatedList("msgList", messages, clock=self._now, late=late, seed=seed)
-        self.requests: list[SeenRequest] = []
-        self.served = 0
-        self.in_flight = 0
-        self.max_in_flight = 0
-        self._remember = remember
-        self._rules = Rules(
-            app_id=app_id,
-            app_secret=app_secret,
-            auth_template=auth_template,
-            timestamp_unit=timestamp_unit,
-            accounts=accounts,
-            tolerance=tolerance,
-            max_page_size=max_page_size,
-            shape=shape,
-            http_errors=http_errors,
-        )
-        self._seed = seed
+        def now() -> float:
+            return clock() + skew
+
+        #: The two lists: read them, and write to them.
+        self.works = SimulatedList("workList", works, clock=now, lateness=lateness, seed=seed)
+        self.messages = SimulatedList("msgList", messages, clock=now, lateness=lateness, seed=seed)
         self._api = Api(
-            self._rules,
+            Rules(
+                app_id=app_id,
+                app_secret=app_secret,
+                auth_template=auth_template,
+                timestamp_unit=timestamp_unit,
+                accounts=accounts,
+                tolerance=tolerance,
+                max_page_size=max_page_size,
+                shape=shape,
+                http_errors=http_errors,
+            ),
             {rows.kind.endpoint: rows for rows in (self.works, self.messages)},
-            now=self._now,
+            now=now,
             random=Random(f"{seed} ids"),
         )
         self._script = Script(Random(f"{seed} faults"))
-        self._latency = latency
-        self._jitter = jitter
-        self._chance = Random(f"{seed} latency")
-        self._service = service
-        self._workers: AbstractAsyncContextManager[object] = (
-            nullcontext() if capacity is None else asyncio.Semaphore(capacity)
-        )
-        self._limit_rate = limit_rate
-        self._window = (0, 0)  # whole second, requests in it
+        self._latency = Latency(latency, jitter, Random(f"{seed} latency"))
+        self._workers = Workers(capacity, service)
+        self._rate = RateLimit(limit_rate)
+        self._log = RequestLog(keep=remember)
+        self._seed = seed
         self._writers = 0
         self._port = port
         self._server: Server | None = None
-
-    def _now(self) -> float:
-        return self._clock() + self._skew
 
     # Running
 
@@ -171,13 +143,13 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """The base URL; without a port, and with nobody there, while it is not running."""
+        """The base URL; it has no port while the simulator is not running."""
         return f"http://{HOST}" if self._server is None else f"http://{HOST}:{self._server.port}"
 
     @property
     def settings(self) -> Settings:
         """Settings that this simulator accepts."""
-        rules = self._rules
+        rules = self._api.rules
         return Settings(
             base_url=self.url,
             app_id=rules.app_id,
@@ -187,15 +159,37 @@ class Simulator:
         )
 
     async def send(self, request: Request, /) -> Response:
-        """Answers in process, with the same waits and faults and no sockets: a ``Send``.
+        """Answers in process, with the same delays and faults and no sockets: a ``Send``.
 
-        Raises TransportError and ResponseTooLarge where a fault would make HTTP raise them; a
-        hanging or dripping answer never comes.
+        Raises TransportError or ResponseTooLarge where a fault makes an HTTP client raise them.
+        ``Hang`` and ``Drip`` wait for ever.
         """
-        await asyncio.sleep(0)  # an answer is never immediate
-        return await self._exchange(request, _hand_over)
+        await asyncio.sleep(0)  # no answer comes in the iteration of the loop that sent the request
+        return await self._exchange(request, _deliver_in_process)
 
-    # What goes wrong
+    # What it has seen
+
+    @property
+    def requests(self) -> list[SeenRequest]:
+        """The requests so far, in the order they came; empty with ``remember=False``."""
+        return self._log.requests
+
+    @property
+    def served(self) -> int:
+        """How many requests came so far."""
+        return self._log.served
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are unanswered now."""
+        return self._log.in_flight
+
+    @property
+    def max_in_flight(self) -> int:
+        """The largest value that ``in_flight`` ever had."""
+        return self._log.max_in_flight
+
+    # Faults and writes
 
     def fail(
         self,
@@ -207,11 +201,11 @@ class Simulator:
         probability: float | None = None,
         after: int = 0,
     ) -> None:
-        """Spoils the next *times* answers (None: all) with *fault*, in the order of these calls.
+        """Applies *fault* to the next *times* answers (None: all), in the order of these calls.
 
-        Only to *endpoint* (``"workList"``, ``"msgList"``), only for *page* (the ``pageNum`` asked),
-        only with this *probability*, where given, and not to the first *after* requests that fit.
-        One request meets one fault: the first that fits. Raises ValueError.
+        *endpoint* (``"workList"``, ``"msgList"``), *page* (the request's ``pageNum``) and
+        *probability* select requests; the first *after* of them are answered without the fault.
+        One request gets one fault: the first that matches. Raises ValueError.
         """
         self._script.add(
             fault,
@@ -223,7 +217,7 @@ class Simulator:
         )
 
     def heal(self) -> None:
-        """Forgets all faults."""
+        """Removes all faults."""
         self._script.clear()
 
     def writing(
@@ -236,10 +230,10 @@ class Simulator:
         even: bool = False,
         seed: int | None = None,
     ) -> AbstractAsyncContextManager[Writes]:
-        """Writes to *rows* (the works) while the block runs, at so many of each kind a second.
+        """Writes to *rows* (default: the works) while the block runs; rates are per second.
 
-        Updates and deletes hit any row; an update changes the status. *even* spaces writes evenly,
-        else they come as a Poisson process. The value of ``async with`` counts them.
+        Updates and deletes choose a random row; an update changes its status. Writes are a Poisson
+        process, or evenly spaced with *even*. ``async with`` gives the numbers of writes so far.
         """
         self._writers += 1
         return writing(
@@ -256,55 +250,30 @@ class Simulator:
     async def _exchange(
         self, request: Request, deliver: Callable[[Response, WireFault | None], Awaitable[T]], /
     ) -> T:
-        loop = asyncio.get_running_loop()
-        seen = _seen(request, loop.time())
-        if self._remember:
-            self.requests.append(seen)
-        self.served += 1
-        self.in_flight += 1
-        self.max_in_flight = max(self.max_in_flight, self.in_flight)
-        try:
+        with self._log.track(request) as seen:
             response = await self._answer(request, seen)
             broken = seen.fault if isinstance(seen.fault, WireFault) else None
             delivered = await deliver(response, broken)
             if broken is None:
                 seen.status = response.status
             return delivered
-        finally:
-            seen.ended = loop.time()
-            self.in_flight -= 1
 
     async def _answer(self, request: Request, seen: SeenRequest) -> Response:
-        delay = self._latency * self._chance.lognormvariate(0, self._jitter)
-        there = delay * self._chance.random()
-        await _wait(there)
-        if self._limited(asyncio.get_running_loop().time()):
-            seen.fault = Throttle()
-            response = self._api.answer(request, seen.fault)
-        else:
-            async with self._workers:
-                await _wait(self._service)
+        before, after = self._latency.draw()
+        await wait(before)
+        if self._rate.accept(asyncio.get_running_loop().time()):
+            async with self._workers.serving():
                 seen.fault = self._script.take(seen.endpoint, seen.page_num)
                 response = self._api.answer(request, seen.fault)
-        await _wait(delay - there)
+        else:
+            seen.fault = Throttle()
+            response = self._api.answer(request, seen.fault)
+        await wait(after)
         return response
 
-    def _limited(self, now: float) -> bool:
-        if self._limit_rate is None:
-            return False
-        second, count = self._window
-        count = count + 1 if second == int(now) else 1
-        self._window = (int(now), count)
-        return count > self._limit_rate
 
-
-async def _wait(seconds: float) -> None:
-    if seconds > 0:
-        await asyncio.sleep(seconds)
-
-
-async def _hand_over(response: Response, fault: WireFault | None) -> Response:
-    """What a client would have got from the wire."""
+async def _deliver_in_process(response: Response, fault: WireFault | None) -> Response:
+    """What a client gets over HTTP if *fault* breaks the exchange."""
     if fault is None:
         return response
     if isinstance(fault, Hang | Drip):
@@ -315,33 +284,10 @@ async def _hand_over(response: Response, fault: WireFault | None) -> Response:
     raise TransportError("the simulated connection broke")
 
 
-def _seen(request: Request, now: float) -> SeenRequest:
-    kind = kind_of(request)
-    seen = SeenRequest(
-        endpoint="" if kind is None else kind.endpoint,
-        page_num=None,
-        page_size=None,
-        filters={},
-        headers={
-            name.lower(): value
-            for name, value in request.headers.items()
-            if name.lower() != "authorization"
-        },
-        started=now,
-    )
-    try:
-        asked = understand(request)
-    except Refused:
-        return seen
-    seen.page_num, seen.page_size = asked.page_num, asked.page_size
-    seen.filters = {name: value for name, value in asked.filters.items() if value}
-    return seen
-
-
 async def serve(
     simulator: Simulator, *, ready: Callable[[Simulator], object] = lambda simulator: None
 ) -> None:
-    """Runs *simulator* until cancelled; *ready* is called once it listens."""
+    """Runs *simulator* until cancelled, and calls *ready* once it listens."""
     async with simulator:
         ready(simulator)
         await asyncio.get_running_loop().create_future()

@@ -1,7 +1,6 @@
-"""The simulator on a real socket: HTTP on loopback, and the faults that break it.
+"""The simulator on a socket: HTTP on loopback, and the faults that break the exchange.
 
-The only file here that imports aiohttp. It decides nothing: what is answered, and what goes wrong,
-comes from outside.
+The only file here that imports aiohttp. Answers and faults are decided elsewhere.
 """
 
 from __future__ import annotations
@@ -27,19 +26,19 @@ Break: TypeAlias = Callable[[web.BaseRequest, WireFault, Response], Awaitable[we
 
 
 class Exchange(Protocol):
-    """Answers a request and hands the answer, with the fault that shall break it, to *deliver*."""
+    """Answers a request, and passes the answer and the fault that breaks it to *deliver*."""
 
     async def __call__(self, request: Request, deliver: Deliver, /) -> web.StreamResponse: ...
 
 
 class Server:
-    """An HTTP server on loopback. *port* is the bound one once it has started."""
+    """An HTTP server on loopback; after ``start``, *port* is the bound port."""
 
     def __init__(self, exchange: Exchange, port: int) -> None:
         self.port = port
         self._exchange = exchange
         self._handlers: set[asyncio.Task[object]] = set()
-        # A request whose client has gone is dropped: what is in flight is what is waited for.
+        # Cancel the handler of a client that has disconnected: nobody waits for its answer.
         server = web.Server(self._handle, handler_cancellation=True, access_log=None)
         self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
 
@@ -55,7 +54,7 @@ class Server:
         self.port = int(self._runner.addresses[0][1])
 
     async def close(self) -> None:
-        """Stops listening and ends every exchange, hung ones too, without waiting for any."""
+        """Stops listening and cancels every exchange, hung ones too."""
         for site in self._runner.sites:
             await site.stop()
         for handler in self._handlers:
@@ -90,7 +89,7 @@ class Server:
 
 
 async def _begin(http: web.BaseRequest, good: Response, length: int | None) -> web.StreamResponse:
-    """Sends the head of *good*, promising *length* bytes, or chunks for None."""
+    """Sends the headers of *good*, with a body of *length* bytes, or chunked for None."""
     stream = web.StreamResponse(status=good.status, headers=good.headers)
     stream.content_length = length
     if length is None:
@@ -101,9 +100,9 @@ async def _begin(http: web.BaseRequest, good: Response, length: int | None) -> w
 
 def _hang_up(http: web.BaseRequest, *, reset: bool) -> None:
     transport = http.transport
-    assert transport is not None  # had the client left first, this would have been cancelled
+    assert transport is not None  # a client that disconnects first cancels the handler
     if reset:
-        linger = struct.pack("ii", 1, 0)  # no lingering: the kernel sends RST
+        linger = struct.pack("ii", 1, 0)  # a linger time of 0: the kernel sends RST
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         transport.abort()
     else:
@@ -137,7 +136,7 @@ async def _hang(http: web.BaseRequest, fault: WireFault, good: Response) -> web.
 
 
 async def _bomb(http: web.BaseRequest, fault: WireFault, good: Response) -> web.StreamResponse:
-    """One compressed MiB of zeros, again and again: a full flush makes the block independent."""
+    """Repeats one compressed MiB of zeros: a full flush makes the block independent."""
     assert isinstance(fault, Bomb)
     zeros = bytes(MIB)
     deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)

@@ -1,4 +1,4 @@
-"""Writes to a list in the background, as other users of the real server would.
+"""Writes to a list in the background, like those of other users of the real server.
 
 It knows lists and the event loop's time, and nothing of HTTP.
 """
@@ -16,7 +16,7 @@ from ._lists import SimulatedList
 
 @dataclass(slots=True)
 class Writes:
-    """How many writes were made so far."""
+    """The numbers of writes so far."""
 
     inserts: int = 0
     updates: int = 0
@@ -33,7 +33,7 @@ async def writing(
     even: bool,
     random: Random,
 ) -> AsyncGenerator[Writes, None]:
-    """Writes while the block runs; see ``Simulator.writing``. An error of the writer is raised."""
+    """Writes while the block runs; see ``Simulator.writing``. Raises the writer's error."""
     writes = Writes()
     rates = {"inserts": inserts, "updates": updates, "deletes": deletes}
     task = asyncio.create_task(_write(rows, writes, rates, even, random))
@@ -54,7 +54,7 @@ async def _write(
     due = loop.time()
     while total:
         due += 1 / total if even else random.expovariate(total)
-        # Always awaits: a writer that is behind must not keep the loop to itself.
+        # Awaits even with no delay: a writer that is behind must not block the loop.
         await asyncio.sleep(max(0.0, due - loop.time()))
         (kind,) = random.choices(list(rates), list(rates.values()))
         if kind == "inserts":

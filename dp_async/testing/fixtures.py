@@ -1,6 +1,6 @@
-"""pytest fixtures for tests of code that uses this library; pytest-asyncio runs them.
+"""pytest fixtures for tests of code that uses this library; they need pytest-asyncio.
 
-Import them in ``conftest.py``; a fixture is found by its name there::
+Import them in ``conftest.py``, where pytest finds fixtures by name::
 
     from dp_async.testing.fixtures import dp_client, dp_simulator, dp_started  # noqa: F401
 
@@ -8,8 +8,8 @@ Import them in ``conftest.py``; a fixture is found by its name there::
         dp_simulator.fail(Throttle(retry_after=0))
         assert await my_code(dp_client) == 20
 
-``dp_simulator`` serves the 20 documented rows of each list. For another one, override it, and
-``dp_client`` follows; ``dp_started`` starts any simulator and ends it with the test::
+``dp_simulator`` serves the 20 documented rows of each list. Override it for another simulator;
+``dp_client`` uses the override. ``dp_started`` starts a simulator and stops it after the test::
 
     @pytest_asyncio.fixture
     async def dp_simulator(dp_started):
@@ -35,7 +35,7 @@ Started: TypeAlias = Callable[[Simulator], Awaitable[Simulator]]
 
 @pytest_asyncio.fixture
 async def dp_started() -> AsyncIterator[Started]:
-    """Starts a simulator until the test ends: ``await dp_started(Simulator(...))``."""
+    """Starts a simulator and stops it after the test: ``await dp_started(Simulator(...))``."""
     async with AsyncExitStack() as running:
         yield running.enter_async_context
 
@@ -48,6 +48,6 @@ async def dp_simulator(dp_started: Started) -> Simulator:
 
 @pytest_asyncio.fixture
 async def dp_client(dp_simulator: Simulator) -> AsyncIterator[Client]:
-    """A client of ``dp_simulator``."""
+    """A client for ``dp_simulator``."""
     async with Client(dp_simulator.settings) as client:
         yield client

@@ -306,7 +306,7 @@ async def test_requests_in_flight_are_those_of_now_over_all_clients(
     sdk: Sdk, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = Server(100)
-    gate = server.hold(1)
+    gate = server.block(1)
     async with sdk.watch(client(server)) as one, sdk.watch(client(server)) as two:
         assert sdk.counted("in_flight") == {(): 0}
         calls = [one.work_list(), one.for_account("13900005678").work_list(), two.work_list()]
@@ -364,7 +364,7 @@ async def test_no_span_is_open_while_a_request_or_a_consumer_is_at_work(sdk: Sdk
 
 async def test_a_crawl_that_is_left_early_leaves_no_span_open(sdk: Sdk) -> None:
     server = Server(200)
-    server.hold(3)
+    server.block(3)
     async with sdk.watch(client(server)) as api:
         with sdk.tracer.start_as_current_span("the consumer's") as consumer:
             async with api.works(options=PAGES).crawl() as crawl:
@@ -561,7 +561,7 @@ async def main():
     metrics.set_meter_provider(MeterProvider([reader]))
     instrument(late)
     instrument(given, meter_provider=metrics.get_meter_provider())
-    gate = server.hold(1)
+    gate = server.block(1)
     calls = asyncio.gather(*(each.work_list() for each in clients))
     await until(lambda: server.in_flight == 4)
     in_flight = measured("in_flight")

@@ -88,7 +88,7 @@ class Trial:
             clock=lambda: START + self.seed % 997 / 997 + loop.time(),
             tolerance=float("inf"),
             max_page_size=self.largest,
-            late=self.late,
+            lateness=self.late,
             remember=False,
         )
         self.truth: SimulatedList = getattr(simulator, self.endpoint)

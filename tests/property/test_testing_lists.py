@@ -1,4 +1,4 @@
-"""A simulated list against a naive one that is sorted anew each time it is looked at."""
+"""A simulated list against a naive model that sorts all rows for each read."""
 
 import msgspec
 from hypothesis import given, settings
@@ -21,7 +21,7 @@ ACTION = st.tuples(
 
 @settings(deadline=None)
 @given(st.integers(0, 40), st.lists(ACTION, max_size=25), st.sampled_from(FILTERS), st.booleans())
-def test_order_filters_and_truth(
+def test_order_filters_and_history(
     count: int,
     actions: list[tuple[str, int, str]],
     filters: dict[str, str | None],
@@ -40,7 +40,7 @@ def test_order_filters_and_truth(
         keys = sorted(key for key in rows if matches(key))
         return sorted(keys, key=lambda key: str(rows[key]["updateTime"]), reverse=not ascending)
 
-    works.ids(ascending=ascending, **filters)  # from here on the view is kept up to date
+    works.ids(ascending=ascending, **filters)  # makes the view, which each write then updates
     mark = works.mark()
     present = set(expected())
     for action, at, status in actions:

@@ -1,4 +1,4 @@
-"""A list server in a few lines, as a ``Send``: it keeps what it was asked, and does as scripted."""
+"""A list server as a ``Send``: it records requests and can be scripted. No HTTP, no signatures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SETTINGS = Settings(
 
 
 def row(index: int) -> dict[str, object]:
-    """Row *index* of a list, newest first, a minute apart; good for both lists."""
+    """Row *index* of either list; newest first, a minute apart."""
     time = (EPOCH - timedelta(minutes=index)).isoformat(sep=" ")
     number = 100_000 - index
     return {"digitalPersonWorksId": number, "msgId": number, "createTime": time, "updateTime": time}
@@ -30,7 +30,7 @@ def row(index: int) -> dict[str, object]:
 def answer(
     rows: list[dict[str, object]], num: int, size: int, total: int | None = None
 ) -> Response:
-    """The page *num*, from 1, of *rows*."""
+    """Page *num*, from 1, of *rows*; *total* is the total it claims, if not the true one."""
     total = len(rows) if total is None else total
     content = rows[(num - 1) * size : num * size]
     pages = -(-total // size)
@@ -49,13 +49,13 @@ def answer(
 
 
 def good(data: object) -> Response:
-    """The envelope of a good answer."""
+    """An answer whose envelope reports success."""
     body = {"code": 200, "data": data, "requestId": "abc", "resultMsg": "ok"}
     return Response(status=200, body=json.dumps(body).encode())
 
 
-def asked(request: Request) -> tuple[int, int]:
-    """The page number and size *request* asks for."""
+def page_of(request: Request) -> tuple[int, int]:
+    """The page number and the page size of *request*."""
     if request.body:
         fields = json.loads(request.body)
         return fields["pageNum"], fields["pageSize"]
@@ -64,35 +64,37 @@ def asked(request: Request) -> tuple[int, int]:
 
 
 class Server:
-    """Answers with pages of *rows*; *clamp* is its largest page.
+    """Answers with pages of *rows*; larger pages than *clamp* are cut to it.
 
-    ``hold(num)`` keeps page *num* until the event it returns is set; ``script[num]`` holds errors
-    to raise and responses to give for page *num*, first come first served.
+    ``requests`` are the requests so far, ``pages`` their page numbers and sizes. ``block(num)``
+    returns an event: page *num* is answered once it is set. ``script[num]`` are the errors to raise
+    and the responses to return for page *num*, one a request. ``before`` is called with the page
+    number just before an answer is made.
     """
 
     def __init__(self, rows: int, *, clamp: int = 10_000) -> None:
         self.rows = [row(index) for index in range(rows)]
         self.clamp = clamp
         self.requests: list[Request] = []
-        self.asked: list[tuple[int, int]] = []
+        self.pages: list[tuple[int, int]] = []
         self.in_flight = self.max_in_flight = 0
         self.script: dict[int, list[Exception | Response]] = {}
         self.before: Callable[[int], None] = lambda num: None
-        self._held: dict[int, asyncio.Event] = {}
+        self._blocked: dict[int, asyncio.Event] = {}
 
-    def hold(self, num: int) -> asyncio.Event:
-        return self._held.setdefault(num, asyncio.Event())
+    def block(self, num: int) -> asyncio.Event:
+        return self._blocked.setdefault(num, asyncio.Event())
 
     async def __call__(self, request: Request, /) -> Response:
-        num, size = asked(request)
+        num, size = page_of(request)
         self.requests.append(request)
-        self.asked.append((num, size))
+        self.pages.append((num, size))
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         try:
             await asyncio.sleep(0)
-            if num in self._held:
-                await self._held[num].wait()
+            if num in self._blocked:
+                await self._blocked[num].wait()
             self.before(num)
             if planned := self.script.get(num):
                 outcome = planned.pop(0)
@@ -105,14 +107,14 @@ class Server:
 
 
 def client(server: Server, settings: Settings = SETTINGS) -> Client:
-    """A client that talks to *server*."""
+    """A client of *server*."""
     return Client(settings, send=server)
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop run until *condition* holds; a bounded number of turns."""
+    """Runs the loop until *condition* is true, for at most 1000 iterations."""
     for _ in range(1000):
         if condition():
             return
         await asyncio.sleep(0)
-    raise AssertionError("the condition never held")
+    raise AssertionError("the condition never became true")

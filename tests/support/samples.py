@@ -1,4 +1,4 @@
-"""What the tests of the layers start from: a request, settings, documented answers, a script."""
+"""Samples for unit tests: a request, settings, documented answers, a scripted ``Send``."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ VECTORS = Path(__file__).parent.parent / "vectors"
 
 
 def settings(**changes: Any) -> Settings:
-    """Good settings, but for *changes*, which may be of any type."""
+    """Valid settings with *changes*, which may be invalid and of any type."""
     given: dict[str, Any] = {"base_url": "https://host", "app_id": "app", "app_secret": SECRET}
     return Settings(**{**given, **changes})
 
 
 def vector(name: str) -> bytes:
-    """A whole answer, as the API documents it."""
+    """The body of a documented answer."""
     return (VECTORS / f"{name}.json").read_bytes()
 
 
 class Script(Generic[R]):
-    """A ``Send`` or ``Call`` that gives or raises *outcomes* in turn; *requests* are kept."""
+    """A ``Send`` or ``Call`` that returns or raises *outcomes* in order and records *requests*."""
 
     def __init__(self, *outcomes: R | BaseException) -> None:
         self.outcomes = list(outcomes)

@@ -1,4 +1,4 @@
-"""A simulator in a thread of its own, so that a test's loop runs the client's tasks alone."""
+"""A simulator in its own thread: the event loop of a test runs only the client's tasks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dp_async.testing import Simulator, serve
 
 
 @pytest.fixture(scope="session")
-def elsewhere() -> Iterator[Simulator]:
-    """A running simulator: 1,070 works and 530 messages, answers after 2 ms."""
+def simulator_in_thread() -> Iterator[Simulator]:
+    """A running simulator of 1,070 works and 530 messages, with a median latency of 2 ms."""
     simulator = Simulator(latency=0.002, jitter=0.6)
     loop = asyncio.new_event_loop()
     ready = threading.Event()

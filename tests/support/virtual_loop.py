@@ -1,6 +1,6 @@
-"""A loop whose time jumps to the next timer: an hour of waiting takes no time, and always the same.
+"""An event loop in virtual time: it jumps to the next timer, so waiting is instant and repeatable.
 
-Only for code that does no I/O: a socket would never be waited for.
+Only for code without I/O: the loop never waits for a socket.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class _Jumping(selectors.SelectSelector):
-    """Instead of waiting, moves the time on."""
+    """Advances the time instead of waiting."""
 
     now = 0.0
 
@@ -26,7 +26,7 @@ class _Jumping(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop in virtual time, from 0."""
+    """An event loop in virtual time, which starts at 0."""
 
     def __init__(self) -> None:
         self._jumping = _Jumping()
@@ -37,6 +37,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run(work: Coroutine[object, object, T]) -> T:
-    """*work*'s result, from a virtual loop of its own."""
+    """The result of *work*, run in a new virtual loop."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(work)

@@ -32,7 +32,7 @@ from dp_async import (
     Work,
     crawl_accounts,
 )
-from tests.support.fake_server import SETTINGS, answer, asked, row, until
+from tests.support.fake_server import SETTINGS, answer, page_of, row, until
 from tests.support.virtual_loop import run
 
 OPTIONS = CrawlOptions(page_size=10)
@@ -47,7 +47,7 @@ class Many:
         self.pages: dict[int, float] = {}  # seconds, where a page takes longer
         self.trouble: dict[str, Callable[[int], Response | Exception]] = {}
         self.restless: set[str] = set()  # in no order, and never at rest
-        self.asked: list[str] = []
+        self.accounts: list[str] = []
         self.in_flight: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
         self.max_in_flight = 0
@@ -57,8 +57,8 @@ class Many:
 
     async def __call__(self, request: Request, /) -> Response:
         account = request.headers["account"]
-        num, size = asked(request)
-        self.asked.append(account)
+        num, size = page_of(request)
+        self.accounts.append(account)
         self.in_flight[account] += 1
         self.most[account] = max(self.most[account], self.in_flight[account])
         self.max_in_flight = max(self.max_in_flight, self.in_flight.total())
@@ -132,7 +132,7 @@ def test_an_account_given_twice_is_crawled_once() -> None:
         given = ["1390", "1391", "1390", "1391", "1390"]
         async with client(server) as api, crawl_accounts(api, iter(given), works) as accounts:
             assert await drain(accounts) == {"1390": expected(), "1391": expected()}
-        assert Counter(server.asked) == {"1390": 4, "1391": 4}
+        assert Counter(server.accounts) == {"1390": 4, "1391": 4}
 
     run(main())
 
@@ -158,10 +158,10 @@ def test_they_begin_a_few_at_a_time_and_only_once_they_are_wanted() -> None:
         async with client(server) as api:
             async with crawl_accounts(api, NAMES, works, at_once=3) as accounts:
                 await asyncio.sleep(10)
-                assert not server.asked
+                assert not server.accounts
                 await anext(accounts)
-                assert len(set(server.asked)) == 3
-                begun = [len(set(server.asked)) - len(accounts.reports) async for _ in accounts]
+                assert len(set(server.accounts)) == 3
+                begun = [len(set(server.accounts)) - len(accounts.reports) async for _ in accounts]
                 assert max(begun) == 3
 
     run(main())
@@ -240,8 +240,8 @@ def test_a_consumer_that_is_slow_holds_it_by_the_windows_of_those_begun() -> Non
             ) as accounts:
                 await anext(accounts)
                 await asyncio.sleep(1_000)
-                assert len(set(server.asked)) == 3
-                assert len(server.asked) <= 3 * (1 + 1 + 4)
+                assert len(set(server.accounts)) == 3
+                assert len(server.accounts) <= 3 * (1 + 1 + 4)
 
     run(main())
 

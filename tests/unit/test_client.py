@@ -106,7 +106,7 @@ async def test_a_closed_client_says_so_and_closing_twice_is_fine() -> None:
 async def test_closing_while_a_call_waits_ends_the_call() -> None:
     server = Server(100)
     settings = replace(SETTINGS, max_in_flight=1)
-    limiter = server.hold(1)
+    limiter = server.block(1)
     api = client(server, settings)
     first = asyncio.ensure_future(api.work_list())
     second = asyncio.ensure_future(api.work_list())
@@ -121,7 +121,7 @@ async def test_closing_while_a_call_waits_ends_the_call() -> None:
 async def test_who_is_let_in_while_the_client_closes_does_not_go() -> None:
     server = Server(1)
     told: list[Attempt] = []
-    limiter = server.hold(1)
+    limiter = server.block(1)
     api = client(server, replace(SETTINGS, max_in_flight=1))
     api.observe(told.append)
 
@@ -174,13 +174,13 @@ async def test_another_thread_is_refused() -> None:
     await api.work_list()
     caught: list[Exception] = []
 
-    def elsewhere() -> None:
+    def in_another_loop() -> None:
         try:
             asyncio.run(_once(api))
         except DpError as error:
             caught.append(error)
 
-    thread = threading.Thread(target=elsewhere)
+    thread = threading.Thread(target=in_another_loop)
     thread.start()
     thread.join()
     assert isinstance(caught[0], ConfigError)
@@ -376,7 +376,7 @@ async def test_an_observer_that_raises_breaks_nothing(caplog: pytest.LogCaptureF
 
 async def test_a_call_that_is_cancelled_is_told_and_not_repeated() -> None:
     server = Server(1)
-    server.hold(1)
+    server.block(1)
     told: list[Attempt] = []
     async with client(server, PATIENT) as api:
         api.observe(told.append)

@@ -54,7 +54,7 @@ async def test_one_page_uses_the_options_unless_told() -> None:
         listing = api.works(options=CrawlOptions(page_size=7))
         assert (await listing.page(2)).page_num == 2
         await listing.page(3, 11)
-    assert server.asked == [(2, 7), (3, 11)]
+    assert server.pages == [(2, 7), (3, 11)]
 
 
 NO_PAGE: list[Any] = [0, -1, True, 1.5, math.nan, math.inf, "1", b"1", 10**400, -(10**5000)]
@@ -80,7 +80,7 @@ async def test_a_nonsense_page_is_refused_before_any_request(
             await api.works().page(num, size)
         with pytest.raises(ConfigError, match=f"^{refusal}"):
             await api.msg_list(page_num=num, page_size=size)
-    assert not server.asked
+    assert not server.pages
 
 
 async def test_the_first_and_the_last_page_there_can_be_are_asked_for() -> None:
@@ -88,7 +88,7 @@ async def test_the_first_and_the_last_page_there_can_be_are_asked_for() -> None:
     async with client(server) as api:
         await api.works().page(1, 1)
         await api.works().page(2**31 - 1, 100_000)
-    assert server.asked == [(1, 1), (2**31 - 1, 100_000)]
+    assert server.pages == [(1, 1), (2**31 - 1, 100_000)]
 
 
 async def test_probe_is_one_small_request() -> None:
@@ -96,7 +96,7 @@ async def test_probe_is_one_small_request() -> None:
     async with client(server) as api:
         assert await api.works().probe() == Probe(5, 100_000, EPOCH)
         assert await api.messages().typed(dict).probe() == Probe(5, 100_000, EPOCH)
-    assert server.asked == [(1, 1), (1, 1)]
+    assert server.pages == [(1, 1), (1, 1)]
 
 
 async def test_probe_falls_back_to_the_create_time_and_to_none() -> None:
@@ -217,8 +217,8 @@ async def test_the_first_item_takes_one_request_for_one_row() -> None:
     async with client(server) as api:
         first = await api.works().first()
         assert first == (await api.works().page()).content[0]
-        assert server.asked[0] == (1, 1)
-        assert len(server.asked) == 2
+        assert server.pages[0] == (1, 1)
+        assert len(server.pages) == 2
     async with client(Server(0)) as api:
         assert await api.messages().first() is None
 
@@ -259,12 +259,12 @@ async def test_a_list_that_is_asked_for_oldest_first_has_no_news() -> None:
     server = Server(30)
     async with client(server) as api:
         for mark in (None, await marked(api.works())):
-            server.asked.clear()
+            server.pages.clear()
             with pytest.raises(ConfigError, match="sort=ASC: what is new is found"):
                 api.works(sort="ASC").since(mark)
         api.works(sort="DESC").since(None)
         api.messages().since(None)
-    assert not server.asked
+    assert not server.pages
 
 
 @pytest.mark.parametrize("allowed_lateness", [-1, math.nan, math.inf, "2", None, 86401])

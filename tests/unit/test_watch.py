@@ -84,7 +84,7 @@ async def rest(watch: Watch[Work], seconds: float) -> list[int]:
 
 def all_new(server: Server) -> None:
     """No two pages hold together, as if all rows were replaced between any two answers."""
-    serial = len(server.asked)
+    serial = len(server.pages)
     server.rows = [
         row(-serial * 60 - index) | {"digitalPersonWorksId": 1_000_000 + serial * 100 + index}
         for index in range(60, 0, -1)
@@ -163,7 +163,7 @@ def test_much_that_is_new_is_caught_up_with_in_few_requests_and_pages() -> None:
 def test_rows_that_become_visible_as_late_as_settle_allows_are_not_missed() -> None:
     async def main() -> None:
         options = CrawlOptions(allowed_lateness=8.0)
-        async with world(late=8.0) as (simulator, client):
+        async with world(lateness=8.0) as (simulator, client):
             async with client.works(options=options).watch(1) as watch:
                 await rest(watch, 5)
                 new: list[int] = []
@@ -509,10 +509,10 @@ def test_a_list_that_proves_nothing_is_looked_at_ever_less_often_until_it_does()
             del server.rows[150]
             await rest(watch, 40)
             looks.clear()
-            asked = len(server.asked)
+            asked = len(server.pages)
             assert await rest(watch, 100) == []
             assert 90 <= len(looks) <= 111
-            assert len(server.asked) - asked == 3 * len(looks)
+            assert len(server.pages) - asked == 3 * len(looks)
 
     run(main())
 
@@ -578,7 +578,7 @@ def test_a_bug_in_what_sends_is_raised_as_it_is() -> None:
             with pytest.raises(ZeroDivisionError):
                 await anext(watch)
             assert await rest(watch, 5) == []
-            assert len(server.asked) == 1
+            assert len(server.pages) == 1
 
     run(main())
 
@@ -694,8 +694,8 @@ def test_another_loop_is_refused() -> None:
 
     run(main())
 
-    async def elsewhere() -> None:
+    async def in_another_loop() -> None:
         with pytest.raises(ConfigError, match="another Client for another loop"):
             await anext(watch)
 
-    run(elsewhere())
+    run(in_another_loop())

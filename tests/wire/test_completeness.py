@@ -1,18 +1,17 @@
-"""A crawl says that it is complete only if it is, whatever is written and whatever fails meanwhile.
+"""A crawl reports that it is complete only if it is, while the list is written to and answers fail.
 
-Over HTTP in real time, and the same engine without sockets in virtual time, where more of it fits.
-``COMPLETENESS_CRAWLS=300`` in the environment makes that many crawls over HTTP.
+Without sockets in virtual time, and, as a slow test, over HTTP in real time.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
-from itertools import cycle, islice
+from itertools import cycle, islice, product
+from typing import Literal
 
 import pytest
 
@@ -42,7 +41,7 @@ from dp_async.testing import (
 )
 from tests.support.virtual_loop import run
 
-CRAWLS = int(os.environ.get("COMPLETENESS_CRAWLS", "24"))
+CRAWLS = 24
 START = 1_790_000_000.0
 
 Rates = tuple[float, float, float]
@@ -57,18 +56,19 @@ RATES: list[Rates] = [
     (20, 20, 20),
 ]
 CONCURRENCY = [1, 3, 10, 64]
+OVERLAPS: list[int | Literal["auto"]] = [0, 4, "auto"]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a crawl gave, and *lost* of the rows that were there all the time."""
+    """The ids of a crawl, its report, and which rows it *lost* that existed from start to end."""
 
     ids: list[int]
     lost: set[int]
     report: CrawlReport
 
     def check(self, options: CrawlOptions) -> None:
-        """What holds for every crawl."""
+        """Checks what is true of every crawl."""
         assert len(self.ids) == len(set(self.ids)) == self.report.items
         if self.report.complete:
             assert not self.lost
@@ -93,9 +93,8 @@ def writing(simulator: Simulator, rates: Rates, seed: int) -> AbstractAsyncConte
 # Over HTTP
 
 
-@pytest.mark.timeout(30 + CRAWLS)
+@pytest.mark.slow
 async def test_no_false_certificate_over_http() -> None:
-    complete: Counter[bool] = Counter()
     sizes, concurrencies = cycle((5, 10, 20)), cycle(CONCURRENCY)
     async with Simulator(works=100, messages=0, latency=0.005, jitter=0.5) as simulator:
         client = Client(replace(simulator.settings, max_in_flight=64))
@@ -107,19 +106,19 @@ async def test_no_false_certificate_over_http() -> None:
                     ordered=bool(seed % 5),
                     overlap="auto" if seed % 2 else 2,
                 )
-                rates = (0, 0, 0) if seed % 8 == 0 else (20, 20, 20)
+                at_rest = seed % 8 == 0
+                rates = (0, 0, 0) if at_rest else (20, 20, 20)
                 async with writing(simulator, rates, seed):
                     outcome = await crawl(simulator, client.works(options=options))
                 outcome.check(options)
-                complete[rates == (0, 0, 0)] += outcome.report.complete is True
-    assert complete[False] >= CRAWLS // 8
+                assert outcome.report.complete or not at_rest
 
 
 # In virtual time
 
 
 def simulated(seed: int, rows: int, largest: int) -> tuple[Simulator, Client]:
-    """A simulator in the running loop's time, and a client that asks it without sockets."""
+    """A simulator in the running loop's time, and a client of it without sockets."""
     loop = asyncio.get_running_loop()
     simulator = Simulator(
         works=rows,
@@ -130,7 +129,7 @@ def simulated(seed: int, rows: int, largest: int) -> tuple[Simulator, Client]:
         clock=lambda: START + seed % 997 / 997 + loop.time(),
         tolerance=float("inf"),
         max_page_size=largest,
-        late=seed % 3,
+        lateness=seed % 3,
     )
     settings = replace(simulator.settings, max_in_flight=64, retry=RetryPolicy(attempts=1))
     return simulator, Client(settings, send=simulator.send)
@@ -144,11 +143,20 @@ async def crawl_while_written(rates: Rates, options: CrawlOptions, seed: int) ->
         return await crawl(simulator, client.works(options=options))
 
 
-@pytest.mark.parametrize("ordered", [True, False])
-@pytest.mark.parametrize("concurrency", CONCURRENCY)
-def test_no_false_certificate_at_any_rate(concurrency: int, ordered: bool) -> None:
+@pytest.mark.parametrize(
+    ("concurrency", "ordered", "crawls"),
+    [
+        (1, True, 12),
+        (10, False, 12),
+        *(
+            pytest.param(concurrency, ordered, 48, marks=pytest.mark.slow)
+            for concurrency, ordered in product(CONCURRENCY, (True, False))
+        ),
+    ],
+)
+def test_no_false_certificate_at_any_rate(concurrency: int, ordered: bool, crawls: int) -> None:
     complete: Counter[Rates] = Counter()
-    for seed, rates in enumerate(islice(cycle(RATES), 25)):
+    for seed, rates in enumerate(islice(cycle(RATES), crawls)):
         options = CrawlOptions(
             page_size=(20, 10)[seed % 2],
             concurrency=concurrency,
@@ -159,32 +167,29 @@ def test_no_false_certificate_at_any_rate(concurrency: int, ordered: bool) -> No
         outcome = run(crawl_while_written(rates, options, seed))
         outcome.check(options)
         complete[rates] += outcome.report.complete is True
-    assert complete[0, 0, 0] >= 3
-    assert sum(complete.values()) >= 12
+    assert complete[0, 0, 0] >= crawls // len(RATES) - 1  # one crawl may stop at its limit
+    assert complete.total() >= crawls // 2 - 1
 
 
-@pytest.mark.parametrize("concurrency", CONCURRENCY)
-@pytest.mark.parametrize("rows", [0, 1, 99, 100, 101, 237])
-def test_the_order_of_the_list(rows: int, concurrency: int) -> None:
+@pytest.mark.parametrize("concurrency", [1, 10])
+def test_items_come_in_the_order_of_the_list(concurrency: int) -> None:
     async def work() -> None:
-        for overlap in (0, 4, "auto"):
-            for limit in (None, 30):
-                simulator, client = simulated(3, rows, 100)
-                options = replace(
-                    CrawlOptions(page_size=20, concurrency=concurrency, limit=limit),
-                    overlap=overlap,
-                )
-                async with client:
-                    outcome = await crawl(simulator, client.works(options=options))
-                assert outcome.ids == simulator.works.ids()[:limit]
-                assert outcome.report.complete is (None if rows >= 30 and limit else True)
+        for rows, overlap, limit in product((0, 1, 99, 100, 101, 237), OVERLAPS, (None, 30)):
+            simulator, client = simulated(3, rows, 100)
+            options = CrawlOptions(
+                page_size=20, concurrency=concurrency, limit=limit, overlap=overlap
+            )
+            async with client:
+                outcome = await crawl(simulator, client.works(options=options))
+            assert outcome.ids == simulator.works.ids()[:limit]
+            assert outcome.report.complete is (None if rows >= 30 and limit else True)
 
     run(work())
 
 
 @pytest.mark.parametrize("limit", [20, 60, 61, 1000])
-def test_a_limit_reached_is_not_a_crawl_gone_wrong(limit: int) -> None:
-    """However the limit lies to the total, which grows over it meanwhile."""
+def test_reaching_the_limit_is_not_incomplete(limit: int) -> None:
+    """For limits below, at and above a total that grows during the crawl."""
 
     async def work() -> None:
         simulator, client = simulated(1, 60, 100)
@@ -197,11 +202,11 @@ def test_a_limit_reached_is_not_a_crawl_gone_wrong(limit: int) -> None:
     run(work())
 
 
-# What fails meanwhile
+# Failures
 
 
 async def to_the_end(crawling: Crawl[Work], patience: float) -> tuple[list[int], Counter[str]]:
-    """The ids, going on after every error and every wait longer than *patience*."""
+    """The ids, continuing after each error and each wait of more than *patience* seconds."""
     ids: list[int] = []
     failures: Counter[str] = Counter()
     while True:
@@ -221,16 +226,15 @@ def spoil(simulator: Simulator) -> None:
         simulator.fail(fault, times=None, probability=0.05)
 
 
-@pytest.mark.parametrize("ordered", [True, False])
-@pytest.mark.parametrize("concurrency", [1, 4, 16])
 @pytest.mark.parametrize("rates", [(0, 0, 0), (0.5, 0.5, 0.5)])
-def test_after_timeouts_and_errors_it_is_complete_all_the_same(
+@pytest.mark.parametrize(("concurrency", "ordered"), [(1, True), (4, False), (16, True)])
+def test_a_crawl_is_complete_after_timeouts_and_errors(
     rates: Rates, concurrency: int, ordered: bool
 ) -> None:
     async def work() -> None:
         failures: Counter[str] = Counter()
         for seed in range(4):
-            simulator, client = simulated(3 * seed, 237, 100)  # nothing late
+            simulator, client = simulated(3 * seed, 237, 100)  # without lateness
             spoil(simulator)
             options = CrawlOptions(
                 page_size=20, concurrency=concurrency, ordered=ordered, max_passes=5
@@ -264,7 +268,7 @@ def in_virtual_time(test: Callable[[Simulator, Client], Coroutine[object, object
 OPTIONS = CrawlOptions(page_size=20, concurrency=4)
 
 
-def test_a_page_that_claims_to_be_another_is_asked_for_again() -> None:
+def test_a_page_with_a_wrong_number_is_requested_again() -> None:
     async def work(simulator: Simulator, client: Client) -> None:
         simulator.fail(WrongEcho(), page=5)
         async with client.works(options=OPTIONS).crawl() as crawling:
@@ -277,7 +281,7 @@ def test_a_page_that_claims_to_be_another_is_asked_for_again() -> None:
 
 
 @pytest.mark.parametrize("verify", [True, False])
-def test_the_same_page_for_ever_is_an_error(verify: bool) -> None:
+def test_the_same_rows_on_every_page_are_an_error(verify: bool) -> None:
     async def work(simulator: Simulator, client: Client) -> None:
         simulator.fail(SamePage(), times=None)
         with pytest.raises(PaginationError, match="same rows"):
@@ -287,7 +291,7 @@ def test_the_same_page_for_ever_is_an_error(verify: bool) -> None:
 
 
 @pytest.mark.parametrize("total", [0, 10, 20, 100, 236, 238, 300])
-def test_totals_that_lie_make_no_false_certificate(total: int) -> None:
+def test_wrong_totals_make_no_false_certificate(total: int) -> None:
     async def work(simulator: Simulator, client: Client) -> None:
         simulator.fail(LyingTotals(total), times=None)
         outcome = await crawl(simulator, client.works(options=OPTIONS))
@@ -296,9 +300,8 @@ def test_totals_that_lie_make_no_false_certificate(total: int) -> None:
     in_virtual_time(work)
 
 
-@pytest.mark.parametrize("total", [10_000, 10**9])
-@pytest.mark.parametrize("verify", [True, False])
-def test_totals_that_promise_what_is_not_there_end_in_an_error(total: int, verify: bool) -> None:
+@pytest.mark.parametrize(("total", "verify"), [(10_000, True), (10**9, True), (10**9, False)])
+def test_totals_far_too_large_are_an_error(total: int, verify: bool) -> None:
     async def work(simulator: Simulator, client: Client) -> None:
         simulator.fail(LyingTotals(total), times=None)
         options = replace(OPTIONS, verify=verify)
@@ -321,8 +324,7 @@ def test_a_failed_page_is_not_the_end() -> None:
                     while True:
                         await anext(crawling)
                 assert crawling.report.complete is None
-            rest = [work async for work in crawling]
+            assert [work async for work in crawling]
             assert crawling.report.complete
-        assert rest
 
     in_virtual_time(work)

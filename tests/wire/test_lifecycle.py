@@ -1,6 +1,6 @@
-"""However a crawl is left, nothing stays behind: no task, no connection out of the pool, no noise.
+"""However a crawl ends, it leaves no task, no connection outside the pool and no log record.
 
-Each way of leaving runs over real HTTP, on asyncio's loop and on uvloop.
+Each way to end it runs over HTTP, on asyncio's loop; as slow tests, on uvloop too.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ from tests.support.fake_server import until
 OPTIONS = CrawlOptions(page_size=20, concurrency=4)
 
 
-async def leave_by_break(listing: Listing[Work], client: Client) -> None:
+async def break_out_of_a_listing(listing: Listing[Work], client: Client) -> None:
     async for _ in listing:
         break
 
 
-async def leave_a_crawl_by_break(listing: Listing[Work], client: Client) -> None:
+async def break_out_of_a_crawl(listing: Listing[Work], client: Client) -> None:
     async with listing.crawl() as crawl:
         async for _ in crawl:
             break
 
 
-async def leave_pages_by_break(listing: Listing[Work], client: Client) -> None:
+async def break_out_of_pages(listing: Listing[Work], client: Client) -> None:
     async with listing.pages() as pages:
         async for _ in pages:
             break
 
 
-async def leave_by_exception(listing: Listing[Work], client: Client) -> None:
+async def raise_in_a_listing(listing: Listing[Work], client: Client) -> None:
     with pytest.raises(ZeroDivisionError):
         async for _ in listing:
             raise ZeroDivisionError
 
 
-async def leave_a_crawl_by_exception(listing: Listing[Work], client: Client) -> None:
+async def raise_in_a_crawl(listing: Listing[Work], client: Client) -> None:
     with pytest.raises(ZeroDivisionError):
         async with listing.crawl() as crawl:
             async for _ in crawl:
                 raise ZeroDivisionError
 
 
-async def leave_by_cancellation(listing: Listing[Work], client: Client) -> None:
+async def cancel_a_listing(listing: Listing[Work], client: Client) -> None:
     async def consume() -> None:
         async for _ in listing:
             await asyncio.sleep(0)
@@ -65,7 +65,7 @@ async def leave_by_cancellation(listing: Listing[Work], client: Client) -> None:
         await task
 
 
-async def leave_a_crawl_by_cancellation(listing: Listing[Work], client: Client) -> None:
+async def cancel_a_crawl(listing: Listing[Work], client: Client) -> None:
     async def consume() -> None:
         async with listing.crawl() as crawl:
             async for _ in crawl.pages():
@@ -78,7 +78,7 @@ async def leave_a_crawl_by_cancellation(listing: Listing[Work], client: Client) 
         await task
 
 
-async def leave_by_a_cancel_scope(listing: Listing[Work], client: Client) -> None:
+async def cancel_a_scope(listing: Listing[Work], client: Client) -> None:
     with anyio.CancelScope() as scope:
         async with listing.crawl() as crawl:
             async for _ in crawl:
@@ -87,7 +87,7 @@ async def leave_by_a_cancel_scope(listing: Listing[Work], client: Client) -> Non
     assert scope.cancelled_caught
 
 
-async def go_on_after_a_timeout(listing: Listing[Work], client: Client) -> None:
+async def continue_after_timeouts(listing: Listing[Work], client: Client) -> None:
     works: list[int] = []
     timeouts = 0
     async with listing.crawl() as crawl:
@@ -104,7 +104,7 @@ async def go_on_after_a_timeout(listing: Listing[Work], client: Client) -> None:
     assert len(works) == len(set(works)) == 1070
 
 
-async def leave_by_closing_during_a_wait(listing: Listing[Work], client: Client) -> None:
+async def close_the_crawl_during_a_wait(listing: Listing[Work], client: Client) -> None:
     crawl = listing.crawl()
     waiting = asyncio.ensure_future(crawl.next_page())
     await until_requested(client, 1)
@@ -113,13 +113,13 @@ async def leave_by_closing_during_a_wait(listing: Listing[Work], client: Client)
         await waiting
 
 
-async def leave_a_stream_by_aclose(listing: Listing[Work], client: Client) -> None:
+async def close_an_iterator(listing: Listing[Work], client: Client) -> None:
     stream = aiter(listing)
     await anext(stream)
     await stream.aclose()
 
 
-async def leave_it_to_the_collector(listing: Listing[Work], client: Client) -> None:
+async def drop_the_crawl(listing: Listing[Work], client: Client) -> None:
     crawl = listing.crawl()
     await anext(crawl)
     await until_requested(client, 3)
@@ -128,7 +128,7 @@ async def leave_it_to_the_collector(listing: Listing[Work], client: Client) -> N
         gc.collect()
 
 
-async def leave_by_closing_the_client(listing: Listing[Work], client: Client) -> None:
+async def close_the_client(listing: Listing[Work], client: Client) -> None:
     stream = aiter(listing)
     await anext(stream)
     crawl = listing.crawl()
@@ -149,7 +149,7 @@ async def read_to_the_end(listing: Listing[Work], client: Client) -> None:
 
 
 def _in_use(connector: aiohttp.BaseConnector) -> int:
-    return len(connector._acquired)  # pyright: ignore[reportPrivateUsage]  # no public way to ask
+    return len(connector._acquired)  # pyright: ignore[reportPrivateUsage]  # aiohttp has no public counter
 
 
 async def until_requested(client: Client, requests: int) -> None:
@@ -159,32 +159,40 @@ async def until_requested(client: Client, requests: int) -> None:
 
 Case = Callable[[Listing[Work], Client], Awaitable[None]]
 CASES: list[Case] = [
-    leave_by_break,
-    leave_a_crawl_by_break,
-    leave_pages_by_break,
-    leave_by_exception,
-    leave_a_crawl_by_exception,
-    leave_by_cancellation,
-    leave_a_crawl_by_cancellation,
-    leave_by_a_cancel_scope,
-    go_on_after_a_timeout,
-    leave_by_closing_during_a_wait,
-    leave_a_stream_by_aclose,
-    leave_it_to_the_collector,
-    leave_by_closing_the_client,
+    break_out_of_a_listing,
+    break_out_of_a_crawl,
+    break_out_of_pages,
+    raise_in_a_listing,
+    raise_in_a_crawl,
+    cancel_a_listing,
+    cancel_a_crawl,
+    cancel_a_scope,
+    continue_after_timeouts,
+    close_the_crawl_during_a_wait,
+    close_an_iterator,
+    drop_the_crawl,
+    close_the_client,
     read_to_the_end,
 ]
 
 
-@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@pytest.fixture(
+    params=[
+        pytest.param(asyncio.new_event_loop, id="asyncio"),
+        pytest.param(uvloop.new_event_loop, id="uvloop", marks=pytest.mark.slow),
+    ]
+)
 def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
     with asyncio.Runner(loop_factory=request.param) as runner:
         yield runner
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_nothing_stays_behind(
-    case: Case, runner: asyncio.Runner, elsewhere: Simulator, caplog: pytest.LogCaptureFixture
+def test_nothing_is_left(
+    case: Case,
+    runner: asyncio.Runner,
+    simulator_in_thread: Simulator,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     noise: list[dict[str, Any]] = []
 
@@ -194,13 +202,13 @@ def test_nothing_stays_behind(
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as session:
             baseline = asyncio.all_tasks()
-            async with Client(elsewhere.settings, session=session) as client:
+            async with Client(simulator_in_thread.settings, session=session) as client:
                 await case(client.works(options=OPTIONS), client)
                 await until(lambda: asyncio.all_tasks() == baseline)
                 await until(lambda: client.stats.in_flight == 0)
                 await until(lambda: not _in_use(connector))
-                if case is not leave_by_closing_the_client:
-                    assert len(await client.work_list()) == 20  # it still works
+                if case is not close_the_client:
+                    assert len(await client.work_list()) == 20  # the client still works
             await until(lambda: asyncio.all_tasks() == baseline)
 
     with caplog.at_level(logging.DEBUG, logger="asyncio"):
@@ -214,15 +222,15 @@ def test_nothing_stays_behind(
 
 @pytest.mark.parametrize("kind", ["items", "crawl", "pages"])
 @pytest.mark.filterwarnings("ignore:a Crawl was dropped:ResourceWarning")
-def test_a_loop_that_ends_with_a_crawl_open_is_quiet(
-    kind: str, elsewhere: Simulator, caplog: pytest.LogCaptureFixture
+def test_a_loop_that_ends_with_an_open_crawl_logs_nothing(
+    kind: str, simulator_in_thread: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     noise: list[dict[str, Any]] = []
     kept: list[object] = []
 
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context))
-        client = Client(elsewhere.settings)
+        client = Client(simulator_in_thread.settings)
         listing = client.works(options=OPTIONS)
         streams: dict[str, AsyncIterator[Work] | AsyncIterator[Page[Work]]] = {
             "items": aiter(listing),

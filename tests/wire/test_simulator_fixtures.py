@@ -1,4 +1,4 @@
-"""The pytest fixtures, used as their users would."""
+"""The pytest fixtures, as a user's tests have them."""
 
 import pytest_asyncio
 

@@ -572,7 +572,7 @@ async def test_what_is_too_much_ends_in_its_error(
 async def test_a_session_passed_in_does_no_harm_and_is_not_closed(wire: Wire) -> None:
     wire.answer = HI.replace(b"200 OK", b"500 No")
     async with aiohttp.ClientSession(
-        base_url="http://elsewhere.invalid/prefix/",
+        base_url="http://simulator_in_thread.invalid/prefix/",
         headers={"Authorization": "theirs", "App_Id": "theirs", "x-own": "1"},
         timeout=aiohttp.ClientTimeout(total=1e-9, sock_read=1e-9),
         raise_for_status=True,

@@ -53,7 +53,7 @@ async def test_two_crawls_of_one_listing_are_independent() -> None:
             assert work == await anext(second)
             seen += 1
     assert seen == 25
-    assert len(server.asked) == 8
+    assert len(server.pages) == 8
 
 
 async def test_a_loop_over_a_listing_ends_at_the_first_error() -> None:
@@ -169,7 +169,7 @@ async def test_dropping_a_crawl_cancels_its_requests_and_warns() -> None:
     async with client(server) as api:
         crawl = api.works(options=TENS).crawl()
         await anext(crawl)
-        server.hold(5)
+        server.block(5)
         tasks = asyncio.all_tasks()
         await until(lambda: server.in_flight > 0)
         with pytest.warns(ResourceWarning, match="dropped while it was fetching"):
@@ -194,8 +194,8 @@ async def test_dropping_a_crawl_whose_loop_is_closed_only_warns() -> None:
     async with client(server) as api:
         crawl = api.works(options=TENS).crawl()
         await anext(crawl)
-        server.hold(9)
-        await until(lambda: (9, 10) in server.asked)
+        server.block(9)
+        await until(lambda: (9, 10) in server.pages)
         closed = asyncio.new_event_loop()
         closed.close()
         crawl._loop = closed  # pyright: ignore[reportPrivateUsage]  # as after its loop

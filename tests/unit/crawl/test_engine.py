@@ -66,7 +66,7 @@ async def test_every_row_comes_once_in_order(rows: int, concurrency: int) -> Non
 
 async def test_page_1_is_fetched_alone_and_its_size_plans_the_others() -> None:
     server = Server(35, clamp=10)
-    first = server.hold(1)
+    first = server.block(1)
     async with client(server) as api, api.works().crawl() as crawl:
         waiting = asyncio.ensure_future(crawl.next_page())
         await until(lambda: server.in_flight == 1)
@@ -74,7 +74,7 @@ async def test_page_1_is_fetched_alone_and_its_size_plans_the_others() -> None:
         await waiting
         assert len(await drain(crawl)) == 25
     # The last page comes second, and page 1 again at the end: nothing changed meanwhile.
-    assert server.asked == [(1, 100), (4, 10), (2, 10), (3, 10), (1, 10)]
+    assert server.pages == [(1, 100), (4, 10), (2, 10), (3, 10), (1, 10)]
 
 
 async def test_a_list_that_grows_meanwhile_is_read_to_its_new_end() -> None:
@@ -101,7 +101,7 @@ async def test_a_total_too_small_does_not_end_the_crawl_on_a_full_page() -> None
 @pytest.mark.parametrize("verify", [True, False])
 async def test_unordered_pages_do_not_wait_for_a_slow_one(verify: bool) -> None:
     server = Server(45)
-    slow = server.hold(2)
+    slow = server.block(2)
     options = replace(TENS, ordered=False, verify=verify)
     async with client(server) as api, api.works(options=options).crawl() as crawl:
         works = [await anext(crawl) for _ in range(35)]
@@ -116,7 +116,7 @@ async def test_a_crawl_without_verification_claims_nothing_and_reads_no_page_twi
             assert len(await drain(crawl)) == 25
             assert (crawl.report.complete, crawl.report.reason) == (None, "not verified")
             assert crawl.watermark is None
-    assert server.asked == [(1, 10), (2, 10), (3, 10)]
+    assert server.pages == [(1, 10), (2, 10), (3, 10)]
 
 
 async def test_an_idle_crawl_fetches_a_window_of_pages_and_no_more() -> None:
@@ -124,10 +124,10 @@ async def test_an_idle_crawl_fetches_a_window_of_pages_and_no_more() -> None:
     options = replace(TENS, concurrency=2, window=4)
     async with client(server) as api, api.works(options=options).crawl() as crawl:
         await anext(crawl)
-        await until(lambda: len(server.asked) == 5 and server.in_flight == 0)
+        await until(lambda: len(server.pages) == 5 and server.in_flight == 0)
         for _ in range(20):
             await asyncio.sleep(0)
-        assert len(server.asked) == 5  # the one consumed, and a window of four
+        assert len(server.pages) == 5  # the one consumed, and a window of four
 
 
 async def test_no_more_requests_are_in_flight_than_the_client_permits() -> None:
@@ -163,11 +163,11 @@ async def test_a_limit_is_exact_and_fetches_no_page_it_cannot_need(limit: int) -
     assert pages == [min(10, found - start) for start in range(0, found, 10)]
     assert report.items == found
     if limit <= 25:
-        assert len(server.asked) == -(-limit // 10)
+        assert len(server.pages) == -(-limit // 10)
         assert report.complete is None
         assert report.reason == f"stopped at the limit of {limit} items"
     else:  # the whole list came, and was proven to be
-        assert len(server.asked) == 4
+        assert len(server.pages) == 4
         assert report.complete
 
 
@@ -216,13 +216,13 @@ async def test_requests_in_flight_at_the_limit_are_cancelled(
 
     monkeypatch.setattr(Walk, "plan", plan)
     server = Server(25)
-    server.hold(2)
+    server.block(2)
     async with client(server) as api:
         tasks = asyncio.all_tasks()
         crawl = api.works(options=replace(TENS, limit=10)).crawl()
         assert await drain(crawl) == whole(10)
         await until(lambda: asyncio.all_tasks() == tasks)
-    assert server.asked == [(1, 10), (2, 10)]
+    assert server.pages == [(1, 10), (2, 10)]
 
 
 # Errors and the verdict
@@ -485,7 +485,7 @@ def test_the_window_follows_the_concurrency_unless_it_is_set(
         async with client(server, settings) as api, api.works(options=options).crawl() as crawl:
             await anext(crawl)
             await asyncio.sleep(60)
-            assert len(server.asked) == 1 + fetched  # the one consumed, and a window of others
+            assert len(server.pages) == 1 + fetched  # the one consumed, and a window of others
 
     run(main())
 
@@ -618,7 +618,7 @@ async def test_a_timeout_round_a_crawl_since_a_watermark_loses_nothing() -> None
         mark = await marked(listing)
         server.rows[:0] = newer(30)
         tasks = asyncio.all_tasks()
-        slow = server.hold(2)
+        slow = server.block(2)
         async with listing.since(mark) as crawl:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0):
@@ -635,5 +635,5 @@ async def test_the_watermark_of_now_takes_one_request() -> None:
             waiting = asyncio.ensure_future(anext(watch))
             await until(lambda: watch.watermark is not None)
             waiting.cancel()
-            assert server.asked == [(1, 100)]
+            assert server.pages == [(1, 100)]
             assert watch.watermark == await marked(api.works())

@@ -77,7 +77,7 @@ def test_a_crawl_and_a_watch_run_on_any_runtime(concurrency: int | Literal["auto
         crawl = Crawl(works, options)
         assert len([work async for work in crawl]) == 45
         assert crawl.report.complete
-        assert crawl.report.requests == len(server.asked)
+        assert crawl.report.requests == len(server.pages)
         assert crawl.report.max_in_flight == server.max_in_flight == 2
 
         def since(mark: Watermark | None) -> Crawl[Work]:

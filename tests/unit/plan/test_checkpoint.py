@@ -70,7 +70,7 @@ async def stopped(server: Server, items: int) -> tuple[list[int], str]:
 async def test_resuming_leaves_no_gap_and_repeats_a_page_or_two(items: int) -> None:
     server = Server(55)
     before, token = await stopped(server, items)
-    server.asked.clear()
+    server.pages.clear()
     async with client(server) as api, api.works(options=OPTIONS).crawl(resume=token) as crawl:
         after = [work.digital_person_works_id async for work in crawl]
         report = crawl.report
@@ -78,7 +78,7 @@ async def test_resuming_leaves_no_gap_and_repeats_a_page_or_two(items: int) -> N
     assert len(after) == len(set(after))
     assert len(after) <= 55 - items + 20
     if items >= 20:
-        assert (2, 10) not in server.asked
+        assert (2, 10) not in server.pages
         assert report.complete is None
         assert report.reason == "resumed: the pages before the checkpoint were not read again"
 
@@ -153,7 +153,7 @@ async def test_other_lists_other_accounts_and_other_filters_are_refused() -> Non
     server = Server(55)
     _, token = await stopped(server, 35)
     async with client(server) as api:
-        asked = len(server.asked)
+        asked = len(server.pages)
         with pytest.raises(ConfigError, match="another list"):
             api.messages(options=OPTIONS).crawl(resume=token)
         for other in (
@@ -168,7 +168,7 @@ async def test_other_lists_other_accounts_and_other_filters_are_refused() -> Non
         for options in (replace(OPTIONS, limit=5), replace(OPTIONS, verify=False)):
             with pytest.raises(ConfigError, match="verify=True and without a limit"):
                 api.works(options=options).crawl(resume=token)
-    assert len(server.asked) == asked
+    assert len(server.pages) == asked
 
 
 async def test_another_page_size_starts_over() -> None:

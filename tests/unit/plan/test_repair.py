@@ -26,7 +26,7 @@ def one_round(
 ) -> list[list[tuple[int, int]]]:
     """The pages that a round requests, stage by stage."""
     return [
-        [tuple(ref) for ref in drive(evidence, [stage], served)]
+        [(ref.num, ref.size) for ref in drive(evidence, [stage], served)]
         for stage in Repair(evidence).round(lambda: drifted)
     ]
 

@@ -83,7 +83,7 @@ async def test_other_lists_other_accounts_and_other_filters_are_refused_before_a
 ):
     server = Server(30)
     mark = await marked(server)
-    server.asked.clear()
+    server.pages.clear()
     async with client(server) as api:
         for other in (
             api.messages(),
@@ -95,7 +95,7 @@ async def test_other_lists_other_accounts_and_other_filters_are_refused_before_a
         ):
             with pytest.raises(ConfigError, match="the watermark is of another list"):
                 other.since(mark)
-    assert not server.asked
+    assert not server.pages
 
 
 async def test_other_options_and_another_item_type_are_the_same_list() -> None:

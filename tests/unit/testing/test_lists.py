@@ -1,4 +1,4 @@
-"""One simulated list: its order, its writes, and the truth it keeps."""
+"""One simulated list: its order, its writes, and the history of its rows."""
 
 from random import Random
 
@@ -73,7 +73,7 @@ def test_filters(works: SimulatedList) -> None:
         works.ids(colour="red")
 
 
-def test_an_insert_enters_at_the_head(works: SimulatedList, clock: Clock) -> None:
+def test_an_insert_goes_to_the_head(works: SimulatedList, clock: Clock) -> None:
     key = works.insert(name="new", status="DRAFT")
     assert works.ids()[0] == key == max(works.ids())
     row = works.row(key)
@@ -135,7 +135,10 @@ def test_views_follow_writes_and_are_few(works: SimulatedList) -> None:
     for number in range(40):
         assert works.ids(name=f"row {number}") == []
     key = works.insert(name="row 39")
-    assert works.ids(name="row 39") == [*works.ids(name="row 1"), key]  # the oldest were dropped
+    assert works.ids(name="row 39") == [
+        *works.ids(name="row 1"),
+        key,
+    ]  # old views are dropped
     works.update(key, name="row 38")
     assert works.ids(name="row 39") == []
     assert works.ids(name="row 38") == [key]
@@ -143,14 +146,14 @@ def test_views_follow_writes_and_are_few(works: SimulatedList) -> None:
     assert works.ids(name="row 38") == []
 
 
-def test_read_counts_only_where_the_rows_do_not_say_it(works: SimulatedList) -> None:
+def test_read_counts_only_if_the_rows_do_not_end_in_the_page(works: SimulatedList) -> None:
     def grow() -> None:
         works.insert()
 
     works.between = grow
     assert works.read(0, 50, {})[1] == 108  # counted after the write between
     content, total = works.read(100, 50, {})
-    assert (len(content), total) == (8, 108)  # not counted: the rows end inside the page
+    assert (len(content), total) == (8, 108)  # not counted: the rows end within the page
     assert works.read(500, 50, {}) == ([], 110)
     assert works.read(0, 50, {"status": "OTHER"}) == ([], 0)
 
@@ -161,7 +164,7 @@ def test_any_id(works: SimulatedList) -> None:
 
 
 def test_present_since(works: SimulatedList) -> None:
-    works.insert()  # before the first mark: of no interest
+    works.insert()  # before the first mark: not in the history
     every = set(works.ids())
     mark = works.mark()
     works.update(2478, status="FAIL")
@@ -173,7 +176,7 @@ def test_present_since(works: SimulatedList) -> None:
     assert new not in works.present_since(mark)
 
 
-def test_present_since_is_about_the_filter(works: SimulatedList) -> None:
+def test_present_since_with_a_filter(works: SimulatedList) -> None:
     drafts = set(works.ids(status="DRAFT"))
     mark = works.mark()
     left, back, stays = sorted(drafts)[:3]
@@ -186,7 +189,7 @@ def test_present_since_is_about_the_filter(works: SimulatedList) -> None:
     assert {left, back, stays, 2478} <= works.present_since(mark)
 
 
-def test_a_row_deleted_and_back_was_not_present(works: SimulatedList) -> None:
+def test_present_since_excludes_a_row_deleted_and_inserted_again(works: SimulatedList) -> None:
     mark = works.mark()
     works.delete(2478)
     works.insert(digitalPersonWorksId=2478)
@@ -194,8 +197,8 @@ def test_a_row_deleted_and_back_was_not_present(works: SimulatedList) -> None:
     assert 2478 not in works.present_since(mark)
 
 
-def test_late_writes_become_visible_within_their_time(clock: Clock) -> None:
-    works = SimulatedList("workList", 30, clock=clock, late=2.0)
+def test_delayed_writes_become_visible_within_the_lateness(clock: Clock) -> None:
+    works = SimulatedList("workList", 30, clock=clock, lateness=2.0)
     seen: dict[int, float] = {}
     written: dict[int, int] = {}
     for _ in range(200):
@@ -209,13 +212,13 @@ def test_late_writes_become_visible_within_their_time(clock: Clock) -> None:
         seen.setdefault(key, clock.now)
     delays = [seen[key] - second for key, second in written.items()]
     assert max(delays) <= 2.0 + 0.125
-    assert max(delays) > 1.5  # some are late,
+    assert max(delays) > 1.5
     assert [key for key in works.ids() if key in written] != sorted(written)[::-1]
-    assert min(delays) < 1.0  # and some are not
+    assert min(delays) < 1.0
 
 
-def test_late_writes_to_one_row_stay_in_order(clock: Clock) -> None:
-    works = SimulatedList("workList", 30, clock=clock, late=100.0, seed=3)
+def test_delayed_writes_to_one_row_stay_in_order(clock: Clock) -> None:
+    works = SimulatedList("workList", 30, clock=clock, lateness=100.0, seed=3)
     for number in range(20):
         works.update(2478, name=str(number))
     key = works.insert(name="x")
@@ -239,8 +242,8 @@ def test_late_writes_to_one_row_stay_in_order(clock: Clock) -> None:
     assert works.present_since(mark) == set(works.ids()) - {key}
 
 
-def test_any_id_leaves_out_what_is_about_to_go(clock: Clock) -> None:
-    works = SimulatedList("workList", 1, clock=clock, late=100.0, seed=3)
+def test_any_id_skips_a_pending_delete(clock: Clock) -> None:
+    works = SimulatedList("workList", 1, clock=clock, lateness=100.0, seed=3)
     works.delete(2478)
     assert works.any_id(Random(1)) is None
     assert works.ids() == [2478]

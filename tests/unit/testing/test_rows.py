@@ -1,4 +1,4 @@
-"""The rows: the documented ones intact, the made-up ones under the same rules."""
+"""Rows: the documented ones unchanged, the made-up ones of the same shape."""
 
 import json
 from itertools import pairwise
@@ -20,15 +20,15 @@ def test_documented_rows_are_the_example_answer(endpoint: str) -> None:
     assert [list(row) for row in rows] == [list(row) for row in sample["data"]["content"]]
 
 
-def test_times_are_china_s() -> None:
-    # The documented URL of this second holds 1689239796865: half a minute before the work was done.
+def test_times_are_at_08_00() -> None:
+    # The documented URL of this row holds 1689239796865, 49 seconds earlier.
     assert second_of("2023-07-13 17:17:25") - 1689239796 == 49
     assert text_of(second_of("2023-07-13 17:17:25")) == "2023-07-13 17:17:25"
     assert second_of(None) == 0
 
 
 @pytest.mark.parametrize("endpoint", KINDS)
-def test_made_up_rows_look_like_documented_ones(endpoint: str) -> None:
+def test_made_up_rows_have_the_documented_shape(endpoint: str) -> None:
     kind = KINDS[endpoint]
     example = documented(kind)[0]
     pairs = made_up(kind, 5000, before=1_689_000_000, above=2478)
@@ -56,6 +56,6 @@ def test_made_up_rows_vary() -> None:
 
 
 @pytest.mark.parametrize("endpoint", KINDS)
-def test_a_background_change_is_of_the_row_s_filter(endpoint: str) -> None:
+def test_a_background_update_changes_the_filtered_field(endpoint: str) -> None:
     kind = KINDS[endpoint]
     assert tuple(kind.changed(Random(1))) == kind.exact

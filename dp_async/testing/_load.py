@@ -1,0 +1,68 @@
+"""How long an answer takes, and how many requests the server accepts.
+
+It knows the event loop's time, and nothing of HTTP or of rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from random import Random
+
+
+class Latency:
+    """Log-normal response times around a *median*, in seconds; *sigma* is that of the logarithm."""
+
+    def __init__(self, median: float, sigma: float, random: Random) -> None:
+        self._median = median
+        self._sigma = sigma
+        self._random = random
+
+    def draw(self) -> tuple[float, float]:
+        """Seconds until the server reads the rows, and from then on until it sends the answer."""
+        total = self._median * self._random.lognormvariate(0, self._sigma)
+        before = total * self._random.random()
+        return before, total - before
+
+
+class Workers:
+    """Workers that serve *capacity* requests at once, first come first served.
+
+    Each request takes *service* seconds. None as *capacity*: there is always a free worker.
+    """
+
+    def __init__(self, capacity: int | None, service: float) -> None:
+        self._service = service
+        self._slots: AbstractAsyncContextManager[object] = (
+            nullcontext() if capacity is None else asyncio.Semaphore(capacity)
+        )
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncGenerator[None, None]:
+        """Waits for a worker and for its service time; the block runs before it is free again."""
+        async with self._slots:
+            await wait(self._service)
+            yield
+
+
+class RateLimit:
+    """Fixed-window counter: *limit* requests in each whole second; None for no limit."""
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._second = 0
+        self._count = 0
+
+    def accept(self, now: float) -> bool:
+        """Counts a request and says whether it is within the limit."""
+        if int(now) != self._second:
+            self._second, self._count = int(now), 0
+        self._count += 1
+        return self._limit is None or self._count <= self._limit
+
+
+async def wait(seconds: float) -> None:
+    """Sleeps; zero seconds do not cost an iteration of the event loop."""
+    if seconds > 0:
+        await asyncio.sleep(seconds)

@@ -1,0 +1,95 @@
+"""Background writes: their rates, their counts, and how the writer ends."""
+
+import asyncio
+
+import pytest
+
+from dp_async.testing import SimulatedList, Simulator, Writes
+from tests.support.virtual_loop import run
+
+NOW = 1_700_000_000.0
+
+
+def clock() -> float:
+    return NOW + asyncio.get_running_loop().time()
+
+
+def test_background_writes() -> None:
+    async def main() -> None:
+        simulator = Simulator(works=500, clock=clock)
+        mark = simulator.works.mark()
+        before = simulator.works.present_since(mark)
+        async with simulator.writing(inserts=10, updates=5, deletes=5) as writes:
+            await asyncio.sleep(20)
+        assert 150 < writes.inserts < 250
+        assert 60 < writes.updates < 140
+        assert 60 < writes.deletes < 140
+        assert len(simulator.works) == 500 + writes.inserts - writes.deletes
+        present = simulator.works.present_since(mark)
+        assert present < before
+        assert present == before & set(simulator.works.ids())
+        done = Writes(writes.inserts, writes.updates, writes.deletes)
+        await asyncio.sleep(20)
+        assert writes == done
+
+    run(main())
+
+
+def test_evenly_spaced_writes_to_the_messages() -> None:
+    async def main() -> None:
+        simulator = Simulator(messages=5, clock=clock)
+        async with simulator.writing(simulator.messages, deletes=2, even=True) as writes:
+            await asyncio.sleep(2.25)
+            assert writes.deletes == 4
+            await asyncio.sleep(10)
+        assert writes == Writes(deletes=5)  # then the list is empty
+        assert len(simulator.messages) == 0
+
+    run(main())
+
+
+def test_the_same_seed_makes_the_same_writes() -> None:
+    async def main() -> None:
+        async def ids(simulator: Simulator, seed: int | None) -> list[int]:
+            async with simulator.writing(inserts=5, updates=5, deletes=5, seed=seed):
+                await asyncio.sleep(10)
+            return simulator.works.ids()
+
+        fixed = [await ids(Simulator(works=100, clock=lambda: NOW), 7) for _ in range(2)]
+        assert fixed[0] == fixed[1]
+        own = [await ids(Simulator(works=100, clock=lambda: NOW, seed=n), None) for n in (1, 1, 2)]
+        assert own[0] == own[1] != own[2]
+
+    run(main())
+
+
+def test_no_rates_are_no_writes() -> None:
+    async def main() -> None:
+        async with Simulator(clock=clock).writing() as writes:
+            await asyncio.sleep(10)
+        assert writes == Writes()
+
+    run(main())
+
+
+def test_the_writer_s_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def insert(rows: SimulatedList) -> None:
+        raise RuntimeError("full")
+
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match="full"):
+            async with Simulator(clock=clock).writing(inserts=10):
+                await asyncio.sleep(10)
+
+    monkeypatch.setattr(SimulatedList, "insert", insert)
+    run(main())
+
+
+def test_an_error_in_the_block_ends_the_writer() -> None:
+    async def main() -> None:
+        with pytest.raises(ZeroDivisionError):
+            async with Simulator(clock=clock).writing(inserts=10):
+                raise ZeroDivisionError
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run(main())
