@@ -52,7 +52,7 @@ def remembered(total: int) -> tuple[float, float]:
         traced = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     start = time.process_time()
-    walk.evidence.decide()  # pyright: ignore[reportPrivateUsage]
+    walk.evidence.decide()
     return traced / total, 1000 * (time.process_time() - start)
 
 
