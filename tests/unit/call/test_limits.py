@@ -117,24 +117,24 @@ ERRORS: list[BaseException] = [
 ]
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=repr)
-async def test_any_error_releases_the_permits_and_is_reported(error: BaseException) -> None:
-    permits, narrow, tally, adaptive = limiter(1, base=0), limiter(8), Tally(), Recorder()
-    narrow.limit = 1
-    script = Script[Raw](error, error, DATA)
-    call = limited(script, permits, tally)
-    narrowed = adapted(limited(script, permits, tally, adaptive), narrow, adaptive)
-    for each in (call, narrowed):
-        with pytest.raises(type(error)) as caught:
-            await each(REQUEST)
-        assert caught.value is error
-        assert (permits.in_flight, narrow.in_flight, tally.in_flight) == (0, 0, 0)
-    assert adaptive.answers == [(1, None)]
-    refused = isinstance(error, ApiError) and error.retry_after is not None
-    assert adaptive.refusals == refused
-    assert tally.throttles == 2 * isinstance(error, RateLimited)
-    assert await narrowed(REQUEST) is DATA
-    assert tally.requests == len(script.requests) == 3
+async def test_any_error_releases_the_permits_and_is_reported() -> None:
+    for error in ERRORS:
+        permits, narrow, tally, adaptive = limiter(1, base=0), limiter(8), Tally(), Recorder()
+        narrow.limit = 1
+        script = Script[Raw](error, error, DATA)
+        call = limited(script, permits, tally)
+        narrowed = adapted(limited(script, permits, tally, adaptive), narrow, adaptive)
+        for each in (call, narrowed):
+            with pytest.raises(type(error)) as caught:
+                await each(REQUEST)
+            assert caught.value is error
+            assert (permits.in_flight, narrow.in_flight, tally.in_flight) == (0, 0, 0)
+        assert adaptive.answers == [(1, None)]
+        refused = isinstance(error, ApiError) and error.retry_after is not None
+        assert adaptive.refusals == refused
+        assert tally.throttles == 2 * isinstance(error, RateLimited)
+        assert await narrowed(REQUEST) is DATA
+        assert tally.requests == len(script.requests) == 3
 
 
 @pytest.mark.parametrize("waits", [True, False])
