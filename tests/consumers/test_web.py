@@ -319,7 +319,7 @@ async def test_the_library_adds_to_a_client_and_lets_errors_through(
         def close(main: Coroutine[object, object, None]) -> None:
             main.close()
 
-        monkeypatch.setattr("asyncio.run", close)  # the example's own main runs elsewhere
+        monkeypatch.setattr("asyncio.run", close)  # the example's own main runs simulator_in_thread
         minutes = example("class Minutes").Minutes
         async with Client(settings) as client:
             finished = [simulator.works.row(key) for key in simulator.works.ids(status="SUCCESS")]

@@ -1,7 +1,7 @@
-"""Each fault, at each place of a crawl, on both lists: what comes of it, and that nothing is left.
+"""Faults at each place of a crawl: the retry or error each leads to, and that nothing is left.
 
-Over HTTP on loopback. Client and server share a loop whose timers take no time, so that a server
-that says nothing for a minute, or to come back later, is waited for in full and at once.
+Over HTTP on loopback. Client and server share a loop in virtual time, so that a silent server and a
+``Retry-After`` are waited for in full and take no time.
 """
 
 from __future__ import annotations
@@ -68,13 +68,13 @@ QUIET = 31
 CONCURRENCY = 8
 OPTIONS = CrawlOptions(page_size=10, concurrency=CONCURRENCY)
 
-#: Of both lists: how to crawl it, and the attribute that is its rows' id.
+#: How to crawl each list, and the attribute with its rows' id.
 LISTS: dict[str, tuple[Callable[[Client], Listing[Any]], str]] = {
     "workList": (lambda client: client.works(options=OPTIONS), "digital_person_works_id"),
     "msgList": (lambda client: client.messages(options=OPTIONS), "msg_id"),
 }
 
-PASSING: list[tuple[Fault, type[DpError]]] = [
+RETRIED: list[tuple[Fault, type[DpError]]] = [
     (Reset(), TransportError),
     (HalfBody(), TransportError),
     (Drip(interval=30), AttemptTimeout),
@@ -95,7 +95,7 @@ PASSING: list[tuple[Fault, type[DpError]]] = [
     (Throttle(date=True), RateLimited),
     (Throttle(in_envelope=True), RateLimited),
 ]
-"""What is asked again by itself, and the error if it does not pass."""
+"""Faults that are retried, and the error if they stay."""
 
 FINAL: list[tuple[Fault, type[DpError]]] = [
     (Bomb(1 << 24), ResponseTooLarge),
@@ -120,23 +120,23 @@ FINAL: list[tuple[Fault, type[DpError]]] = [
     (BadRow(2, None, None), DecodeError),
     (RowWithoutId(), DecodeError),
 ]
-"""What is the caller's to see at once, and as what."""
+"""Faults that are raised at once, and the error."""
 
-LIES: list[tuple[Fault, set[str]]] = [
+WRONG_PAGES: list[tuple[Fault, set[str]]] = [
     (SamePage(), {"last page"}),
     (LyingTotals(0), {"last page"}),
     (LyingTotals(10_000), {"last page"}),
     (Altered({"content": []}), {"first page", "middle page", "last page", "closing read"}),
     (BadRow(0, "updateTime", None), {"first page", "middle page", "last page", "closing read"}),
 ]
-"""What looks like an answer, and where no crawl is complete that is told it again and again."""
+"""Wrong pages that look right, and the places at which they keep a crawl from being complete."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """The request for *page* that comes *after* so many others for it.
+    """The request for *page* after *after* earlier ones for the same page.
 
-    Until its answer *rows* are handed out, and from *least* to *most* other pages asked for.
+    Before its answer, *rows* rows are yielded and *least* to *most* other pages are requested.
     """
 
     page: int
@@ -150,15 +150,15 @@ PLACES = {
     "first page": Place(1, 0, 0, 0, 0),
     "middle page": Place(15, 0, 140, 15, 29),
     "last page": Place(30, 0, 10, 1, 1),
-    "closing read": Place(1, 1, 290, 30, 30),  # the last page is held until it is over
+    "closing read": Place(1, 1, 290, 30, 30),  # the last page is held back until then
 }
 
 
 # A loop for both ends of a socket
 
 
-class Moving(selectors.SelectSelector):
-    """Waits a *moment* for what is on its way over loopback; if nothing is, moves the time on."""
+class _Advancing(selectors.SelectSelector):
+    """Waits a *moment* for data on loopback; if none comes, advances the time to the next timer."""
 
     moment = 0.005
     now = 0.0
@@ -170,19 +170,19 @@ class Moving(selectors.SelectSelector):
         return ready
 
 
-class MovingLoop(asyncio.SelectorEventLoop):
+class LoopbackLoop(asyncio.SelectorEventLoop):
     """An event loop in virtual time, from 0, that serves sockets of this process too."""
 
-    def __init__(self, selector: Moving | None = None) -> None:
-        self._moving = Moving() if selector is None else selector
-        super().__init__(self._moving)
+    def __init__(self, selector: _Advancing | None = None) -> None:
+        self._advancing = _Advancing() if selector is None else selector
+        super().__init__(self._advancing)
 
     def time(self) -> float:
-        return self._moving.now
+        return self._advancing.now
 
 
 class _Noise(logging.Handler):
-    """What asyncio and aiohttp's client have to complain of. The server may: its clients leave."""
+    """Warnings of asyncio and aiohttp's client. The server's are ignored: its clients hang up."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -195,9 +195,9 @@ class _Noise(logging.Handler):
 
 def quietly(
     main: Coroutine[object, object, None],
-    loop_factory: Callable[[], asyncio.AbstractEventLoop] = MovingLoop,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] = LoopbackLoop,
 ) -> None:
-    """Run *main*, which must leave no task, nor anything for the log or the loop to tell of."""
+    """Run *main*, which must leave no task and cause no warning."""
     noise = _Noise()
     logging.getLogger().addHandler(noise)
 
@@ -240,28 +240,28 @@ def pool(client: Client) -> tuple[int, int]:
     return len(in_use), sum(kept[0].is_connected() for each in idle for kept in each)
 
 
-def inside(client: Client) -> list[int]:
-    """How many are inside a client's gates."""
-    gates = client._view.core._limiters  # pyright: ignore[reportPrivateUsage]
-    return [limiter.in_flight for limiter in gates or ()]
+def in_flight(client: Client) -> list[int]:
+    """The requests in flight by each of a client's limiters."""
+    limiters = client._view.core._limiters  # pyright: ignore[reportPrivateUsage]
+    return [limiter.in_flight for limiter in limiters or ()]
 
 
 def sleeping(client: Client) -> int:
-    """How many calls sleep before a retry."""
+    """How many calls wait before a retry."""
     return len(client._view.core._sleeping)  # pyright: ignore[reportPrivateUsage]
 
 
 async def nothing_left(client: Client) -> None:
-    """No task, no place at a gate, no sleeper, no connection but those in the pool."""
+    """No task, no permit, no sleeper, and no connection outside the pool."""
     await until(lambda: own_tasks() == {asyncio.current_task()})
     assert client.stats.in_flight == 0
-    assert not any(inside(client))
+    assert not any(in_flight(client))
     assert not sleeping(client)
     await until(lambda: pool(client) == (0, connections()))
 
 
 async def still_works(client: Client) -> None:
-    """The next calls of the same client are as if nothing had been."""
+    """The client's next calls succeed."""
     assert len(await client.work_list()) == 20
     assert len(await client.msg_list()) == 20
     await nothing_left(client)
@@ -269,10 +269,10 @@ async def still_works(client: Client) -> None:
 
 def over_http(
     test: Callable[[Simulator, Client], Coroutine[object, object, None]],
-    loop_factory: Callable[[], asyncio.AbstractEventLoop] = MovingLoop,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] = LoopbackLoop,
     **changes: Any,
 ) -> None:
-    """Run *test* against a simulator; after it nothing may be left, and the client must work."""
+    """Run *test* against a simulator; afterwards nothing is left, and the client still works."""
 
     async def main() -> None:
         async with Simulator(works=ROWS, messages=ROWS) as simulator:
@@ -291,12 +291,12 @@ def over_http(
     quietly(main(), loop_factory)
 
 
-# A crawl, with what it meets
+# A crawl and its outcome
 
 
 @dataclass
-class Met:
-    """What a consumer met: the *errors*, the *ids* of the rows, the *report* after either."""
+class Outcome:
+    """What a consumer got: *errors*, *ids* of rows, a report after each error and at the end."""
 
     errors: list[DpError] = field(default_factory=list[DpError])
     ids: list[int] = field(default_factory=list[int])
@@ -308,152 +308,150 @@ async def crawl(
     endpoint: str,
     most: int,
     waiting: Callable[[DpError], Awaitable[object]] | None = None,
-) -> Met:
-    """Crawl a list to its end, going on after errors, until there were *most* of them."""
+) -> Outcome:
+    """Crawl a list to its end, or until the *most*-th error; after others the crawl goes on."""
     listing, name = LISTS[endpoint]
-    met = Met()
+    outcome = Outcome()
     async with listing(client).crawl() as crawling:
-        while len(met.errors) < most:
+        while len(outcome.errors) < most:
             try:
-                met.ids.append(getattr(await anext(crawling), name))
+                outcome.ids.append(getattr(await anext(crawling), name))
             except StopAsyncIteration:
                 break
             except DpError as error:
-                met.errors.append(error)
-                met.reports.append(crawling.report)
+                outcome.errors.append(error)
+                outcome.reports.append(crawling.report)
                 if waiting is not None:
                     await waiting(error)
-        met.reports.append(crawling.report)
-    return met
+        outcome.reports.append(crawling.report)
+    return outcome
 
 
 def served(simulator: Simulator, endpoint: str) -> list[int]:
-    """The ids that a list has, in its order."""
+    """The ids of a list, in its order."""
     return (simulator.works if endpoint == "workList" else simulator.messages).ids()
 
 
 def spoil(
     simulator: Simulator, fault: Fault, endpoint: str, place: str, times: int | None
 ) -> Place:
-    """Have *fault* met at *place*, once or for ever."""
+    """Make the simulator answer with *fault* at *place*: *times*, None for ever."""
     at = PLACES[place]
     simulator.fail(fault, times=times, endpoint=endpoint, page=at.page, after=at.after)
     return at
 
 
-def everywhere(cases: list[tuple[Fault, Any]]) -> Callable[[Callable[..., None]], Any]:
-    """A test for each of *cases*, on both lists and at every place."""
-    marks = [
-        pytest.mark.parametrize(
-            ("fault", "expected"), cases, ids=[repr(fault)[:60] for fault, _ in cases]
-        ),
-        pytest.mark.parametrize("endpoint", list(LISTS)),
-        pytest.mark.parametrize("place", list(PLACES)),
+def everywhere(cases: list[tuple[Fault, Any]]) -> pytest.MarkDecorator:
+    """Each of *cases* at every place, on the lists in turn; quick for one place each."""
+    params = [
+        pytest.param(
+            *(fault, expected, list(LISTS)[(number // len(PLACES) + offset) % 2], place),
+            marks=() if offset == number % len(PLACES) else pytest.mark.slow,
+            id=f"{repr(fault)[:60]}-{place}",
+        )
+        for number, (fault, expected) in enumerate(cases)
+        for offset, place in enumerate(PLACES)
     ]
-
-    def marked(test: Callable[..., None]) -> Any:
-        for mark in marks:
-            test = mark(test)
-        return test
-
-    return marked
+    return pytest.mark.parametrize(("fault", "expected", "endpoint", "place"), params)
 
 
-@everywhere(PASSING)
-def test_what_passes_is_asked_again_and_not_noticed(
+@everywhere(RETRIED)
+def test_a_fault_that_passes_is_retried(
     fault: Fault, expected: type[DpError], endpoint: str, place: str
 ) -> None:
     async def test(simulator: Simulator, client: Client) -> None:
         spoil(simulator, fault, endpoint, place, times=1)
-        met = await crawl(client, endpoint, most=1)
-        (report,) = met.reports
-        assert met.ids == served(simulator, endpoint)
+        outcome = await crawl(client, endpoint, most=1)
+        (report,) = outcome.reports
+        assert outcome.ids == served(simulator, endpoint)
         assert (report.complete, report.requests, report.retries) == (True, QUIET + 1, 1)
-        assert simulator.served == report.requests  # nothing was sent that was not counted
+        assert simulator.served == report.requests  # every request was counted
         assert [seen.fault for seen in simulator.requests if seen.fault] == [fault]
 
     over_http(test)
 
 
 @everywhere(FINAL)
-def test_what_is_final_is_raised_once_and_going_on_loses_nothing(
+def test_a_final_fault_is_raised_once_and_going_on_loses_no_row(
     fault: Fault, expected: type[DpError], endpoint: str, place: str
 ) -> None:
     async def test(simulator: Simulator, client: Client) -> None:
         at = spoil(simulator, fault, endpoint, place, times=1)
-        met = await crawl(client, endpoint, most=2)
-        assert [type(error) for error in met.errors] == [expected]
-        assert getattr(met.errors[0], "attempts", 1) == 1
-        early, report = met.reports
+        outcome = await crawl(client, endpoint, most=2)
+        assert [type(error) for error in outcome.errors] == [expected]
+        assert getattr(outcome.errors[0], "attempts", 1) == 1
+        early, report = outcome.reports
         assert (early.complete, early.items, early.retries) == (None, at.rows, 0)
-        assert met.ids == served(simulator, endpoint)
+        assert outcome.ids == served(simulator, endpoint)
         assert (report.complete, report.requests, report.retries) == (True, QUIET + 1, 0)
         assert simulator.served == report.requests
 
     over_http(test)
 
 
-@everywhere(PASSING + FINAL)
-def test_what_stays_ends_the_crawl_with_its_error(
+@everywhere(RETRIED + FINAL)
+def test_a_fault_that_stays_is_raised(
     fault: Fault, expected: type[DpError], endpoint: str, place: str
 ) -> None:
-    attempts = ATTEMPTS if (fault, expected) in PASSING else 1
+    attempts = ATTEMPTS if (fault, expected) in RETRIED else 1
     if fault == Reset() and place != "first page":
-        attempts += 1  # one for free: the connection had served, and might have been stale
+        attempts += (
+            1  # the free retry: the connection had served and may have been closed while idle
+        )
 
     async def test(simulator: Simulator, client: Client) -> None:
         at = spoil(simulator, fault, endpoint, place, times=None)
-        met = await crawl(client, endpoint, most=1)
-        (error,) = met.errors
+        outcome = await crawl(client, endpoint, most=1)
+        (error,) = outcome.errors
         assert type(error) is expected
         assert getattr(error, "attempts", 1) == attempts
-        report = met.reports[0]
+        report = outcome.reports[0]
         assert (report.complete, report.reason) == (None, "not finished")
         assert (report.items, report.retries) == (at.rows, attempts - 1)
         assert at.least <= report.requests - attempts <= at.most
-        assert met.ids == served(simulator, endpoint)[: at.rows]
+        assert outcome.ids == served(simulator, endpoint)[: at.rows]
         assert simulator.served <= client.stats.requests
 
     over_http(test)
 
 
-@everywhere(LIES)
-def test_a_lie_that_passes_loses_nothing(
+@everywhere(WRONG_PAGES)
+def test_a_wrong_page_that_passes_loses_no_row(
     fault: Fault, expected: set[str], endpoint: str, place: str
 ) -> None:
     async def test(simulator: Simulator, client: Client) -> None:
         spoil(simulator, fault, endpoint, place, times=1)
-        met = await crawl(client, endpoint, most=1)
-        (report,) = met.reports
-        assert sorted(met.ids) == sorted(served(simulator, endpoint))
+        outcome = await crawl(client, endpoint, most=1)
+        (report,) = outcome.reports
+        assert sorted(outcome.ids) == sorted(served(simulator, endpoint))
         assert report.complete is True
         assert simulator.served == report.requests
 
     over_http(test)
 
 
-@everywhere(LIES)
-def test_a_lie_that_stays_is_not_called_complete_if_a_row_is_lost(
+@everywhere(WRONG_PAGES)
+def test_a_wrong_page_that_stays_loses_no_row_unnoticed(
     fault: Fault, expected: set[str], endpoint: str, place: str
 ) -> None:
     async def test(simulator: Simulator, client: Client) -> None:
         spoil(simulator, fault, endpoint, place, times=None)
-        met = await crawl(client, endpoint, most=1)
-        (report,) = met.reports
+        outcome = await crawl(client, endpoint, most=1)
+        (report,) = outcome.reports
         assert report.complete is (place not in expected)
-        assert len(met.ids) == len(set(met.ids)) == report.items
+        assert len(outcome.ids) == len(set(outcome.ids)) == report.items
         rows = set(served(simulator, endpoint))
-        assert set(met.ids) == rows if report.complete else set(met.ids) <= rows
+        assert set(outcome.ids) == rows if report.complete else set(outcome.ids) <= rows
         assert simulator.served == report.requests < 10 * QUIET
 
     over_http(test)
 
 
-# What a refusal asks for
+# Retry-After
 
 
 @pytest.mark.parametrize("fault", [Throttle(7), Throttle(7, date=True)])
-def test_nobody_asks_before_the_time_the_server_said(fault: Throttle) -> None:
+def test_no_request_is_sent_before_retry_after_ends(fault: Throttle) -> None:
     async def test(simulator: Simulator, client: Client) -> None:
         spoil(simulator, fault, "workList", "middle page", times=1)
         assert (await crawl(client, "workList", most=1)).reports[-1].complete
@@ -466,7 +464,7 @@ def test_nobody_asks_before_the_time_the_server_said(fault: Throttle) -> None:
     over_http(test)
 
 
-def test_a_wait_beyond_the_cap_is_the_caller_s_to_wait() -> None:
+def test_a_retry_after_above_the_cap_is_left_to_the_caller() -> None:
     async def test(simulator: Simulator, client: Client) -> None:
         spoil(simulator, Throttle(60), "workList", "middle page", times=1)
 
@@ -476,16 +474,16 @@ def test_a_wait_beyond_the_cap_is_the_caller_s_to_wait() -> None:
             assert type(error) is RateLimited
             assert error.attempts == 1
             assert error.retry_after is not None
-            if not waits:  # and nobody else is to wait so long
+            if not waits:  # no other call waits so long either
                 with pytest.raises(RateLimited, match="not sent"):
                     await client.msg_list()
             waits.append(error.retry_after)
             await asyncio.sleep(error.retry_after)
 
-        met = await crawl(client, "workList", most=CONCURRENCY + 1, waiting=wait)
+        outcome = await crawl(client, "workList", most=CONCURRENCY + 1, waiting=wait)
         assert waits
-        assert met.ids == served(simulator, "workList")
-        assert met.reports[-1].complete
+        assert outcome.ids == served(simulator, "workList")
+        assert outcome.reports[-1].complete
 
     over_http(test)
 
@@ -495,8 +493,8 @@ def test_a_wait_beyond_the_cap_is_the_caller_s_to_wait() -> None:
     [asyncio.new_event_loop, uvloop.new_event_loop],
     ids=["asyncio", "uvloop"],
 )
-@pytest.mark.parametrize("fault", [Throttle(), Hang(), Drip()])
-def test_in_real_time_too(
+@pytest.mark.parametrize("fault", [Throttle(), Hang()])
+def test_it_works_in_real_time(
     fault: Fault, loop_factory: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
     async def test(simulator: Simulator, client: Client) -> None:

@@ -138,7 +138,7 @@ class Callers:
         """Every caller is admitted sooner or later, and succeeds."""
         while not all(task.done() for task in self.tasks):
             self.succeed(*self.in_flight)
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.02)
         self.succeed(*self.in_flight)
         assert self.limiter.in_flight == 0
 
@@ -249,7 +249,7 @@ async def test_the_limit_can_be_set_and_is_rounded_down() -> None:
 
 
 @in_virtual_time
-async def test_a_rate_spaces_the_callers_and_one_late_slot_is_caught_up() -> None:
+async def test_a_rate_spaces_the_callers_and_one_missed_slot_is_caught_up() -> None:
     callers = await started(Limiter(100, rate=4), 6)
     assert callers.times == [0.0]
     await asyncio.sleep(0.3)
@@ -369,7 +369,7 @@ async def test_only_good_answers_raise_the_limit() -> None:
 
 
 @in_virtual_time
-async def test_later_refusals_of_a_generation_lengthen_the_pause_only() -> None:
+async def test_later_refusals_of_a_generation_lengthen_the_wait_only() -> None:
     limiter = Limiter(8, base=1.0, cap=60.0, jitter=lambda: 0.5)
     callers = await started(limiter, 20)
     assert callers.refuse(0, 2.0)  # 2.1 with jitter
@@ -462,7 +462,7 @@ async def test_jitter_lengthens_no_wait_beyond_the_cap(retry_after: float, waite
 
 
 @in_virtual_time
-async def test_a_pause_of_exactly_the_cap_is_waited_for_whatever_the_rounding() -> None:
+async def test_a_wait_of_exactly_the_cap_does_not_raise_whatever_the_rounding() -> None:
     limiter = Limiter(1, base=100.0, cap=0.3, jitter=lambda: 0.9)
     for _ in range(100):
         limiter.refused(await limiter.acquire(), 0.3)
@@ -504,14 +504,14 @@ async def test_no_pace_is_learned_from_few_answers_or_from_a_retry_after_of_zero
     callers.start(3)
     await asyncio.sleep(retry_after)
     await callers.succeed_all()
-    assert callers.times[-1] <= retry_after + 0.01
+    assert callers.times[-1] <= retry_after + 0.1
 
 
 # Caps
 
 
 @in_virtual_time
-async def test_a_pause_above_the_cap_raises_in_all_waiters_and_new_callers() -> None:
+async def test_a_wait_above_the_cap_raises_in_all_waiters_and_new_callers() -> None:
     limiter = Limiter(2, cap=20.0, jitter=no_jitter)
     callers = await started(limiter, 5)
     callers.release(1)  # the third is admitted, and has not resumed yet
@@ -552,7 +552,7 @@ async def test_a_later_refusal_above_the_cap_raises_in_the_waiters_too() -> None
 
 
 @in_virtual_time
-async def test_callers_with_different_caps_leave_as_the_pause_exceeds_their_own() -> None:
+async def test_each_caller_is_refused_as_soon_as_the_wait_exceeds_its_own_cap() -> None:
     limiter = Limiter(3, cap=20.0, jitter=no_jitter)
     callers = await started(limiter, 3)
     for cap in (5.0, None, 60.0, 10.0, 30.0):  # callers 3 to 7
@@ -585,7 +585,7 @@ async def test_callers_with_different_caps_leave_as_the_pause_exceeds_their_own(
 
 
 @in_virtual_time
-async def test_jitter_on_a_retry_after_within_the_caller_s_cap_does_not_make_it_leave() -> None:
+async def test_jitter_does_not_count_against_the_caller_s_own_cap() -> None:
     limiter = Limiter(1, base=100.0, cap=100.0, jitter=lambda: 0.99)
     callers = await started(limiter, 1)
     callers.start(cap=5.0)
@@ -595,7 +595,7 @@ async def test_jitter_on_a_retry_after_within_the_caller_s_cap_does_not_make_it_
 
 
 @in_virtual_time
-async def test_a_backoff_above_the_caller_s_cap_is_not_waited_for() -> None:
+async def test_a_backoff_above_the_caller_s_own_cap_raises() -> None:
     limiter = Limiter(1, base=10.0, cap=100.0, jitter=lambda: 0.5)
     callers = await started(limiter, 2)
     callers.start(cap=4.0)
@@ -607,7 +607,7 @@ async def test_a_backoff_above_the_caller_s_cap_is_not_waited_for() -> None:
 
 
 @in_virtual_time
-async def test_a_waiter_cancelled_as_it_is_to_leave_frees_no_permit() -> None:
+async def test_a_waiter_cancelled_as_it_is_refused_frees_no_permit() -> None:
     limiter = Limiter(2, cap=20.0, jitter=no_jitter)
     callers = await started(limiter, 3)
     callers.refuse(0, 50.0)

@@ -1,4 +1,4 @@
-"""One attempt: its place, which always comes back, its deadline, and what it teaches."""
+"""One attempt: its permit is always released, it has a deadline, and reports its outcome."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ DATA = Raw(b"{}")
 
 
 class Server:
-    """Answers once it is opened; knows how many it is working on."""
+    """Answers once ``open`` is set; counts the requests in flight."""
 
     def __init__(self) -> None:
         self.open = asyncio.Event()
-        self.under_way = self.most = 0
+        self.in_flight = self.most = 0
         self.requests: list[Request] = []
 
     async def __call__(self, request: Request, /) -> Raw:
         self.requests.append(request)
-        self.under_way += 1
-        self.most = max(self.most, self.under_way)
+        self.in_flight += 1
+        self.most = max(self.most, self.in_flight)
         try:
             await self.open.wait()
         finally:
-            self.under_way -= 1
+            self.in_flight -= 1
         return DATA
 
     async def send(self, request: Request, /) -> Response:
@@ -59,45 +59,45 @@ class Server:
         return GOOD
 
 
-class Pupil(Adaptive):
-    """Keeps what it is told; each request has a number of its own."""
+class Recorder(Adaptive):
+    """Keeps what is reported to it; each request has its own number."""
 
     def __init__(self, ceiling: int = 8) -> None:
         super().__init__(ceiling)
         self.count = self.refusals = 0
-        self.told: list[tuple[int, float | None]] = []
+        self.answers: list[tuple[int, float | None]] = []
 
     def sent(self) -> int:
         self.count += 1
         return self.count
 
     def answered(self, sent: int, seconds: float | None) -> None:
-        self.told.append((sent, seconds))
+        self.answers.append((sent, seconds))
 
     def refused(self) -> None:
         self.refusals += 1
 
 
 def limiter(
-    ceiling: int = 8, *, base: float = 0.5, cap: float = 60.0, spread: float = 0.0
+    ceiling: int = 8, *, base: float = 0.5, cap: float = 60.0, jitter: float = 0.0
 ) -> Limiter:
-    return Limiter(ceiling, base=base, cap=cap, jitter=lambda: spread)
+    return Limiter(ceiling, base=base, cap=cap, jitter=lambda: jitter)
 
 
-# The place
+# Permits
 
 
-async def test_no_more_are_under_way_than_there_are_places() -> None:
-    server, tally, places = Server(), Tally(), limiter(3)
-    call = limited(server, places, tally)
+async def test_the_requests_in_flight_are_limited() -> None:
+    server, tally, permits = Server(), Tally(), limiter(3)
+    call = limited(server, permits, tally)
     tasks = [asyncio.create_task(call(REQUEST)) for _ in range(10)]
-    await until(lambda: server.under_way == 3)
+    await until(lambda: server.in_flight == 3)
     assert (tally.requests, tally.in_flight) == (3, 3)
     server.open.set()
     assert await asyncio.gather(*tasks) == [DATA] * 10
     assert server.most == 3
     assert (tally.requests, tally.in_flight, tally.max_in_flight) == (10, 0, 3)
-    assert places.in_flight == 0
+    assert permits.in_flight == 0
 
 
 ERRORS: list[BaseException] = [
@@ -117,65 +117,84 @@ ERRORS: list[BaseException] = [
 ]
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=repr)
-@pytest.mark.parametrize("learns", [False, True])
-async def test_a_place_comes_back_after_an_error_which_is_not_changed(
-    error: BaseException, learns: bool
-) -> None:
-    places, tally, pupil = limiter(1, base=0), Tally(), Pupil()
-    script = Script[Raw](error, error, error)
-    call = limited(script, places, tally, pupil if learns else None)
-    for _ in range(3):
-        with pytest.raises(type(error)) as caught:
-            await call(REQUEST)
-        assert caught.value is error
-        assert (places.in_flight, tally.in_flight) == (0, 0)
-    assert (tally.requests, len(script.requests)) == (3, 3)
-    assert [sent for sent, _ in pupil.told] == ([1, 2, 3] if learns else [])
+async def test_any_error_releases_the_permits_and_is_reported() -> None:
+    for error in ERRORS:
+        permits, narrow, tally, adaptive = limiter(1, base=0), limiter(8), Tally(), Recorder()
+        narrow.limit = 1
+        script = Script[Raw](error, error, DATA)
+        call = limited(script, permits, tally)
+        narrowed = adapted(limited(script, permits, tally, adaptive), narrow, adaptive)
+        for each in (call, narrowed):
+            with pytest.raises(type(error)) as caught:
+                await each(REQUEST)
+            assert caught.value is error
+            assert (permits.in_flight, narrow.in_flight, tally.in_flight) == (0, 0, 0)
+        assert adaptive.answers == [(1, None)]
+        refused = isinstance(error, ApiError) and error.retry_after is not None
+        assert adaptive.refusals == refused
+        assert tally.throttles == 2 * isinstance(error, RateLimited)
+        assert await narrowed(REQUEST) is DATA
+        assert tally.requests == len(script.requests) == 3
 
 
-@pytest.mark.parametrize("held", [True, False])
-async def test_a_cancellation_is_a_cancellation_wherever_it_comes(held: bool) -> None:
-    server, places, tally, pupil = Server(), limiter(1), Tally(), Pupil()
-    if held:
-        await places.acquire()
-    task = asyncio.create_task(limited(server, places, tally, pupil)(REQUEST))
+@pytest.mark.parametrize("waits", [True, False])
+async def test_a_cancelled_call_releases_its_permit(waits: bool) -> None:
+    server, permits, tally, adaptive = Server(), limiter(1), Tally(), Recorder()
+    if waits:
+        await permits.acquire()
+    task = asyncio.create_task(limited(server, permits, tally, adaptive)(REQUEST))
     for _ in range(5):
         await asyncio.sleep(0)
-    assert server.under_way == (not held)
+    assert server.in_flight == (not waits)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    if held:
-        places.release()
-    assert (server.under_way, places.in_flight, tally.in_flight) == (0, 0, 0)
-    assert tally.requests == len(pupil.told) == (not held)
+    if waits:
+        permits.release()
+    assert (server.in_flight, permits.in_flight, tally.in_flight) == (0, 0, 0)
+    assert tally.requests == len(adaptive.answers) == (not waits)
 
 
-async def test_a_repetition_goes_before_what_is_sent_for_the_first_time() -> None:
-    server, places = Server(), limiter(1)
-    call = limited(server, places, Tally())
+async def test_a_retry_is_admitted_first() -> None:
+    server, permits = Server(), limiter(1)
+    call = limited(server, permits, Tally())
     again = replace(REQUEST, attempt=2)
     tasks = [asyncio.create_task(call(request)) for request in (REQUEST, REQUEST, again)]
-    await until(lambda: server.under_way == 1)
+    await until(lambda: server.in_flight == 1)
     server.open.set()
     await asyncio.gather(*tasks)
     assert [request.attempt for request in server.requests] == [1, 2, 1]
 
 
-def test_what_is_not_sent_because_all_must_wait_long_counts_nowhere() -> None:
+def test_a_call_that_is_not_sent_counts_nowhere() -> None:
     async def work() -> None:
-        places, tally, pupil = limiter(cap=10.0), Tally(), Pupil()
+        permits, tally, adaptive = limiter(cap=10.0), Tally(), Recorder()
         script = Script[Raw](RateLimited("too fast", retry_after=60.0))
-        call = limited(script, places, tally, pupil)
+        call = limited(script, permits, tally, adaptive)
         with pytest.raises(RateLimited):
             await call(REQUEST)
         with pytest.raises(RateLimited) as caught:
             await call(REQUEST)
         assert caught.value.endpoint == "work_list"
         assert caught.value.retry_after == 60.0
-        assert (tally.requests, tally.throttles, len(pupil.told)) == (1, 1, 1)
-        assert (places.in_flight, tally.in_flight) == (0, 0)
+        assert (tally.requests, tally.throttles, len(adaptive.answers)) == (1, 1, 1)
+        assert (permits.in_flight, tally.in_flight) == (0, 0)
+
+    run(work())
+
+
+def test_a_call_waits_no_longer_than_its_own_cap() -> None:
+    async def work() -> None:
+        permits, tally = limiter(cap=60.0), Tally()
+        script = Script[Raw](RateLimited("too fast", retry_after=30.0), DATA)
+        call = limited(script, permits, tally)
+        with pytest.raises(RateLimited):
+            await call(REQUEST)
+        with pytest.raises(RateLimited, match="not sent") as caught:
+            await limited(script, permits, tally, cap=20.0)(REQUEST)
+        assert caught.value.retry_after == 30.0
+        assert await call(REQUEST) is DATA
+        assert permits.clock() == 30.0
 
     run(work())
 
@@ -183,12 +202,12 @@ def test_what_is_not_sent_because_all_must_wait_long_counts_nowhere() -> None:
 # The deadline
 
 
-def test_an_attempt_ends_when_its_time_is_up() -> None:
+def test_an_attempt_times_out() -> None:
     async def work() -> None:
         server = Server()
         task = asyncio.create_task(timed(server.send, 30.0)(REQUEST))
         await asyncio.sleep(29.0)
-        assert server.under_way == 1
+        assert server.in_flight == 1
         await asyncio.sleep(1.5)
         with pytest.raises(AttemptTimeout) as caught:
             await task
@@ -198,25 +217,25 @@ def test_an_attempt_ends_when_its_time_is_up() -> None:
         assert caught.value.endpoint == "work_list"
         assert caught.value.__context__ is None
         assert caught.value.__cause__ is None
-        assert server.under_way == 0
+        assert server.in_flight == 0
 
     run(work())
 
 
-async def test_a_good_answer_in_time_is_what_it_was() -> None:
+async def test_an_answer_in_time_is_returned() -> None:
     script = Script[Response](GOOD)
     assert await timed(script, 30.0)(REQUEST) is GOOD
     assert script.requests == [REQUEST]
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=repr)
-async def test_an_error_in_time_is_not_changed(error: BaseException) -> None:
-    with pytest.raises(type(error)) as caught:
-        await timed(Script[Response](error), 30.0)(REQUEST)
-    assert caught.value is error
+async def test_an_error_in_time_is_raised_as_it_is() -> None:
+    for error in ERRORS:
+        with pytest.raises(type(error)) as caught:
+            await timed(Script[Response](error), 30.0)(REQUEST)
+        assert caught.value is error
 
 
-def test_a_send_that_turns_our_cancellation_into_its_timeout_is_timed_out_by_us() -> None:
+def test_a_send_that_turns_our_cancellation_into_a_timeout_is_timed_out() -> None:
     async def converting(request: Request, /) -> Response:
         try:
             await asyncio.Event().wait()
@@ -231,24 +250,24 @@ def test_a_send_that_turns_our_cancellation_into_its_timeout_is_timed_out_by_us(
     run(work())
 
 
-def with_deadline(send: Send, places: Limiter, tally: Tally) -> Coroutine[object, object, Raw]:
+def with_deadline(send: Send, permits: Limiter, tally: Tally) -> Coroutine[object, object, Raw]:
     sending = timed(send, 30.0)
 
     async def call(request: Request, /) -> Raw:
         await sending(request)
         return DATA
 
-    return limited(call, places, tally)(REQUEST)
+    return limited(call, permits, tally)(REQUEST)
 
 
-def test_the_time_starts_inside_the_gate() -> None:
+def test_the_deadline_starts_once_the_call_is_admitted() -> None:
     async def work() -> None:
-        server, places, tally = Server(), limiter(1), Tally()
-        await places.acquire()
-        task = asyncio.create_task(with_deadline(server.send, places, tally))
+        server, permits, tally = Server(), limiter(1), Tally()
+        await permits.acquire()
+        task = asyncio.create_task(with_deadline(server.send, permits, tally))
         await asyncio.sleep(3600.0)
         assert (tally.requests, task.done()) == (0, False)
-        places.release()
+        permits.release()
         await asyncio.sleep(29.0)
         server.open.set()
         assert await task is DATA
@@ -256,32 +275,22 @@ def test_the_time_starts_inside_the_gate() -> None:
     run(work())
 
 
-def test_a_place_comes_back_when_the_time_is_up() -> None:
+def test_a_timeout_releases_the_permit() -> None:
     async def work() -> None:
-        places, tally = limiter(1), Tally()
+        permits, tally = limiter(1), Tally()
         for _ in range(3):
             with pytest.raises(AttemptTimeout):
-                await with_deadline(Server().send, places, tally)
-            assert (places.in_flight, tally.in_flight) == (0, 0)
+                await with_deadline(Server().send, permits, tally)
+            assert (permits.in_flight, tally.in_flight) == (0, 0)
 
     run(work())
 
 
-# What the gate is told
+# What is reported to the limiter
 
 
 @pytest.mark.parametrize(
-    "error", [error for error in ERRORS if isinstance(error, CallError)], ids=repr
-)
-async def test_only_429_is_a_throttle(error: CallError) -> None:
-    tally = Tally()
-    with pytest.raises(type(error)):
-        await limited(Script[Raw](error), limiter(base=0), tally)(REQUEST)
-    assert tally.throttles == isinstance(error, RateLimited)
-
-
-@pytest.mark.parametrize(
-    ("error", "closed"),
+    ("error", "refused"),
     [
         (RateLimited("too fast", retry_after=5.0), True),
         (RateLimited("too fast"), True),
@@ -294,26 +303,26 @@ async def test_only_429_is_a_throttle(error: CallError) -> None:
     ],
     ids=repr,
 )
-def test_a_refusal_closes_the_gate_and_another_error_does_not(
-    error: CallError, closed: bool
+def test_a_refusal_pauses_all_calls_and_no_other_error_does(
+    error: CallError, refused: bool
 ) -> None:
     async def work() -> None:
-        places = limiter(base=10.0, spread=0.4)
-        call = limited(Script[Raw](error, DATA), places, Tally())
+        permits = limiter(base=10.0, jitter=0.4)
+        call = limited(Script[Raw](error, DATA), permits, Tally())
         with pytest.raises(type(error)):
             await call(REQUEST)
-        assert places.generation == closed
-        before = places.clock()
+        assert permits.generation == refused
+        before = permits.clock()
         await call(REQUEST)
-        asked = getattr(error, "retry_after", None)
-        waited = asked + 0.2 if asked else 4.0  # jitter is a tenth of what was asked, at most
-        assert places.clock() - before == (waited if closed else 0.0)
+        after = getattr(error, "retry_after", None)
+        waited = after + 0.2 if after else 4.0  # jitter: up to a tenth of Retry-After
+        assert permits.clock() - before == (waited if refused else 0.0)
 
     run(work())
 
 
 @pytest.mark.parametrize(
-    ("outcome", "opened"),
+    ("outcome", "reopened"),
     [
         (DATA, True),
         (ServerError("no"), True),
@@ -324,150 +333,130 @@ def test_a_refusal_closes_the_gate_and_another_error_does_not(
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_after_a_refusal_whatever_comes_back_but_a_refusal_opens_the_gate(
-    outcome: Raw | BaseException, opened: bool
+def test_any_answer_but_a_refusal_reopens_the_limiter(
+    outcome: Raw | BaseException, reopened: bool
 ) -> None:
     async def work() -> None:
-        places = limiter(4, base=0)
+        permits = limiter(4, base=0)
         for _ in range(4):
-            await places.acquire()
-        places.refused(0, 0.0)
+            await permits.acquire()
+        permits.refused(0, 0.0)
         for _ in range(4):
-            places.release()
-        call = limited(Script[Raw](outcome), places, Tally())
+            permits.release()
+        call = limited(Script[Raw](outcome), permits, Tally())
         try:
             await call(REQUEST)
         except (CallError, ClientClosed, asyncio.CancelledError):
             assert outcome is not DATA
-        assert places.limit == (2 if opened else 1)
+        assert permits.limit == (2 if reopened else 1)
 
     run(work())
 
 
-def test_only_good_answers_make_more_room() -> None:
+def test_only_good_answers_raise_the_limit() -> None:
     async def work() -> None:
-        places = limiter(4, base=0)
-        places.refused(await places.acquire(), 0.0)
-        places.release()
+        permits = limiter(4, base=0)
+        permits.refused(await permits.acquire(), 0.0)
+        permits.release()
         outcomes: list[Raw | BaseException] = [DATA, ServerError("no"), TransportError("gone")]
-        call = limited(Script[Raw](*outcomes, DATA), places, Tally())
+        call = limited(Script[Raw](*outcomes, DATA), permits, Tally())
         assert await call(REQUEST) is DATA
-        assert places.limit == 1
+        assert permits.limit == 1
         for error in (ServerError, TransportError):
             with pytest.raises(error):
                 await call(REQUEST)
-            assert places.limit == 1
+            assert permits.limit == 1
         assert await call(REQUEST) is DATA
-        assert places.limit == 2
+        assert permits.limit == 2
 
     run(work())
 
 
-def test_several_refusals_of_one_time_are_one_refusal() -> None:
+def test_refusals_of_one_burst_count_as_one() -> None:
     async def work() -> None:
-        server, places, tally, pupil = Server(), limiter(8), Tally(), Pupil()
+        server, permits, tally, adaptive = Server(), limiter(8), Tally(), Recorder()
 
         async def refusing(request: Request, /) -> Raw:
             await server(request)
             raise RateLimited("too fast", retry_after=5.0)
 
         tasks = [
-            asyncio.create_task(limited(refusing, places, tally, pupil)(REQUEST)) for _ in range(6)
+            asyncio.create_task(limited(refusing, permits, tally, adaptive)(REQUEST))
+            for _ in range(6)
         ]
-        await until(lambda: server.under_way == 6)
+        await until(lambda: server.in_flight == 6)
         server.open.set()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert (places.generation, pupil.refusals, tally.throttles) == (1, 1, 6)
-        generation = await places.acquire()
-        places.passed(generation, good=True)
-        assert places.limit == 3
+        assert (permits.generation, adaptive.refusals, tally.throttles) == (1, 1, 6)
+        generation = await permits.acquire()
+        permits.passed(generation, good=True)
+        assert permits.limit == 3
 
     run(work())
 
 
-# What is learned
+# What is reported to the adaptive limit
 
 
-def test_the_time_of_a_good_answer_is_told_from_when_it_was_sent() -> None:
+def test_the_latency_of_a_good_answer_counts_from_when_it_was_sent() -> None:
     async def work() -> None:
-        server, places, pupil = Server(), limiter(1), Pupil()
-        await places.acquire()
-        task = asyncio.create_task(limited(server, places, Tally(), pupil)(REQUEST))
+        server, permits, adaptive = Server(), limiter(1), Recorder()
+        await permits.acquire()
+        task = asyncio.create_task(limited(server, permits, Tally(), adaptive)(REQUEST))
         await asyncio.sleep(100.0)
-        assert pupil.count == 0
-        places.release()
+        assert adaptive.count == 0
+        permits.release()
         await asyncio.sleep(3.0)
         server.open.set()
         await task
-        assert pupil.told == [(1, 3.0)]
+        assert adaptive.answers == [(1, 3.0)]
 
     run(work())
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=repr)
-async def test_a_failure_is_told_once_and_without_a_time(error: BaseException) -> None:
-    pupil = Pupil()
-    with pytest.raises(type(error)):
-        await limited(Script[Raw](error), limiter(base=0), Tally(), pupil)(REQUEST)
-    assert pupil.told == [(1, None)]
-    refusal = isinstance(error, ApiError) and error.retry_after is not None
-    assert pupil.refusals == refusal
-
-
-async def test_no_more_go_to_the_gate_than_was_learned_to_be_good() -> None:
-    server, places, narrow, pupil = Server(), limiter(64), limiter(64), Adaptive(64)
-    narrow.limit = pupil.limit = 3
-    call = adapted(limited(server, places, Tally(), pupil), narrow, pupil)
+async def test_adaptive_calls_are_limited_by_what_was_learned() -> None:
+    server, permits, narrow, adaptive = Server(), limiter(64), limiter(64), Adaptive(64)
+    narrow.limit = adaptive.limit = 3
+    call = adapted(limited(server, permits, Tally(), adaptive), narrow, adaptive)
     tasks = [asyncio.create_task(call(REQUEST)) for _ in range(10)]
-    await until(lambda: server.under_way == 3)
-    assert (narrow.in_flight, places.in_flight) == (3, 3)
-    pupil.limit = 1
-    tasks[0].cancel()  # any of them that ends makes it known
-    await until(lambda: server.under_way == 2)
-    pupil.limit = 5
+    await until(lambda: server.in_flight == 3)
+    assert (narrow.in_flight, permits.in_flight) == (3, 3)
+    adaptive.limit = 1
+    tasks[0].cancel()  # any call that ends applies the new limit
+    await until(lambda: server.in_flight == 2)
+    adaptive.limit = 5
     tasks[1].cancel()
-    await until(lambda: server.under_way == 5)
-    pupil.limit = 2
+    await until(lambda: server.in_flight == 5)
+    adaptive.limit = 2
     for task in tasks[2:5]:
         task.cancel()
-    await until(lambda: server.under_way == 2)
+    await until(lambda: server.in_flight == 2)
     server.open.set()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert server.most == 5
-    assert (narrow.in_flight, places.in_flight) == (0, 0)
+    assert (narrow.in_flight, permits.in_flight) == (0, 0)
 
 
-async def test_what_is_not_adapted_goes_past_those_who_wait_for_that() -> None:
-    server, places, narrow, pupil = Server(), limiter(64), limiter(64), Adaptive(64)
-    narrow.limit = pupil.limit = 1
-    call = limited(server, places, Tally())
-    narrowed = adapted(limited(server, places, Tally(), pupil), narrow, pupil)
+async def test_other_calls_do_not_wait_for_the_adaptive_limit() -> None:
+    server, permits, narrow, adaptive = Server(), limiter(64), limiter(64), Adaptive(64)
+    narrow.limit = adaptive.limit = 1
+    call = limited(server, permits, Tally())
+    narrowed = adapted(limited(server, permits, Tally(), adaptive), narrow, adaptive)
     tasks = [asyncio.create_task(narrowed(REQUEST)) for _ in range(4)]
-    await until(lambda: server.under_way == 1)
+    await until(lambda: server.in_flight == 1)
     tasks += [asyncio.create_task(call(REQUEST)) for _ in range(4)]
-    await until(lambda: server.under_way == 5)
+    await until(lambda: server.in_flight == 5)
     server.open.set()
     await asyncio.gather(*tasks)
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=repr)
-async def test_both_places_come_back_after_an_error(error: BaseException) -> None:
-    places, narrow, pupil = limiter(1, base=0), limiter(8), Adaptive(8)
-    narrow.limit = 1
-    call = adapted(limited(Script[Raw](error, DATA), places, Tally(), pupil), narrow, pupil)
-    with pytest.raises(type(error)):
-        await call(REQUEST)
-    assert (narrow.in_flight, places.in_flight) == (0, 0)
-    assert await call(REQUEST) is DATA
-
-
-async def test_a_repetition_goes_first_there_too() -> None:
-    server, narrow, pupil = Server(), limiter(8), Adaptive(8)
-    narrow.limit = pupil.limit = 1
-    call = adapted(server, narrow, pupil)
+async def test_a_retry_is_admitted_first_by_the_adaptive_limit() -> None:
+    server, narrow, adaptive = Server(), limiter(8), Adaptive(8)
+    narrow.limit = adaptive.limit = 1
+    call = adapted(server, narrow, adaptive)
     again = replace(REQUEST, attempt=2)
     tasks = [asyncio.create_task(call(request)) for request in (REQUEST, REQUEST, again)]
-    await until(lambda: server.under_way == 1)
+    await until(lambda: server.in_flight == 1)
     server.open.set()
     await asyncio.gather(*tasks)
     assert [request.attempt for request in server.requests] == [1, 2, 1]

@@ -1,4 +1,4 @@
-"""Whoever looks on is told of each request, once, what came of it, and changes nothing by it."""
+"""Observers and the log get each request and its outcome once, and cannot change it."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ GOOD = answer(code=200, data=[1], requestId="id-1", resultMsg="words")
 REFUSED = answer(code=429, requestId="id-2", resultMsg="words")
 
 
-class Watch:
-    """A checked call over a script; ``told`` holds what an observer was told."""
+class Observed:
+    """A checked call over a script; ``attempts`` holds what an observer got."""
 
-    def __init__(self, *outcomes: Response | BaseException, observed: bool = True) -> None:
-        self.told: list[Attempt] = []
+    def __init__(self, *outcomes: Response | BaseException, observing: bool = True) -> None:
+        self.attempts: list[Attempt] = []
         self.observers = Observers()
-        if observed:
-            self.observers.add(self.told.append)
+        if observing:
+            self.observers.add(self.attempts.append)
         self.script = Script(*outcomes)
         self.call = checked(self.script, self.observers, Secrets(SECRET))
 
@@ -58,13 +58,13 @@ async def outcome_of(work: Awaitable[Raw]) -> Raw | BaseException:
 
 
 class Ticks:
-    """Stands for ``time``: from one look at it to the next, 0.0625 s go by."""
+    """Stands for ``time``: between two readings 0.0625 s pass."""
 
-    looks = 0
+    readings = 0
 
     def perf_counter(self) -> float:
-        self.looks += 1
-        return 7.0 + 0.0625 * self.looks
+        self.readings += 1
+        return 7.0 + 0.0625 * self.readings
 
 
 @pytest.fixture(autouse=True)
@@ -74,10 +74,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Ticks:
     return ticks
 
 
-async def test_a_good_answer_is_told() -> None:
-    watch = Watch(GOOD)
-    assert await watch.outcome() == Raw(GOOD.body)
-    assert watch.told == [
+async def test_a_good_answer_is_reported() -> None:
+    observed = Observed(GOOD)
+    assert await observed.outcome() == Raw(GOOD.body)
+    assert observed.attempts == [
         Attempt(
             endpoint="work_list", number=1, seconds=0.0625, status=200, code=200, request_id="id-1"
         )
@@ -104,31 +104,25 @@ FAILED: list[tuple[Response | BaseException, int | None, int | None, str, str]] 
 ]
 
 
-@pytest.mark.parametrize(("outcome", "status", "code", "request_id", "error"), FAILED)
-async def test_whatever_else_comes_of_a_request_is_told(
-    outcome: Response | BaseException,
-    status: int | None,
-    code: int | None,
-    request_id: str,
-    error: str,
-) -> None:
-    watch = Watch(outcome)
-    raised = await watch.outcome(replace(REQUEST, endpoint="msg_list", attempt=3))
-    assert type(raised).__name__ == error
-    assert watch.told == [
-        Attempt(
-            endpoint="msg_list",
-            number=3,
-            seconds=0.0625,
-            status=status,
-            code=code,
-            request_id=request_id,
-            error=error,
-        )
-    ]
+async def test_any_other_outcome_is_reported() -> None:
+    for outcome, status, code, request_id, error in FAILED:
+        observed = Observed(outcome)
+        raised = await observed.outcome(replace(REQUEST, endpoint="msg_list", attempt=3))
+        assert type(raised).__name__ == error
+        assert observed.attempts == [
+            Attempt(
+                endpoint="msg_list",
+                number=3,
+                seconds=0.0625,
+                status=status,
+                code=code,
+                request_id=request_id,
+                error=error,
+            )
+        ]
 
 
-async def test_a_request_that_is_cancelled_on_its_way_is_told() -> None:
+async def test_a_cancelled_request_is_reported() -> None:
     in_flight = asyncio.Event()
 
     async def forever(request: Request, /) -> Response:
@@ -136,29 +130,56 @@ async def test_a_request_that_is_cancelled_on_its_way_is_told() -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    watch = Watch()
-    task = asyncio.ensure_future(checked(forever, watch.observers)(REQUEST))
+    observed = Observed()
+    task = asyncio.ensure_future(checked(forever, observed.observers)(REQUEST))
     await until(in_flight.is_set)
-    assert watch.told == []
+    assert observed.attempts == []
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert [attempt.error for attempt in watch.told] == ["CancelledError"]
+    assert [attempt.error for attempt in observed.attempts] == ["CancelledError"]
 
 
-async def test_every_request_is_told_once_and_to_all() -> None:
-    watch = Watch(GOOD, TransportError("gone"), REFUSED, GOOD)
+async def test_every_request_is_reported_once_to_every_observer() -> None:
+    observed = Observed(GOOD, TransportError("gone"), REFUSED, GOOD)
     more: list[Attempt] = []
-    watch.observers.add(more.append)
+    observed.observers.add(more.append)
     for number in range(1, 5):
-        await watch.outcome(replace(REQUEST, attempt=number))
-        assert len(watch.told) == number
-    assert [attempt.number for attempt in watch.told] == [1, 2, 3, 4]
-    assert [attempt.error for attempt in watch.told] == ["", "TransportError", "RateLimited", ""]
-    assert more == watch.told
+        await observed.outcome(replace(REQUEST, attempt=number))
+        assert len(observed.attempts) == number
+    assert [attempt.number for attempt in observed.attempts] == [1, 2, 3, 4]
+    assert [attempt.error for attempt in observed.attempts] == [
+        "",
+        "TransportError",
+        "RateLimited",
+        "",
+    ]
+    assert more == observed.attempts
 
 
-def test_an_attempt_holds_nothing_of_what_was_asked_or_answered() -> None:
+def test_a_removed_observer_gets_no_more() -> None:
+    observers, got = Observers(), list[str]()
+    attempt = Attempt(endpoint="work_list", number=1, seconds=0.1)
+
+    def once(attempt: Attempt) -> None:
+        got.append("once")
+        removals[0]()  # from inside its own call
+
+    removals = [observers.add(once)]
+    removals += [observers.add(lambda _: got.append("other")) for _ in range(2)]
+    observers.notify(attempt)
+    observers.notify(attempt)
+    assert got == ["once", *["other"] * 4]
+    removals[1]()
+    removals[1]()
+    observers.notify(attempt)
+    assert got[5:] == ["other"]
+    assert observers.listening
+    removals[2]()
+    assert not observers.listening
+
+
+def test_an_attempt_holds_no_header_query_body_or_message() -> None:
     names = {field.name for field in fields(Attempt)}
     assert names == {"endpoint", "number", "seconds", "status", "code", "request_id", "error"}
 
@@ -172,17 +193,17 @@ async def test_an_observer_that_raises_is_logged_and_changes_nothing(
     def broken(attempt: Attempt) -> None:
         raise mistake
 
-    alone = Watch(outcome, observed=False)
-    watch = Watch(outcome, observed=False)
-    watch.observers.add(broken)
-    watch.observers.add(watch.told.append)
-    expected, raised = await alone.outcome(), await watch.outcome()
+    alone = Observed(outcome, observing=False)
+    observed = Observed(outcome, observing=False)
+    observed.observers.add(broken)
+    observed.observers.add(observed.attempts.append)
+    expected, raised = await alone.outcome(), await observed.outcome()
     assert type(raised) is type(expected)
     assert raised == Raw(GOOD.body) or str(raised) == str(expected)
     if isinstance(raised, BaseException):
         assert raised.__context__ is None
         assert raised.__cause__ is None
-    assert len(watch.told) == 1
+    assert len(observed.attempts) == 1
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("dp_async", "ERROR")
     assert "observer" in record.getMessage()
@@ -190,9 +211,7 @@ async def test_an_observer_that_raises_is_logged_and_changes_nothing(
     assert record.exc_info[1] is mistake
 
 
-@pytest.mark.parametrize("level", [logging.INFO, logging.WARNING])
-async def test_with_nobody_there_nothing_is_told_and_the_clock_is_not_looked_at(
-    level: int,
+async def test_without_observers_and_debug_log_nothing_is_measured(
     clock: Ticks,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -200,13 +219,13 @@ async def test_with_nobody_there_nothing_is_told_and_the_clock_is_not_looked_at(
     def notify(self: Observers, attempt: Attempt) -> None:
         raise AssertionError
 
-    caplog.set_level(level, "dp_async")
+    caplog.set_level(logging.INFO, "dp_async")
     monkeypatch.setattr(Observers, "notify", notify)
-    watch = Watch(GOOD, REFUSED, TransportError("gone"), observed=False)
-    assert await watch.outcome() == Raw(GOOD.body)
-    assert type(await watch.outcome()).__name__ == "RateLimited"
-    assert type(await watch.outcome()).__name__ == "TransportError"
-    assert clock.looks == 0
+    observed = Observed(GOOD, REFUSED, TransportError("gone"), observing=False)
+    assert await observed.outcome() == Raw(GOOD.body)
+    assert type(await observed.outcome()).__name__ == "RateLimited"
+    assert type(await observed.outcome()).__name__ == "TransportError"
+    assert clock.readings == 0
     assert not caplog.records
 
 
@@ -225,22 +244,20 @@ LOGGED = [
 ]
 
 
-@pytest.mark.parametrize("observed", [True, False])
 @pytest.mark.parametrize(("outcome", "attributes", "words"), LOGGED)
-async def test_each_request_is_a_debug_record_in_words_and_in_attributes(
+async def test_each_request_is_a_debug_record_with_a_message_and_attributes(
     outcome: Response | BaseException,
     attributes: dict[str, object],
     words: list[str],
-    observed: bool,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG, "dp_async")
-    await Watch(outcome, observed=observed).outcome(replace(REQUEST, attempt=3))
+    await Observed(outcome, observing=False).outcome(replace(REQUEST, attempt=3))
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("dp_async", "DEBUG")
-    held = vars(record)
-    assert {name: held[name] for name in attributes} == attributes
-    assert (held["endpoint"], held["ms"], held["attempt"]) == ("work_list", 62.5, 3)
+    found = vars(record)
+    assert {name: found[name] for name in attributes} == attributes
+    assert (found["endpoint"], found["ms"], found["attempt"]) == ("work_list", 62.5, 3)
     assert record.exc_info is None
     text = record.getMessage()
     for word in ("work_list", "62 ms", "attempt 3", "request id", *words):
@@ -248,11 +265,11 @@ async def test_each_request_is_a_debug_record_in_words_and_in_attributes(
     assert "words" not in text
 
 
-async def test_the_debug_record_says_the_status_and_not_the_code_in_words(
+async def test_the_debug_message_has_the_status_and_not_the_code(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG, "dp_async")
-    await Watch(answer(502, code=10086)).outcome()
+    await Observed(answer(502, code=10086)).outcome()
     assert caplog.messages == [
         "work_list: ServerError, status 502, in 62 ms, attempt 1, request id none"
     ]
@@ -271,28 +288,29 @@ IDS: list[tuple[object, str]] = [
 
 
 @pytest.mark.parametrize("code", [200, 500])
-async def test_a_request_id_repeats_nothing_of_what_was_sent(
+async def test_private_values_are_redacted_in_a_request_id(
     code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "dp_async")
     headers = {"account": "13800001234", "authorization": "signature"}
     request = replace(REQUEST, target="/path?name=of%20ours&pageNum=1", headers=headers)
     words = "signature 13800001234 of ours of%20ours"
-    watch = Watch(answer(code=code, data={}, requestId=words))
-    await watch.outcome(request)
-    assert watch.told[0].request_id == "*** …1234 *** ***"
+    observed = Observed(answer(code=code, data={}, requestId=words))
+    await observed.outcome(request)
+    assert observed.attempts[0].request_id == "*** …1234 *** ***"
     assert caplog.messages[0].endswith("request id *** …1234 *** ***")
 
 
 @pytest.mark.parametrize("code", [200, 500])
-@pytest.mark.parametrize(("sent", "told"), IDS)
-async def test_a_request_id_is_fit_for_a_terminal_and_holds_no_secret(
-    code: int, sent: object, told: str, caplog: pytest.LogCaptureFixture
+async def test_a_request_id_is_printable_truncated_and_redacted(
+    code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "dp_async")
-    watch = Watch(answer(code=code, data={}, requestId=sent, resultMsg=SECRET))
-    await watch.outcome()
-    assert watch.told[0].request_id == told
-    assert vars(caplog.records[0])["request_id"] == told
-    assert caplog.messages[0].endswith(f"request id {told or 'none'}")
-    assert SECRET not in f"{watch.told} {vars(caplog.records[0])}"
+    for sent, expected in IDS:
+        caplog.clear()
+        observed = Observed(answer(code=code, data={}, requestId=sent, resultMsg=SECRET))
+        await observed.outcome()
+        assert observed.attempts[0].request_id == expected
+        assert vars(caplog.records[0])["request_id"] == expected
+        assert caplog.messages[0].endswith(f"request id {expected or 'none'}")
+        assert SECRET not in f"{observed.attempts} {vars(caplog.records[0])}"

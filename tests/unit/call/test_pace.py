@@ -13,11 +13,11 @@ from dp_async._call.pace import Learned, Pace
 ROUNDING = 1e-9
 
 
-def send(pace: Pace, count: int, now: float = 0.0, late: float = 0.0) -> list[float]:
-    """The times of *count* requests sent as soon as *pace* allows, each *late* seconds later."""
+def send(pace: Pace, count: int, now: float = 0.0, delay: float = 0.0) -> list[float]:
+    """The times of *count* requests sent *delay* seconds after *pace* allows it."""
     times: list[float] = []
     for _ in range(count):
-        now = max(now, pace.next_slot) + late
+        now = max(now, pace.next_slot) + delay
         pace.take_slot(now)
         times.append(now)
     return times
@@ -65,7 +65,7 @@ def test_slots_are_even_and_idle_time_allows_no_burst() -> None:
     assert send(pace, 4, 3600.0) == [3600.0, 3600.0, 3600.25, 3600.5]  # one slot is caught up
 
 
-def test_a_late_slot_does_not_delay_the_next() -> None:
+def test_an_overdue_slot_does_not_delay_the_next() -> None:
     pace = Pace(4)
     send(pace, 1)
     pace.take_slot(0.35)  # due at 0.25
@@ -80,12 +80,12 @@ def test_the_rate_is_reached_and_no_second_holds_more_than_the_rate_and_one(rate
 
 
 @given(st.integers(1, 60) | st.floats(0.1, 60), st.lists(st.floats(0, 0.4), max_size=60))
-def test_no_second_holds_more_than_the_rate_and_one_however_late_the_slots(
+def test_no_second_holds_more_than_the_rate_and_one_even_if_slots_are_overdue(
     rate: float, delays: list[float]
 ) -> None:
     pace, times, now = Pace(rate), list[float](), 0.0
-    for late in delays:
-        now = send(pace, 1, now, late)[0]
+    for delay in delays:
+        now = send(pace, 1, now, delay)[0]
         times += [now, *send(pace, 2, now)]
         now = times[-1]
     assert most_in_a_second(times) <= rate + 1

@@ -1,6 +1,4 @@
-"""What may pass is asked again, never early, never for ever, and never beyond the budget; what is
-cured is asked again for free, once; the rest is raised at once.
-"""
+"""Retries: which errors, after which wait, within policy and budget; the free retry of a mark."""
 
 from __future__ import annotations
 
@@ -40,14 +38,14 @@ E = TypeVar("E", bound=CallError)
 GOOD = Raw(b"{}")
 POLICY = RetryPolicy(attempts=3, base=1.0, cap=10.0)
 
-PASSING: list[CallError] = [
+RETRIED: list[CallError] = [
     TransportError("gone"),
     AttemptTimeout("slow"),
     RateLimited("too fast"),
     ServerError("no"),
 ]
 
-LASTING: list[BaseException] = [
+NOT_RETRIED: list[BaseException] = [
     ApiError("no"),
     AuthError("no"),
     BadRequest("no"),
@@ -63,7 +61,7 @@ LASTING: list[BaseException] = [
 
 
 class Rig:
-    """A retrying call over a script; time stands still but for the waits, which are kept."""
+    """A retrying call over a script; time passes only in the waits, which are kept."""
 
     def __init__(
         self,
@@ -89,7 +87,7 @@ class Rig:
 
     @property
     def attempts(self) -> list[int]:
-        """The number that each request bore."""
+        """The attempt number of each request."""
         return [request.attempt for request in self.script.requests]
 
     async def _sleep(self, wait: float) -> None:
@@ -97,7 +95,8 @@ class Rig:
         self.now += wait
 
 
-def cured(error: E) -> E:
+def marked(error: E) -> E:
+    """*error* with the retry-now mark."""
     allow_retry_now(error)
     return error
 
@@ -106,28 +105,28 @@ def notes(error: BaseException) -> list[str]:
     return getattr(error, "__notes__", [])
 
 
-@pytest.mark.parametrize("error", PASSING, ids=repr)
-async def test_what_may_pass_is_asked_again(error: CallError) -> None:
-    rig = Rig(error, error, GOOD)
-    assert await rig.call(REQUEST) is GOOD
-    assert rig.script.requests == [replace(REQUEST, attempt=number) for number in (1, 2, 3)]
-    assert rig.waits == ([] if isinstance(error, RateLimited) else [0.5, 1.0])
-    assert rig.tally.retries == 2
-    assert rig.retry_budget.left == 98.5
+async def test_a_failure_that_may_pass_is_retried() -> None:
+    for error in RETRIED:
+        rig = Rig(error, error, GOOD)
+        assert await rig.call(REQUEST) is GOOD
+        assert rig.script.requests == [replace(REQUEST, attempt=number) for number in (1, 2, 3)]
+        assert rig.waits == ([] if isinstance(error, RateLimited) else [0.5, 1.0])
+        assert rig.tally.retries == 2
+        assert rig.retry_budget.left == 98.5
 
 
-@pytest.mark.parametrize("error", LASTING, ids=repr)
-async def test_what_will_not_pass_is_raised_at_once(error: BaseException) -> None:
-    rig = Rig(error, GOOD)
-    with pytest.raises(type(error)) as caught:
-        await rig.call(REQUEST)
-    assert caught.value is error
-    assert (rig.waits, rig.tally.retries, len(rig.script.requests)) == ([], 0, 1)
-    assert rig.retry_budget.left == 100
+async def test_any_other_error_is_raised_at_once() -> None:
+    for error in NOT_RETRIED:
+        rig = Rig(error, GOOD)
+        with pytest.raises(type(error)) as caught:
+            await rig.call(REQUEST)
+        assert caught.value is error
+        assert (rig.waits, rig.tally.retries, len(rig.script.requests)) == ([], 0, 1)
+        assert rig.retry_budget.left == 100
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 5])
-async def test_there_are_so_many_attempts_and_no_more(attempts: int) -> None:
+async def test_the_policy_limits_the_attempts(attempts: int) -> None:
     errors = [ServerError(f"no {number}") for number in range(10)]
     rig = Rig(*errors, policy=RetryPolicy(attempts=attempts, base=2.0, cap=3.0))
     with pytest.raises(ServerError) as caught:
@@ -143,21 +142,21 @@ async def test_there_are_so_many_attempts_and_no_more(attempts: int) -> None:
     assert caught.value.__context__ is None
 
 
-async def test_an_error_that_lasts_counts_the_attempts_before_it() -> None:
+async def test_a_final_error_counts_the_attempts_before_it() -> None:
     rig = Rig(TransportError("gone"), AuthError("no"))
     with pytest.raises(AuthError, match=r"^no \(gave up after 2 attempts in 0.5 s\)$") as caught:
         await rig.call(REQUEST)
     assert caught.value.__context__ is None
 
 
-async def test_what_is_not_idempotent_is_not_asked_again() -> None:
+async def test_a_request_that_is_not_idempotent_is_not_retried() -> None:
     rig = Rig(TransportError("gone"), GOOD)
     with pytest.raises(TransportError):
         await rig.call(replace(REQUEST, idempotent=False))
     assert len(rig.script.requests) == 1
 
 
-async def test_the_next_call_starts_anew() -> None:
+async def test_each_call_has_its_own_attempts() -> None:
     rig = Rig(ServerError("1"), ServerError("2"), ServerError("3"), ServerError("4"), GOOD)
     with pytest.raises(ServerError):
         await rig.call(REQUEST)
@@ -177,7 +176,7 @@ async def test_a_wait_can_be_cancelled() -> None:
     assert len(script.requests) == 1
 
 
-async def test_the_waits_are_left_to_chance() -> None:
+async def test_the_waits_are_random() -> None:
     waits: list[float] = []
 
     async def slept(wait: float) -> None:
@@ -191,9 +190,8 @@ async def test_the_waits_are_left_to_chance() -> None:
     assert len(set(waits)) > 1
 
 
-@pytest.mark.parametrize("kind", [RateLimited, ServerError])
-@pytest.mark.parametrize("after", [0.0, 7.0, 10.0])
-async def test_a_refusal_that_says_when_to_come_back_waits_at_the_gate_and_not_here(
+@pytest.mark.parametrize(("kind", "after"), [(RateLimited, 7.0), (ServerError, 10.0)])
+async def test_a_refusal_with_retry_after_leaves_the_wait_to_the_limiter(
     kind: type[ApiError], after: float
 ) -> None:
     rig = Rig(kind("no", retry_after=after), kind("no", retry_after=after), GOOD)
@@ -201,19 +199,20 @@ async def test_a_refusal_that_says_when_to_come_back_waits_at_the_gate_and_not_h
     assert (rig.waits, rig.attempts) == ([], [1, 2, 3])
 
 
-@pytest.mark.parametrize(
-    ("after", "wait"),
-    [(None, 0.0), (0.0, 0.0), (10.0, 0.0), (10.1, None), (1e9, None), (float("inf"), None)],
-)
-@pytest.mark.parametrize("jitter", [0.0, 0.5])
-def test_nobody_comes_back_before_the_time_that_was_asked_for(
-    after: float | None, jitter: float, wait: float | None
-) -> None:
-    refused = RateLimited("", retry_after=after)
-    assert backoff(refused, REQUEST, 1, POLICY, lambda: jitter) == wait
+def test_a_retry_after_above_the_cap_is_not_retried() -> None:
+    cases: list[tuple[float | None, float | None]] = [
+        (None, 0.0),
+        (0.0, 0.0),
+        (10.0, 0.0),
+        (10.1, None),
+        (float("inf"), None),
+    ]
+    for after, wait in cases:
+        refused = RateLimited("", retry_after=after)
+        assert backoff(refused, REQUEST, 1, POLICY, lambda: 0.5) == wait
 
 
-async def test_above_the_cap_the_error_says_when_to_come_back() -> None:
+async def test_the_error_of_a_retry_after_above_the_cap_carries_it() -> None:
     rig = Rig(ServerError("down", retry_after=3600.0), GOOD)
     with pytest.raises(ServerError) as caught:
         await rig.call(REQUEST)
@@ -221,7 +220,7 @@ async def test_above_the_cap_the_error_says_when_to_come_back() -> None:
     assert rig.waits == []
 
 
-@settings(deadline=None)
+@settings(max_examples=50)
 @given(
     attempt=st.integers(1, 999),
     base=st.floats(0, 3_600),
@@ -230,7 +229,7 @@ async def test_above_the_cap_the_error_says_when_to_come_back() -> None:
     after=st.none() | st.floats(0, 1e9),
     kind=st.sampled_from([RateLimited, ServerError]),
 )
-def test_no_wait_is_above_its_bounds_and_none_is_given_up_below_the_cap(
+def test_no_wait_is_above_its_bounds(
     attempt: int, base: float, cap: float, jitter: float, after: float | None, kind: type[ApiError]
 ) -> None:
     policy = RetryPolicy(attempts=1_000, base=base, cap=cap)
@@ -244,7 +243,7 @@ def test_no_wait_is_above_its_bounds_and_none_is_given_up_below_the_cap(
         assert 0 <= wait <= min(cap, base * 2.0 ** (attempt - 1))
 
 
-def test_the_bound_doubles_up_to_the_cap() -> None:
+def test_the_longest_wait_doubles_up_to_the_cap() -> None:
     def bounds() -> Iterator[Any]:
         for attempt in range(1, 8):
             policy = RetryPolicy(attempts=99, base=0.5, cap=8.0)
@@ -253,7 +252,7 @@ def test_the_bound_doubles_up_to_the_cap() -> None:
     assert list(bounds()) == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
 
 
-def test_a_budget_is_a_hundred_retries_and_every_success_gives_back_half_of_one() -> None:
+def test_a_retry_costs_one_of_a_hundred_tokens_and_a_success_refunds_half() -> None:
     retry_budget = RetryBudget()
     assert [retry_budget.take() for _ in range(100)] == [True] * 100
     assert (retry_budget.take(), retry_budget.left) == (False, 0)
@@ -266,7 +265,7 @@ def test_a_budget_is_a_hundred_retries_and_every_success_gives_back_half_of_one(
     assert retry_budget.left == 100
 
 
-async def test_with_an_empty_budget_the_error_is_raised_at_once_and_says_why() -> None:
+async def test_without_a_token_the_error_is_raised_with_a_note() -> None:
     rig = Rig(TransportError("1"), TransportError("2"), GOOD, retry_budget=RetryBudget(1.0))
     with pytest.raises(TransportError, match="2") as caught:
         await rig.call(REQUEST)
@@ -278,7 +277,7 @@ async def test_with_an_empty_budget_the_error_is_raised_at_once_and_says_why() -
 
 
 @pytest.mark.parametrize("error", [AuthError("no"), ServerError("no", retry_after=3600.0)])
-async def test_what_would_not_be_repeated_anyway_does_not_blame_the_budget(
+async def test_an_error_that_is_not_retried_has_no_note(
     error: CallError,
 ) -> None:
     rig = Rig(error, retry_budget=RetryBudget(0.0))
@@ -287,31 +286,31 @@ async def test_what_would_not_be_repeated_anyway_does_not_blame_the_budget(
     assert not notes(caught.value)
 
 
-async def test_a_success_lets_the_next_call_be_repeated() -> None:
+async def test_two_successes_refund_a_retry() -> None:
     gone = TransportError("gone")
     rig = Rig(gone, GOOD, gone, GOOD, gone, GOOD, retry_budget=RetryBudget(1.0))
-    await rig.call(REQUEST)  # takes the one there is, and gives back a half
+    await rig.call(REQUEST)  # costs 1, refunds 0.5
     with pytest.raises(TransportError):
         await rig.call(REQUEST)
-    await rig.call(REQUEST)  # the other half
+    await rig.call(REQUEST)  # refunds 0.5
     await rig.call(REQUEST)
     assert rig.attempts == [1, 2, 1, 1, 1, 2]
 
 
 async def test_an_outage_is_not_multiplied() -> None:
-    rig = Rig(*[ServerError("down") for _ in range(4_000)])
-    for _ in range(1_000):
+    rig = Rig(*[ServerError("down") for _ in range(400)])
+    for _ in range(200):
         with pytest.raises(ServerError):
             await rig.call(REQUEST)
-    assert len(rig.script.requests) == 1_100
+    assert len(rig.script.requests) == 200 + 100
 
 
-@pytest.mark.parametrize("attempts", [2, 3, 4, 10])
+@pytest.mark.parametrize("attempts", [2, 4])
 async def test_a_third_of_all_requests_may_fail_for_good(attempts: int) -> None:
-    """Each call that never goes well, among twice as many requests that do."""
+    """Every failing call is followed by twice as many requests that succeed."""
     doomed = [ServerError("no") for _ in range(attempts)]
     rig = Rig(policy=RetryPolicy(attempts=attempts, base=0))
-    for _ in range(500):
+    for _ in range(100):
         rig.script.outcomes += [*doomed, *[GOOD] * 2 * attempts]
         with pytest.raises(ServerError) as caught:
             await rig.call(REQUEST)
@@ -324,7 +323,7 @@ async def test_a_third_of_all_requests_may_fail_for_good(attempts: int) -> None:
 
 async def test_every_third_request_may_fail_for_ever() -> None:
     three: list[Raw | BaseException] = [ServerError("no"), GOOD, GOOD]
-    rig = Rig(*three * 3_000)
+    rig = Rig(*three * 300)
     while rig.script.outcomes:
         assert await rig.call(REQUEST) is GOOD
     assert rig.retry_budget.left >= 99
@@ -335,18 +334,18 @@ KINDS = pytest.mark.parametrize("kind", [AuthError, TransportError])
 
 @KINDS
 @pytest.mark.parametrize("attempts", [1, 3])
-async def test_what_is_cured_is_repeated_at_once_and_for_free(
+async def test_a_marked_error_is_retried_at_once_and_costs_no_token(
     kind: type[CallError], attempts: int
 ) -> None:
     policy = RetryPolicy(attempts=attempts, base=1.0)
-    rig = Rig(cured(kind("no")), GOOD, policy=policy, retry_budget=RetryBudget(0.0))
+    rig = Rig(marked(kind("no")), GOOD, policy=policy, retry_budget=RetryBudget(0.0))
     assert await rig.call(REQUEST) is GOOD
     assert (rig.attempts, rig.waits, rig.tally.retries) == ([1, 2], [], 1)
 
 
 @KINDS
-async def test_what_is_cured_is_repeated_only_once(kind: type[CallError]) -> None:
-    errors = [cured(kind("1")), cured(kind("2"))]
+async def test_a_second_marked_error_is_raised(kind: type[CallError]) -> None:
+    errors = [marked(kind("1")), marked(kind("2"))]
     rig = Rig(*errors, GOOD, policy=RetryPolicy(attempts=1))
     with pytest.raises(kind) as caught:
         await rig.call(REQUEST)
@@ -355,8 +354,8 @@ async def test_what_is_cured_is_repeated_only_once(kind: type[CallError]) -> Non
     assert str(caught.value) == "2 (gave up after 2 attempts in 0.0 s)"
 
 
-async def test_the_free_repeat_is_none_of_the_policy_s_attempts() -> None:
-    errors = [cured(TransportError("1")), *[cured(TransportError("more")) for _ in range(3)]]
+async def test_the_free_retry_is_not_one_of_the_policy_s_attempts() -> None:
+    errors = [marked(TransportError("1")), *[marked(TransportError("more")) for _ in range(3)]]
     rig = Rig(*errors, GOOD)
     with pytest.raises(TransportError) as caught:
         await rig.call(REQUEST)
@@ -365,14 +364,14 @@ async def test_the_free_repeat_is_none_of_the_policy_s_attempts() -> None:
     assert (rig.attempts, rig.waits, rig.retry_budget.left) == ([1, 2, 3, 4], [0.5, 1.0], 98)
 
 
-async def test_the_cure_may_come_after_other_failures() -> None:
-    rig = Rig(TransportError("1"), TransportError("2"), cured(AuthError("3")), GOOD)
+async def test_a_marked_error_may_follow_other_failures() -> None:
+    rig = Rig(TransportError("1"), TransportError("2"), marked(AuthError("3")), GOOD)
     assert await rig.call(REQUEST) is GOOD
     assert (rig.attempts, rig.waits) == ([1, 2, 3, 4], [0.5, 1.0])
 
 
-async def test_each_call_has_its_own_free_repeat() -> None:
-    outcomes: list[Raw | BaseException] = [cured(AuthError("no")), GOOD]
+async def test_each_call_has_its_own_free_retry() -> None:
+    outcomes: list[Raw | BaseException] = [marked(AuthError("no")), GOOD]
     rig = Rig(*outcomes * 3, policy=RetryPolicy(attempts=1))
     for _ in range(3):
         assert await rig.call(REQUEST) is GOOD
@@ -380,17 +379,17 @@ async def test_each_call_has_its_own_free_repeat() -> None:
 
 
 @KINDS
-async def test_what_is_not_idempotent_is_not_repeated_even_if_it_is_cured(
+async def test_a_marked_error_of_a_request_that_is_not_idempotent_is_raised(
     kind: type[CallError],
 ) -> None:
-    rig = Rig(cured(kind("no")), GOOD)
+    rig = Rig(marked(kind("no")), GOOD)
     with pytest.raises(kind):
         await rig.call(replace(REQUEST, idempotent=False))
     assert (rig.attempts, rig.tally.retries) == ([1], 0)
 
 
-async def test_a_cancellation_is_never_repeated_whatever_came_before_it() -> None:
-    rig = Rig(cured(AuthError("1")), TransportError("2"), asyncio.CancelledError(), GOOD)
+async def test_a_cancellation_is_never_retried() -> None:
+    rig = Rig(marked(AuthError("1")), TransportError("2"), asyncio.CancelledError(), GOOD)
     with pytest.raises(asyncio.CancelledError):
         await rig.call(REQUEST)
     assert (rig.attempts, rig.tally.retries) == ([1, 2, 3], 2)
