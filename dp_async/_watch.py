@@ -34,7 +34,7 @@ log = logging.getLogger("dp_async")
 MAX_BACKOFF = 30.0
 
 
-class _Schedule:
+class Schedule:
     """When the next request is due: exponential backoff from *interval* on, jitter of ±10 %.
 
     *due* is in the loop's time. *failures* are errors in a row; *fruitless* are polls in a row that
@@ -78,7 +78,7 @@ class Watch(Generic[T]):
         self._mark = mark
         self._since = since
         self._runtime = runtime
-        self._schedule = _Schedule(interval, jitter)
+        self._schedule = Schedule(interval, jitter)
         self._watermark = watermark
         self._begun = watermark is not None
         # The first read runs in a task, as a crawl's pages do: a short timeout must not restart it.

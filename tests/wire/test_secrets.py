@@ -378,9 +378,7 @@ async def test_the_search_finds_what_is_there(watch: Watch) -> None:
 
 def leave_in_a_variable(text: str) -> None:
     """Fails as another's code would, with *text* in a variable."""
-    code = compile(
-        "def inner(text):\n    raise KeyError\ninner(text)", "simulator_in_thread.py", "exec"
-    )
+    code = compile("def inner(text):\n    raise KeyError\ninner(text)", "elsewhere.py", "exec")
     exec(code, {"text": text})
 
 

@@ -98,6 +98,7 @@ async def test_the_report_is_right_at_every_moment() -> None:
         reason = "as many rows were read as the list held at one moment"
         assert counts(report) == (reason, 25, 3, 1)
         assert report.complete
+        assert api.stats.requests == report.requests
         assert (report.requests, report.retries, report.total_elements) == (4, 0, 25)
         assert not report.drifted
         assert [each.items for each in seen] == [10, 20, 25]

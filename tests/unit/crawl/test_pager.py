@@ -134,6 +134,7 @@ async def test_the_window_fills_while_the_first_job_is_slow() -> None:
     await until(lambda: len(work.started) == 6 and work.under_way == 1)
     slow.set()
     assert await first == 2
+    await until(lambda: len(work.started) == 7)  # while the consumer is busy
     await pager.aclose()
 
 
@@ -531,17 +532,23 @@ async def test_a_cancelled_worker_frees_its_place_for_a_failed_job() -> None:
 
 async def test_a_job_that_ignores_cancellation_is_the_last_of_its_worker() -> None:
     work = Work(9)
+    end = asyncio.Event()
     work.events[1] = asyncio.Event()
 
     async def stubborn(job: int) -> Callable[[], int]:
         with suppress(asyncio.CancelledError):
             await work.fetch(job)
+        await end.wait()
         return lambda: job
 
     pager = Pager(work.plan, stubborn, spawn, concurrency=1, window=9)
     waiting = asyncio.ensure_future(pager())
     await until(lambda: work.under_way == 1)
-    await pager.aclose()
+    closing = asyncio.ensure_future(pager.aclose())
+    await until(waiting.done)
+    assert not closing.done()
+    end.set()
+    await closing
     with pytest.raises(ClientClosed):
         await waiting
     assert work.started == [1]
@@ -554,10 +561,11 @@ async def test_a_bug_in_the_plan_leaves_no_task_behind(at: int) -> None:
     work = Work(9)
     work.events = {job: asyncio.Event() for job in range(1, 10)}
     slow = work.events[1]
+    bugs = [ZeroDivisionError()]
 
     def broken() -> int | None:
-        if work.planned >= at:
-            raise ZeroDivisionError
+        if work.planned >= at and bugs:
+            raise bugs.pop()
         return work.plan() if work.finished or not work.planned else None
 
     pager = Pager(broken, work.fetch, spawn, concurrency=4, window=9)

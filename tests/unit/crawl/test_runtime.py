@@ -32,6 +32,7 @@ class Bare:
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        self.calls: list[bool] = []  # which were adaptive
 
     def check_usable(self) -> None:
         pass
@@ -40,6 +41,8 @@ class Bare:
         return Tally()
 
     def call(self, tally: Tally, *, adaptive: bool = False) -> Call:
+        self.calls.append(adaptive)
+
         async def call(request: Request) -> Raw:
             tally.began()
             try:
@@ -73,10 +76,12 @@ def source(runtime: Runtime) -> Source[Work]:
 def test_a_crawl_and_a_watch_run_on_any_runtime(concurrency: int | Literal["auto"]) -> None:
     async def main() -> None:
         server = Server(45)
-        works, options = source(Bare(server)), CrawlOptions(page_size=2, concurrency=concurrency)
+        runtime = Bare(server)
+        works, options = source(runtime), CrawlOptions(page_size=2, concurrency=concurrency)
         crawl = Crawl(works, options)
         assert len([work async for work in crawl]) == 45
         assert crawl.report.complete
+        assert runtime.calls == ([False, True] if concurrency == "auto" else [False])
         assert crawl.report.requests == len(server.pages)
         assert crawl.report.max_in_flight == server.max_in_flight == 2
 
