@@ -425,7 +425,7 @@ async def test_an_instrumented_client_is_not_kept_alive(sdk: Sdk) -> None:
     assert sdk.counted("requests") == {("work_list",): 1}
 
 
-def test_collected_clients_leave_no_weak_references(sdk: Sdk) -> None:
+def test_collected_clients_are_forgotten(sdk: Sdk) -> None:
     def dead() -> int:
         gc.collect()
         return sum(type(each) is weakref.ref and each() is None for each in gc.get_objects())
