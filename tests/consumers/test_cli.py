@@ -25,13 +25,13 @@ from dp_async.cli import _output, _run, main
 from dp_async.testing import Body, LyingTotals, Simulator
 
 SECRET = "simulated-secret"
-#: Every page says that more follows, the last one too: that it is the last cannot be proven.
+#: Every page says that more follow, so the end of the list cannot be proven.
 NO_END = LyingTotals(500)
 
 
 @dataclass(frozen=True)
 class Ended:
-    """What a command left behind."""
+    """The exit code and the outputs of a command."""
 
     code: int
     out: str
@@ -87,7 +87,7 @@ def ids(lines: str) -> list[object]:
 # Rows
 
 
-async def test_ndjson_when_piped_is_every_row_as_sent(cli: Cli, simulator: Simulator) -> None:
+async def test_piped_rows_are_ndjson_as_sent(cli: Cli, simulator: Simulator) -> None:
     key = simulator.works.insert(brandNew={"nested": [1.50, None]}, name="新\u2028品")
     ended = await cli("works")
     assert (ended.code, ended.err) == (0, "")
@@ -99,7 +99,7 @@ async def test_ndjson_when_piped_is_every_row_as_sent(cli: Cli, simulator: Simul
     }
 
 
-async def test_messages_and_their_filter(cli: Cli, simulator: Simulator) -> None:
+async def test_messages_are_filtered(cli: Cli, simulator: Simulator) -> None:
     ended = await cli("messages --read-status UNREAD")
     assert ids(ended.out) == list(simulator.messages.ids(readStatus="UNREAD"))
 
@@ -116,7 +116,7 @@ async def test_filters_and_paging_reach_the_server(cli: Cli, simulator: Simulato
 
 
 @pytest.mark.parametrize("words", ["works", "messages", "works --page-size 10 --max-in-flight 3"])
-async def test_how_many_at_once_may_be_left_to_it(
+async def test_concurrency_may_be_auto(
     cli: Cli, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
     made: list[CrawlOptions] = []
@@ -134,7 +134,7 @@ async def test_how_many_at_once_may_be_left_to_it(
     assert simulator.max_in_flight <= (3 if "3" in words else 16)
 
 
-async def test_csv_by_name_of_the_file(cli: Cli, simulator: Simulator, tmp_path: Path) -> None:
+async def test_the_suffix_selects_csv(cli: Cli, simulator: Simulator, tmp_path: Path) -> None:
     file = tmp_path / "works.CSV"
     ended = await cli(f"works --output {file}")
     assert ended == Ended(0, "", "")
@@ -144,7 +144,7 @@ async def test_csv_by_name_of_the_file(cli: Cli, simulator: Simulator, tmp_path:
 
 
 @pytest.mark.parametrize("words", ["--output works.Parquet", "--format parquet --output rows"])
-async def test_parquet_in_groups_of_rows(
+async def test_parquet_has_groups_of_rows(
     cli: Cli, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -158,7 +158,7 @@ async def test_parquet_in_groups_of_rows(
     assert table.schema == arrow.schema(Work)
 
 
-async def test_parquet_of_no_rows_has_columns(cli: Cli, tmp_path: Path) -> None:
+async def test_parquet_without_rows_has_columns(cli: Cli, tmp_path: Path) -> None:
     ended = await cli(f"messages --limit 0 --output {tmp_path / 'none.parquet'}")
     assert ended == Ended(0, "", "")
     assert parquet.read_table(tmp_path / "none.parquet").schema == arrow.schema(Message)
@@ -174,7 +174,7 @@ async def test_parquet_without_pyarrow_names_the_extra(
     assert simulator.requests == []
 
 
-async def test_parquet_is_not_for_a_terminal(
+async def test_parquet_is_refused_on_a_terminal(
     cli: Cli, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dp_async.cli._export.Target.on_terminal", True)
@@ -190,14 +190,14 @@ async def test_a_table_without_a_terminal(cli: Cli) -> None:
     assert "测试OpenApi的作品" in ended.out
 
 
-async def test_limit_zero_asks_for_nothing(cli: Cli, simulator: Simulator) -> None:
+async def test_limit_zero_sends_no_request(cli: Cli, simulator: Simulator) -> None:
     ended = await cli("works --limit 0 --format csv")
     assert ended.code == 0
     assert ended.out.startswith("digital_person_works_id,")
     assert simulator.requests == []
 
 
-# Whether it is all
+# Completeness
 
 
 VERDICTS = [
@@ -212,7 +212,7 @@ VERDICTS = [
 
 
 @pytest.mark.parametrize(("words", "requests", "verdict"), VERDICTS)
-async def test_the_summary_says_whether_it_is_all(
+async def test_the_summary_has_the_verdict(
     cli: Cli, words: str, requests: int, verdict: str
 ) -> None:
     ended = await cli(f"works --verbose {words}")
@@ -221,13 +221,13 @@ async def test_the_summary_says_whether_it_is_all(
     assert f" s; {verdict}" in ended.err
 
 
-@pytest.mark.parametrize("words", ["works", "works --overlap auto", "works --strict", "messages"])
-async def test_without_doubt_nothing_is_said(cli: Cli, words: str) -> None:
+@pytest.mark.parametrize("words", ["works --strict", "messages"])
+async def test_a_complete_crawl_prints_no_summary(cli: Cli, words: str) -> None:
     ended = await cli(words)
     assert (ended.code, ended.err) == (0, "")
 
 
-async def test_what_is_not_complete_is_said_unasked(cli: Cli, simulator: Simulator) -> None:
+async def test_an_incomplete_crawl_prints_its_summary(cli: Cli, simulator: Simulator) -> None:
     simulator.fail(NO_END, times=None)
     ended = await cli("works")
     assert sorted(map(str, ids(ended.out))) == sorted(map(str, simulator.works.ids()))
@@ -235,7 +235,7 @@ async def test_what_is_not_complete_is_said_unasked(cli: Cli, simulator: Simulat
     assert " s; NOT complete: " in ended.err
 
 
-async def test_asked_to_be_strict_it_is_a_failure_of_its_own(
+async def test_strict_has_its_own_exit_code_and_keeps_the_file(
     cli: Cli, simulator: Simulator, tmp_path: Path
 ) -> None:
     file = tmp_path / "works.ndjson"
@@ -250,7 +250,7 @@ async def test_asked_to_be_strict_it_is_a_failure_of_its_own(
 # Files
 
 
-async def test_a_file_is_replaced_when_whole(cli: Cli, tmp_path: Path) -> None:
+async def test_a_file_is_replaced_at_the_end(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "works.ndjson"
     file.write_text("before")
     file.chmod(0o640)
@@ -263,7 +263,7 @@ async def test_a_file_is_replaced_when_whole(cli: Cli, tmp_path: Path) -> None:
     assert files(tmp_path) == ["link", "works.ndjson"]
 
 
-async def test_a_failed_crawl_leaves_the_file_alone(
+async def test_a_failed_crawl_keeps_the_file(
     cli: Cli, simulator: Simulator, tmp_path: Path
 ) -> None:
     file = tmp_path / "works.ndjson"
@@ -276,7 +276,7 @@ async def test_a_failed_crawl_leaves_the_file_alone(
     assert files(tmp_path) == ["works.ndjson"]
 
 
-async def test_a_device_is_written_to(cli: Cli) -> None:
+async def test_a_device_is_written_directly(cli: Cli) -> None:
     assert (await cli("works --output /dev/null")).code == 0
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 
@@ -301,7 +301,7 @@ async def test_an_output_that_cannot_be_opened_is_one_line(
 # Settings
 
 
-async def test_flags_go_before_the_environment(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_flags_override_the_environment(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     simulator = Simulator(
         works=3,
         messages=0,
@@ -326,7 +326,7 @@ async def test_flags_go_before_the_environment(cli: Cli, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
-async def test_the_secret_from_a_file(
+async def test_the_secret_may_be_in_a_file(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     monkeypatch.delenv("DP_APP_SECRET")
@@ -335,7 +335,7 @@ async def test_the_secret_from_a_file(
     assert (await cli(f"messages --secret-file {file}")).code == 0
 
 
-async def test_a_secret_file_that_cannot_be_read(cli: Cli, tmp_path: Path) -> None:
+async def test_an_unreadable_secret_file_is_one_line(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "secret"
     ended = await cli(f"works --secret-file {file}")
     problem = "dp-async: --secret-file cannot be read: "
@@ -370,7 +370,7 @@ async def test_a_missing_setting_is_named(
         "demo --concurrency 0",
     ],
 )
-async def test_a_refused_setting_is_one_line(cli: Cli, words: str) -> None:
+async def test_an_invalid_setting_is_one_line(cli: Cli, words: str) -> None:
     ended = await cli(words)
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.startswith("dp-async: ")
@@ -390,7 +390,7 @@ async def test_a_refused_setting_is_one_line(cli: Cli, words: str) -> None:
         "works 5",
     ],
 )
-async def test_wrong_usage(cli: Cli, words: str) -> None:
+async def test_wrong_usage_has_its_exit_code(cli: Cli, words: str) -> None:
     ended = await cli(words)
     assert (ended.code, ended.out) == (2, "")
     assert "hunter2" not in ended.err
@@ -409,7 +409,7 @@ PRIVATE = [
 
 @pytest.mark.parametrize("debug", ["", " --debug"])
 @pytest.mark.parametrize("words", PRIVATE)
-async def test_a_refused_setting_is_not_repeated(cli: Cli, words: str, debug: str) -> None:
+async def test_an_invalid_setting_is_not_shown(cli: Cli, words: str, debug: str) -> None:
     ended = await cli(words + debug)
     assert (ended.code, ended.out) == (2, "")
     assert "19912345" not in ended.err
@@ -420,7 +420,7 @@ async def test_a_refused_setting_is_not_repeated(cli: Cli, words: str, debug: st
 # Errors
 
 
-async def test_a_wrong_secret(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_wrong_secret_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DP_APP_SECRET", "wrong-secret")
     ended = await cli("works --debug")
     assert (ended.code, ended.out) == (1, "")
@@ -431,13 +431,13 @@ async def test_a_wrong_secret(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None
     assert brief.err.count("\n") == 1
 
 
-async def test_a_wrong_path(cli: Cli, simulator: Simulator) -> None:
+async def test_a_wrong_path_is_one_line(cli: Cli, simulator: Simulator) -> None:
     ended = await cli(f"works --base-url {simulator.url}/openApiDigitalPerson/customer/x")
     assert ended.code == 1
     assert ended.err.count("\n") == 1
 
 
-async def test_what_a_server_says_cannot_steer_the_terminal(cli: Cli, simulator: Simulator) -> None:
+async def test_control_characters_of_a_server_are_escaped(cli: Cli, simulator: Simulator) -> None:
     simulator.fail(Body(b'{"code":412,"resultMsg":"\\u001b[2J\\nno","data":null}'))
     ended = await cli("works")
     assert ended.code == 1
@@ -445,7 +445,7 @@ async def test_what_a_server_says_cannot_steer_the_terminal(cli: Cli, simulator:
     assert ended.err.count("\n") == 1
 
 
-async def test_a_bug_is_not_hidden() -> None:
+async def test_a_bug_is_raised() -> None:
     async def bug() -> int:
         raise ZeroDivisionError
 
@@ -461,7 +461,7 @@ async def test_a_bug_is_not_hidden() -> None:
         (DpError("no"), 1, "no"),
     ],
 )
-async def test_an_error_is_its_text(
+async def test_an_error_is_one_line(
     error: Exception, code: int, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def failing() -> int:
@@ -474,7 +474,7 @@ async def test_an_error_is_its_text(
 # Simulated servers
 
 
-async def test_the_demo(cli: Cli) -> None:
+async def test_the_demo_prints_a_summary(cli: Cli) -> None:
     ended = await cli("demo --works 250 --messages 30 --latency 1 --page-size 50")
     assert (ended.code, ended.err) == (0, "")
     heading, works, messages, *reasons = (line.split() for line in ended.out.splitlines())
@@ -488,7 +488,7 @@ async def test_the_demo(cli: Cli) -> None:
     ]
 
 
-async def test_the_demo_may_find_out_how_many_at_once(cli: Cli) -> None:
+async def test_the_demo_takes_auto_concurrency(cli: Cli) -> None:
     ended = await cli("demo --works 250 --messages 30 --latency 1 --page-size 5 --concurrency auto")
     assert (ended.code, ended.err) == (0, "")
     _, works, messages, *_ = (line.split() for line in ended.out.splitlines())
@@ -516,10 +516,10 @@ async def test_a_port_in_use_is_one_line(cli: Cli, simulator: Simulator) -> None
     assert ended.err.count("\n") == 1
 
 
-# What is not a command
+# Help, signals and streams
 
 
-async def test_help_and_version(cli: Cli) -> None:
+async def test_help_and_version_are_printed(cli: Cli) -> None:
     assert (await cli("--version")).out == "0.1.0\n"
     for words in ("", "--help", "works --help"):
         ended = await cli(words)
@@ -528,7 +528,7 @@ async def test_help_and_version(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, asyncio.CancelledError])
-def test_ctrl_c_is_quiet(end: type[BaseException], capfd: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_is_silent(end: type[BaseException], capfd: pytest.CaptureFixture[str]) -> None:
     def interrupted() -> int:
         raise end
 
@@ -536,7 +536,7 @@ def test_ctrl_c_is_quiet(end: type[BaseException], capfd: pytest.CaptureFixture[
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_closed_pipe_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_pipe_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     def printing() -> int:
         stream.write("help")
         return 0
@@ -551,7 +551,7 @@ def test_a_closed_pipe_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
             assert os.path.samestat(os.fstat(stream.fileno()), os.stat(os.devnull))
 
 
-async def test_a_closed_pipe_is_no_failure() -> None:
+async def test_a_closed_pipe_is_raised() -> None:
     async def writing() -> int:
         raise BrokenPipeError
 
@@ -559,7 +559,7 @@ async def test_a_closed_pipe_is_no_failure() -> None:
         await asyncio.to_thread(_run.execute, writing(), debug=False)
 
 
-async def test_the_simulated_server_says_how_to_reach_it(
+async def test_simulate_prints_how_to_reach_it(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def serve(simulator: Simulator, *, ready: Callable[[Simulator], object]) -> None:
@@ -575,7 +575,7 @@ def test_a_missing_extra_is_named(
     missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Missing:
-        def find_spec(self, name: str, *rest: object) -> None:
+        def find_spec(self, name: str, *_: object) -> None:
             if name == "dp_async.cli._app":
                 raise ModuleNotFoundError(name=missing)
 
@@ -589,7 +589,7 @@ def test_a_missing_extra_is_named(
         assert "pip install 'dp_async[cli]'" in capsys.readouterr().err
 
 
-async def test_an_interrupted_file_goes(tmp_path: Path) -> None:
+async def test_a_cancelled_file_is_deleted(tmp_path: Path) -> None:
     async def stuck() -> None:
         with _output.opened(tmp_path / "rows") as output:
             await output.write(b"half")
@@ -603,7 +603,7 @@ async def test_an_interrupted_file_goes(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
-async def test_a_slow_reader_does_not_stop_the_loop() -> None:
+async def test_a_slow_reader_does_not_block_the_loop() -> None:
     data = bytes(range(256)) * 1000
     with pipe() as (source, sink):
         writing = asyncio.create_task(_output.Output(sink.fileno(), "pipe").write(data))
@@ -614,7 +614,7 @@ async def test_a_slow_reader_does_not_stop_the_loop() -> None:
         await writing
 
 
-async def test_a_reader_that_left_is_a_broken_pipe() -> None:
+async def test_a_closed_reader_is_a_broken_pipe() -> None:
     with pipe() as (source, sink):
         source.close()
         with pytest.raises(BrokenPipeError):

@@ -1,4 +1,4 @@
-"""Rows as NDJSON, CSV and a table, and text made fit for a terminal."""
+"""Rows as NDJSON, CSV and a table, and text escaped for a terminal."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ def read_csv(*items: Work | Message) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(data.decode(), newline="")))
 
 
-def test_ndjson_keeps_every_byte_but_the_layout() -> None:
+def test_ndjson_changes_only_whitespace() -> None:
     item = b'{\n  "id": 1.50,\n  "new": [1e400, {}],\n  "text": "\\u4f60 \xe4\xbd\xa0"\n}'
     rows = formats.Ndjson()
     line = b'{"id":1.50,"new":[1e400,{}],"text":"\\u4f60 \xe4\xbd\xa0"}\n'
@@ -40,7 +40,7 @@ def test_csv_has_one_header_and_the_models_fields() -> None:
     assert len(read_csv(WORK, WORK)) == 2
 
 
-def test_csv_of_nothing_is_its_header() -> None:
+def test_csv_without_rows_is_its_header() -> None:
     rows = formats.Csv(Message)
     assert rows.end().decode() == ",".join(formats.columns(Message)) + "\r\n"
 
@@ -48,11 +48,11 @@ def test_csv_of_nothing_is_its_header() -> None:
 @pytest.mark.parametrize(
     "name", ["=1+1", "+1", "-1", "@x", 'a "quoted", one', "two\r\nlines", "\r", "\n", "新", ""]
 )
-def test_csv_alters_no_text(name: str) -> None:
+def test_csv_changes_no_text(name: str) -> None:
     assert read_csv(Work(digital_person_works_id=1, name=name))[0]["name"] == name
 
 
-def test_csv_values_read_as_sent() -> None:
+def test_csv_values_are_as_sent() -> None:
     message = Message(
         msg_id=7,
         create_time=datetime(2023, 7, 13, 17, 15, 27),
@@ -67,7 +67,7 @@ def test_csv_values_read_as_sent() -> None:
     assert read_csv(WORK)[0]["status"] == "ON_HOLD"
 
 
-def test_the_table_is_aligned_whatever_the_script() -> None:
+def test_the_table_aligns_wide_characters() -> None:
     lines = table(WORK, Work(digital_person_works_id=22, name="brand new", status=WorkStatus.FAIL))
     assert lines[:-1] == [
         "digital_",
@@ -83,14 +83,14 @@ def test_the_table_is_aligned_whatever_the_script() -> None:
     assert lines[-1] == f"(not shown: {left_out}; --format csv has every field)"
 
 
-def test_the_table_leaves_out_what_does_not_fit() -> None:
+def test_the_table_omits_columns_that_do_not_fit() -> None:
     *lines, left_out = table(WORK, cells=20)
     assert all(text.width(line) <= 20 for line in lines)
     assert "status" in left_out
     assert table(WORK, cells=1)[0] == "digital_"  # the first column is always there
 
 
-def test_the_table_cuts_long_texts_and_leaves_out_addresses() -> None:
+def test_the_table_cuts_long_texts_and_omits_urls() -> None:
     work = Work(digital_person_works_id=1, name="长" * 20, works_url="https://" + "x" * 80)
     *lines, left_out = table(work)
     assert lines[-1] == "1        " + "长" * 11 + " …"
@@ -121,6 +121,6 @@ def test_an_empty_table_says_so() -> None:
         (":smile:\u3000你好", ":smile:\u3000你好"),
     ],
 )
-def test_a_server_cannot_steer_the_terminal(hostile: str, shown: str) -> None:
+def test_control_characters_are_escaped(hostile: str, shown: str) -> None:
     assert text.visible(hostile) == shown
     assert shown in table(Work(digital_person_works_id=1, name=hostile))[-2]

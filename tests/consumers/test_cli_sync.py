@@ -1,8 +1,9 @@
-"""The command ``sync``: what it shows and lands, what it refuses, and that it may be killed."""
+"""The command ``sync``: its summary, what it refuses, and that it may be killed at any moment."""
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import shlex
@@ -12,24 +13,27 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import pytest
 from anyio.from_thread import start_blocking_portal
 from dlt.common.exceptions import SignalReceivedException
 from pyarrow import parquet
 
+from dp_async import AuthError, Client, CrawlReport
 from dp_async.cli import _sync, main
 from dp_async.cli._run import Exit
 from dp_async.cli._target import LoadFailed, target_of
-from dp_async.testing import AuthFailure, LyingTotals, Simulator
+from dp_async.dlt import Outcome
+from dp_async.testing import Simulator
 from tests.support.databases import PASSWORD, Warehouse, truth
 
 SECRET = "simulated-secret"
 ACCOUNTS = ["19900000001", "19900000002"]
-#: How often it is killed; more by the variable, for a longer look.
+#: How often a run is killed; the variable sets more.
 KILLS = int(os.environ.get("DP_SYNC_KILLS", "2"))
 
 Cli: TypeAlias = Callable[[str], tuple[int, str, str]]
@@ -53,7 +57,7 @@ def cli(
     monkeypatch: pytest.MonkeyPatch,
     capfdbinary: pytest.CaptureFixture[bytes],
 ) -> Cli:
-    """Runs a command in this process; its exit code and what it said."""
+    """Runs a command in this process; its exit code and its outputs."""
     for name in ("DP_ACCOUNT", "DP_AUTH_TEMPLATE", "DP_TIMESTAMP_UNIT", "DP_SYNC_TO"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
@@ -82,10 +86,11 @@ def agrees(warehouse: Warehouse, simulator: Simulator, account: str = "") -> boo
     return all(warehouse.rows(name, account=account) == truth(rows) for name, rows in lists.items())
 
 
-# What lands, and what is said of it
+# What is loaded, and the summary of it
 
 
-def test_a_summary_of_what_is_new_updated_and_gone(
+@pytest.mark.slow  # test_the_demo_needs_no_settings is the quick one
+def test_the_summary_counts_new_updated_and_gone_rows(
     cli: Cli, simulator: Simulator, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DP_SYNC_TO", warehouse.to)
@@ -104,86 +109,83 @@ def test_a_summary_of_what_is_new_updated_and_gone(
     assert agrees(warehouse, simulator)
 
 
-def test_a_folder_of_parquet(cli: Cli, simulator: Simulator, tmp_path: Path) -> None:
+def test_a_folder_gets_parquet_files(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "it's" / "new"
-    assert cli(f'sync --to "{folder}"')[0] == 0
-    simulator.works.insert(brandNew=1)
-    assert cli(f'sync --to "{folder}"')[0] == 0
+    folder.mkdir(parents=True)
+    (folder / "works.parquet").write_text("before")
+    running = Simulator(works=30, messages=0)
+    running.works.insert(brandNew=1)
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(running):
+        monkeypatch.setenv("DP_BASE_URL", running.url)
+        assert cli(f'sync --to "{folder}"')[0] == 0
     names = sorted(path.name for path in folder.iterdir())
     assert names == [".dp-async.duckdb", "messages.parquet", "works.parquet"]
     works = parquet.read_table(folder / "works.parquet")
-    assert set(works["digital_person_works_id"].to_pylist()) == set(simulator.works.ids())
-    assert works.num_rows == 331
+    assert set(works["digital_person_works_id"].to_pylist()) == set(running.works.ids())
+    assert works.num_rows == 31
     assert works["brand_new"].to_pylist().count("1") == 1
     assert set(works["gone_at"].to_pylist()) == {None}
+    empty = parquet.read_table(folder / "messages.parquet")
+    assert (empty.num_rows, empty.column_names[0]) == (0, "account")
 
 
-def test_an_empty_list_is_an_empty_file(
-    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    running = Simulator(works=0, messages=1)
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(running):
-        monkeypatch.setenv("DP_BASE_URL", running.url)
-        assert cli(f"sync --to {tmp_path}")[0] == 0
-    empty = parquet.read_table(tmp_path / "works.parquet")
-    assert empty.num_rows == 0
-    assert empty.column_names[0] == "account"
-
-
-def test_accounts_of_a_file(
-    cli: Cli, simulator: Simulator, open_warehouse: Callable[[str], Warehouse], tmp_path: Path
-) -> None:
-    warehouse = open_warehouse("duckdb")
-    (tmp_path / "accounts").write_text("\n".join(ACCOUNTS) + "\n")
-    code, out, _ = cli(f"sync --to {warehouse.to} --accounts {tmp_path / 'accounts'}")
-    assert code == 0
-    listed = [*table(out)]
-    assert listed == [(name, f"…000{n}") for name in ("messages", "works") for n in (1, 2)]
-    assert all(agrees(warehouse, simulator, account) for account in ACCOUNTS)
-
-
-def test_an_account_that_fails_is_said_and_the_others_land(
+def test_each_account_of_a_file_is_synced_and_fails_alone(
     cli: Cli,
     open_warehouse: Callable[[str], Warehouse],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     warehouse = open_warehouse("duckdb")
-    (tmp_path / "accounts").write_text("\n".join(ACCOUNTS))
+    (tmp_path / "accounts").write_text("\n".join(ACCOUNTS) + "\n")
     running = Simulator(works=3, messages=3, accounts=ACCOUNTS[:1])
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(running):
         monkeypatch.setenv("DP_BASE_URL", running.url)
         code, out, err = cli(f"sync --to {warehouse.to} --accounts {tmp_path / 'accounts'}")
     assert code == 1
-    assert table(out)["works", "…0002"][4] == "FAILED"
+    cells = table(out)
+    assert [*cells] == [(name, f"…000{n}") for name in ("messages", "works") for n in (1, 2)]
+    assert cells["works", "…0001"][4] == "complete, proven"
+    assert cells["works", "…0002"][4] == "FAILED"
     assert err.count("\n") == 2
     assert "dp-async: works of …0002: work_list: " in err
     assert agrees(warehouse, running, ACCOUNTS[0])
 
 
-def test_what_is_not_proven_is_an_exit_code_of_its_own(
-    cli: Cli, simulator: Simulator, open_warehouse: Callable[[str], Warehouse]
-) -> None:
-    simulator.fail(LyingTotals(500), times=None, endpoint="workList")
-    code, out, err = cli(f"sync --to {open_warehouse('duckdb').to} --reconcile")
+def test_an_unproven_crawl_has_its_own_exit_code(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    unproven = replace(report(), complete=False, reason="no end")
+    monkeypatch.setattr(_sync.Job, "run", lambda job: [outcome(report=unproven)])
+    code, out, err = cli("sync --to a-folder --reconcile")
     assert code == 3
     assert table(out)["works", "main"][4] == "NOT complete"
-    assert err.startswith("dp-async: works of main: ")
-    assert err.endswith("; no row was marked as gone, and the next run reads the list again\n")
+    assert err == (
+        "dp-async: works of main: no end; no row was marked as gone, "
+        "and the next run reads the list again\n"
+    )
 
 
-def test_all_again(
-    cli: Cli, simulator: Simulator, open_warehouse: Callable[[str], Warehouse]
+def test_flags_reach_the_job(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs: list[tuple[_sync.Job, float | None]] = []
+
+    def sync(job: _sync.Job, every: float | None) -> Exit:
+        jobs.append((job, every))
+        return Exit.OK
+
+    monkeypatch.setattr(_sync, "sync", sync)
+    flags = "--full --reconcile --at-once 2 --page-size 50 --concurrency auto --watch --every 7"
+    assert cli(f"sync --to a-folder --dataset other {flags}") == (0, "", "")
+    assert cli("sync --to a-folder") == (0, "", "")
+    (given, every), (default, never) = jobs
+    assert (given.full, given.reconcile, given.at_once, every) == (True, True, 2, 7.0)
+    assert (given.options.page_size, given.options.concurrency) == (50, "auto")
+    assert given.target.dataset == "other"
+    assert (default.full, default.reconcile, default.at_once, never) == (False, False, 4, None)
+
+
+def test_the_demo_needs_no_settings(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    warehouse = open_warehouse("duckdb")
-    cli(f"sync --to {warehouse.to} --page-size 50")
-    warehouse.run("DELETE FROM dp_data.works")
-    code, out, _ = cli(f"sync --to {warehouse.to} --full --concurrency auto")
-    assert code == 0
-    assert table(out)["works", "main"][:3] == ["330", "0", "0"]
-
-
-def test_the_demo_needs_nothing(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("DP_BASE_URL", "DP_APP_ID", "DP_APP_SECRET"):
         monkeypatch.delenv(name)
     monkeypatch.setattr("dp_async.cli._demo.WORKS", 330)
@@ -206,84 +208,99 @@ class Enough(Exception):
     """Ends a watch."""
 
 
-def watched(simulator: Simulator, warehouse: Warehouse, turns: list[Callable[[], object]]) -> None:
-    """Watch; instead of each rest, one of *turns* is taken."""
-    job = _sync.Job(
-        settings=simulator.settings, target=target_of(warehouse.to, "dp_data"), full=True
-    )
+@cache
+def report() -> CrawlReport:
+    """The report of a complete crawl."""
+
+    async def crawl() -> CrawlReport:
+        simulator = Simulator(works=1)
+        async with Client(simulator.settings, send=simulator.send) as client:
+            async with client.works().crawl() as crawl:
+                async for _ in crawl:
+                    pass
+            return crawl.report
+
+    return asyncio.run(crawl())
+
+
+def outcome(resource: Literal["works", "messages"] = "works", **values: Any) -> Outcome:
+    given = {"new": 0, "updated": 0, "gone": 0, "report": report(), **values}
+    return Outcome(resource=resource, account="", **given)
+
+
+def watch(
+    monkeypatch: pytest.MonkeyPatch, *results: list[Outcome] | Exception
+) -> list[tuple[bool, bool]]:
+    """Watch until the results of the runs are used up; whether each run was full and reconciled."""
+    runs: list[tuple[bool, bool]] = []
+    pending = list(results)
+
+    def run(job: _sync.Job) -> list[Outcome]:
+        runs.append((job.full, job.reconcile))
+        result = pending.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     def sleep(seconds: float) -> None:
         assert seconds == 7.0
-        if not turns:
+        if not pending:
             raise Enough
-        turns.pop(0)()
-
-    with pytest.raises(Enough):
-        _sync.sync(job, 7.0, sleep)
-
-
-def test_watching_brings_what_is_new_and_says_only_that(
-    simulator: Simulator,
-    open_warehouse: Callable[[str], Warehouse],
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    warehouse = open_warehouse("duckdb")
-    served: list[int] = []
-    note = lambda: served.append(simulator.served)  # noqa: E731
-    watched(simulator, warehouse, [lambda: None, simulator.works.insert, lambda: None, note, note])
-    assert served[1] - served[0] <= 4  # a look at each list, not all its pages
-    out = capfd.readouterr().out
-    assert out.count("verdict") == 2
-    assert out.splitlines()[-1].split()[:3] == ["works", "main", "1"]
-    assert agrees(warehouse, simulator)
-
-
-def test_watching_goes_on_when_something_fails(
-    simulator: Simulator,
-    open_warehouse: Callable[[str], Warehouse],
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    real = _sync.Job.run
-    fails = [None, LoadFailed("--to: gone away"), IsADirectoryError(21, "Is a directory", "x")]
-
-    def run(job: _sync.Job) -> Any:
-        error = fails.pop(0) if fails else None
-        if error is not None:
-            raise error
-        return real(job)
 
     monkeypatch.setattr(_sync.Job, "run", run)
-    refuse = AuthFailure()
-    turns: list[Callable[[], object]] = [
-        lambda: None,
-        lambda: None,
-        lambda: simulator.fail(refuse, times=None, endpoint="msgList"),
-        lambda: simulator.heal(),
-    ]
-    watched(simulator, open_warehouse("duckdb"), turns)
+    job = _sync.Job(
+        settings=Simulator().settings, target=target_of("x", "dp_data"), full=True, reconcile=True
+    )
+    with pytest.raises(Enough):
+        _sync.sync(job, 7.0, sleep)
+    return runs
+
+
+def test_watching_shows_only_changes(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    same = [outcome(), outcome("messages")]
+    changed = [outcome(updated=1), outcome("messages")]
+    runs = watch(monkeypatch, same, same, changed, same, [outcome(new=2)])
+    assert runs == [(True, True), *[(False, False)] * 4]  # the flags hold for the first run only
     out, err = capfd.readouterr()
-    assert err.splitlines()[0] == "dp-async: --to: gone away; the next try is in 7 s"
-    assert "Is a directory: 'x'; the next try is in 7 s" in err.splitlines()[1]
-    assert "messages of main: msg_list: " in err.splitlines()[2]
+    assert (out.count("verdict"), err) == (3, "")
+    assert out.splitlines()[-3].split()[:4] == ["works", "main", "0", "1"]
+    assert out.splitlines()[-1].split()[:4] == ["works", "main", "2", "0"]
+
+
+def test_watching_continues_after_an_error(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    error = AuthError("msg_list: no")
+    runs = watch(
+        monkeypatch,
+        [outcome()],
+        LoadFailed("--to: no space"),
+        IsADirectoryError(21, "Is a directory", "x"),
+        [outcome(), outcome("messages", error=error)],
+        [outcome()],
+    )
+    assert len(runs) == 5
+    out, err = capfd.readouterr()
+    assert err.splitlines() == [
+        "dp-async: --to: no space; the next try is in 7 s",
+        "dp-async: [Errno 21] Is a directory: 'x'; the next try is in 7 s",
+        "dp-async: messages of main: msg_list: no",
+    ]
     assert "FAILED" in out
 
 
-def test_watching_ends_when_the_server_refuses_who_asks(
-    simulator: Simulator,
-    open_warehouse: Callable[[str], Warehouse],
-    capfd: pytest.CaptureFixture[str],
+def test_watching_ends_when_every_list_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    target = target_of(open_warehouse("duckdb").to, "dp_data")
-    rests: list[float] = []
-
-    def sleep(seconds: float) -> None:
-        rests.append(seconds)
-        simulator.fail(AuthFailure(), times=None)
-
-    job = _sync.Job(settings=simulator.settings, target=target)
-    assert _sync.sync(job, 7.0, sleep) is Exit.FAILED
-    assert rests == [7.0]
+    refused = [outcome(error=AuthError("no")), outcome("messages", error=AuthError("no"))]
+    results = [[outcome()], refused]
+    pauses: list[float] = []
+    monkeypatch.setattr(_sync.Job, "run", lambda job: results.pop(0))
+    job = _sync.Job(settings=Simulator().settings, target=target_of("x", "dp_data"))
+    assert _sync.sync(job, 7.0, pauses.append) is Exit.FAILED
+    assert pauses == [7.0]
     assert capfd.readouterr().out.count("FAILED") == 2
 
 
@@ -308,15 +325,15 @@ DESTINATIONS = {
 }
 
 
-@pytest.mark.parametrize("to", DESTINATIONS)
-def test_an_unknown_destination_is_refused(
-    cli: Cli, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str
+def test_an_unsupported_destination_is_refused(
+    cli: Cli, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a-file").touch()
-    code, out, err = cli(f"sync --to {to}")
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert DESTINATIONS[to] in err
+    for to, problem in DESTINATIONS.items():
+        code, out, err = cli(f"sync --to {to}")
+        assert (code, out, err.count("\n")) == (2, "", 1), to
+        assert problem in err
     assert simulator.served == 0
     assert os.listdir(tmp_path) == ["a-file"]
 
@@ -329,33 +346,34 @@ def test_a_destination_must_be_given(cli: Cli) -> None:
     )
 
 
-def test_a_database_that_cannot_be_reached(cli: Cli, simulator: Simulator) -> None:
+def test_an_unreachable_database_is_one_line(cli: Cli, simulator: Simulator) -> None:
     code, out, err = cli(f"sync --to postgresql://dp:{PASSWORD}@127.0.0.1:1/db")
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert err.startswith("dp-async: --to: connection to server at ")
     assert simulator.served == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "problem"),
     [
         ((PASSWORD, "hunter2"), 'password authentication failed for user "dp"'),
         (("/postgres", "/nothing"), 'database "nothing" does not exist'),
     ],
 )
-def test_a_database_that_does_not_let_it_in(
-    cli: Cli, simulator: Simulator, postgresql: str, change: tuple[str, str], said: str
+def test_a_database_that_refuses_the_login_is_one_line(
+    cli: Cli, simulator: Simulator, postgresql: str, change: tuple[str, str], problem: str
 ) -> None:
     head, _, tail = postgresql.rpartition(change[0])
     code, out, err = cli(f"sync --to {head}{change[1]}{tail}")
     assert (code, out, err.count("\n")) == (1, "", 1)
-    assert said in err
+    assert problem in err
     assert "hunter2" not in err
     assert simulator.served == 0
 
 
 @pytest.mark.parametrize("content", [None, "no database"])
-def test_a_file_that_is_no_duckdb(
+def test_a_file_that_is_not_duckdb_is_one_line(
     cli: Cli, simulator: Simulator, tmp_path: Path, content: str | None
 ) -> None:
     file = tmp_path / "folder" / "file"
@@ -369,7 +387,8 @@ def test_a_file_that_is_no_duckdb(
     assert content is None or file.read_text() == content
 
 
-def test_two_syncs_at_once_into_one_dataset(
+@pytest.mark.slow
+def test_a_second_sync_into_the_dataset_is_refused(
     cli: Cli, simulator: Simulator, open_warehouse: Callable[[str], Warehouse]
 ) -> None:
     warehouse = open_warehouse("postgresql")
@@ -384,7 +403,7 @@ def test_two_syncs_at_once_into_one_dataset(
     assert cli(f"sync --to {warehouse.to}")[0] == 0
 
 
-def test_a_table_of_another_shape(
+def test_a_table_of_another_shape_is_one_line(
     cli: Cli, simulator: Simulator, open_warehouse: Callable[[str], Warehouse]
 ) -> None:
     warehouse = open_warehouse("duckdb")
@@ -398,19 +417,6 @@ def test_a_table_of_another_shape(
     assert warehouse.tables() == {"dp_data.works", "dp_data.messages"}
 
 
-def test_a_watermark_of_another_app(
-    cli: Cli, simulator: Simulator, open_warehouse: Callable[[str], Warehouse]
-) -> None:
-    warehouse = open_warehouse("duckdb")
-    cli(f"sync --to {warehouse.to}")
-    before = simulator.served
-    code, out, err = cli(f"sync --to {warehouse.to} --app-id another")
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "the watermark is of another list" in err
-    assert simulator.served == before
-    assert agrees(warehouse, simulator)
-
-
 FILES = {
     "": "the file is empty",
     f"{ACCOUNTS[0]}\n\n{ACCOUNTS[1]}\n": "line 2 is blank or has blanks around it",
@@ -420,20 +426,20 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("content", FILES)
-def test_a_file_of_accounts_that_is_not_right(
-    cli: Cli, simulator: Simulator, tmp_path: Path, content: str
+def test_a_wrong_file_of_accounts_is_refused_by_line(
+    cli: Cli, simulator: Simulator, tmp_path: Path
 ) -> None:
-    (tmp_path / "accounts").write_text(content)
-    code, out, err = cli(f"sync --to {tmp_path / 'to'} --accounts {tmp_path / 'accounts'}")
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith(f"dp-async: --accounts: {FILES[content]}")
-    assert err.endswith("; use one account per line, each once, and nothing else\n")
+    for content, problem in FILES.items():
+        (tmp_path / "accounts").write_text(content)
+        code, out, err = cli(f"sync --to {tmp_path / 'to'} --accounts {tmp_path / 'accounts'}")
+        assert (code, out, err.count("\n")) == (2, "", 1), content
+        assert err.startswith(f"dp-async: --accounts: {problem}")
+        assert err.endswith("; use one account per line, each once, and nothing else\n")
     assert simulator.served == 0
     assert os.listdir(tmp_path) == ["accounts"]
 
 
-def test_a_file_of_accounts_that_cannot_be_read(cli: Cli, tmp_path: Path) -> None:
+def test_an_unreadable_file_of_accounts_is_one_line(cli: Cli, tmp_path: Path) -> None:
     code, _, err = cli(f"sync --to x --accounts {tmp_path}")
     assert (code, err) == (2, "dp-async: --accounts cannot be read: Is a directory\n")
     (tmp_path / "binary").write_bytes(b"\xff")
@@ -441,13 +447,13 @@ def test_a_file_of_accounts_that_cannot_be_read(cli: Cli, tmp_path: Path) -> Non
     assert (code, err) == (2, "dp-async: --accounts cannot be read: it is not UTF-8 text\n")
 
 
-def test_a_file_of_accounts_and_an_account_exclude_each_other(cli: Cli, tmp_path: Path) -> None:
+def test_accounts_and_account_exclude_each_other(cli: Cli, tmp_path: Path) -> None:
     code, _, err = cli(f"sync --to x --account 1 --accounts {tmp_path / 'any'}")
     assert code == 2
     assert "--accounts and --account exclude each other" in err
 
 
-def test_without_the_extra_it_says_so(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dp_async.cli._sync", None)
     assert cli("sync --demo") == (
         2,
@@ -456,7 +462,7 @@ def test_without_the_extra_it_says_so(cli: Cli, monkeypatch: pytest.MonkeyPatch)
     )
 
 
-def test_a_bug_is_not_taken_for_the_database(
+def test_a_bug_is_not_reported_as_a_load_failure(
     simulator: Simulator, open_warehouse: Callable[[str], Warehouse]
 ) -> None:
     def bug(*_: object) -> None:
@@ -475,17 +481,16 @@ def test_a_bug_is_not_taken_for_the_database(
 
 
 @pytest.mark.parametrize(
-    "told", [SignalReceivedException(signal.SIGINT), RuntimeError("Query interrupted")]
+    "cause", [SignalReceivedException(signal.SIGINT), RuntimeError("Query interrupted")]
 )
-def test_ctrl_c_is_known_in_whatever_form_it_comes(
-    open_warehouse: Callable[[str], Warehouse], told: BaseException
+def test_ctrl_c_is_recognised_in_the_forms_of_dlt_and_duckdb(
+    open_warehouse: Callable[[str], Warehouse], cause: BaseException
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
         with target_of(open_warehouse("duckdb").to, "dp_data").opened():
-            raise OSError from told
+            raise OSError from cause
 
 
-#: Starts the command, and tells when it has begun to ask.
 SCRIPT = "import sys; from dp_async.cli import main; sys.exit(main())"
 
 
@@ -503,8 +508,9 @@ def started(environment: dict[str, str], *argv: str) -> Generator[subprocess.Pop
             process.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["duckdb", "postgresql"])
-def test_killed_at_any_moment_and_run_again_it_agrees(
+def test_after_kills_at_any_moment_the_next_run_agrees(
     cli: Cli,
     environment: dict[str, str],
     open_warehouse: Callable[[str], Warehouse],
@@ -518,12 +524,12 @@ def test_killed_at_any_moment_and_run_again_it_agrees(
         environment = {**environment, "DP_BASE_URL": running.url}
         monkeypatch.setenv("DP_BASE_URL", running.url)
         for _ in range(KILLS):
-            asked = running.served
+            served = running.served
             with started(environment, "--to", warehouse.to, "--full") as process:
-                while running.served == asked:
+                while running.served == served:
                     assert process.poll() is None
                     time.sleep(0.001)
-                # From the first request on; the whole of it takes about so long.
+                # At a random moment after the first request; a run takes about so long.
                 time.sleep(chance.random() * 1.2)
                 process.kill()
                 process.wait()
@@ -535,9 +541,13 @@ def test_killed_at_any_moment_and_run_again_it_agrees(
         assert agrees(warehouse, running)
 
 
-def test_ctrl_c_ends_it(environment: dict[str, str], simulator: Simulator, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_ctrl_c_ends_a_watch(
+    environment: dict[str, str], simulator: Simulator, tmp_path: Path
+) -> None:
     with started(environment, "--to", str(tmp_path / "to"), "--watch") as process:
-        while not (tmp_path / "to" / "works.parquet").exists():
+        files = [tmp_path / "to" / name for name in ("works.parquet", "messages.parquet")]
+        while not all(file.exists() for file in files):
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
@@ -545,17 +555,17 @@ def test_ctrl_c_ends_it(environment: dict[str, str], simulator: Simulator, tmp_p
     assert (process.returncode, err) == (130, b"")
 
 
-def test_ctrl_c_that_a_run_has_lost_ends_it_all_the_same(
+def test_ctrl_c_that_a_run_swallowed_still_ends_the_watch(
     simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(job: _sync.Job) -> list[Any]:
+    def run(job: _sync.Job) -> list[Outcome]:
         usual = signal.signal(signal.SIGINT, nothing)
         os.kill(os.getpid(), signal.SIGINT)
         signal.signal(signal.SIGINT, usual)
-        return [SimpleNamespace(error=None)]
+        return [outcome()]
 
     def sleep(seconds: float) -> None:
-        pytest.fail("it rests")
+        pytest.fail("it sleeps")
 
     def nothing(*_: object) -> None:
         pass

@@ -1,4 +1,4 @@
-"""Spans and metrics of a client's requests, read back from an SDK that keeps them in memory."""
+"""Spans and metrics of a client's requests, read from OpenTelemetry's SDK in memory."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ from tests.support.fake_server import SETTINGS, Server, client, until
 
 ROOT = Path(__file__).parent.parent.parent
 
-#: Repeats at once, so that no test waits.
+#: Repeats at once, without a backoff.
 PATIENT = RetryPolicy(attempts=3, base=0)
 PAGES = CrawlOptions(page_size=10, concurrency=3)
 
-#: All that may be said of a request.
+#: All attributes that a span may have.
 ALLOWED = {
     "dp_async.code",
     "dp_async.endpoint",
@@ -75,7 +75,7 @@ ALLOWED = {
 
 
 class Open(SpanProcessor):
-    """How many spans of the client have begun and not ended, now and at most."""
+    """Counts the open spans of the client, now and at most."""
 
     def __init__(self) -> None:
         self.spans = self.most = 0
@@ -89,7 +89,7 @@ class Open(SpanProcessor):
 
 
 class Sdk:
-    """OpenTelemetry's SDK, as an application sets it up, and what it was told."""
+    """OpenTelemetry's SDK as an application sets it up, with what was reported to it."""
 
     def __init__(self) -> None:
         self.open = Open()
@@ -106,17 +106,17 @@ class Sdk:
 
     @property
     def tracer(self) -> Tracer:
-        """The application's own."""
+        """The tracer of the application."""
         return self.tracers.get_tracer("app")
 
     @property
     def spans(self) -> list[ReadableSpan]:
-        """Those of the client that have ended, in that order."""
+        """The spans of the client, in the order of their ends."""
         spans = self._exporter.get_finished_spans()
         return [span for span in spans if span.kind is SpanKind.CLIENT]
 
     def metrics(self) -> dict[str, Metric]:
-        """What is measured now, by name."""
+        """The metrics now, by name."""
         data = self.reader.get_metrics_data()
         return {
             metric.name: metric
@@ -168,7 +168,7 @@ async def test_a_good_request_is_one_client_span(sdk: Sdk) -> None:
     assert (scope.name, scope.version) == ("dp_async", __version__)
 
 
-async def test_each_attempt_is_a_span_under_the_callers(sdk: Sdk) -> None:
+async def test_each_attempt_is_a_child_of_the_callers_span(sdk: Sdk) -> None:
     server = Server(5)
     server.script[1] = [Response(status=502), TransportError("broken")]
     async with sdk.watch(client(server, replace(SETTINGS, retry=PATIENT))) as api:
@@ -176,15 +176,15 @@ async def test_each_attempt_is_a_span_under_the_callers(sdk: Sdk) -> None:
             await api.work_list()
     spans = sdk.spans
     assert [parent(span) for span in spans] == [caller.get_span_context().span_id] * 3
-    told = [attributes(span) for span in spans]
-    assert [each.get("http.request.resend_count") for each in told] == [None, 1, 2]
-    assert [each.get("http.response.status_code") for each in told] == [502, None, 200]
-    assert [each.get("error.type") for each in told] == ["ServerError", "TransportError", None]
+    found = [attributes(span) for span in spans]
+    assert [each.get("http.request.resend_count") for each in found] == [None, 1, 2]
+    assert [each.get("http.response.status_code") for each in found] == [502, None, 200]
+    assert [each.get("error.type") for each in found] == ["ServerError", "TransportError", None]
     error, unset = StatusCode.ERROR, StatusCode.UNSET
     assert [span.status.status_code for span in spans] == [error, error, unset]
 
 
-async def test_a_span_lasts_as_long_as_its_request_and_ends_with_it(
+async def test_a_span_has_the_times_of_its_request(
     sdk: Sdk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1_700_000_000_000_000_000
@@ -199,10 +199,10 @@ async def test_a_span_lasts_as_long_as_its_request_and_ends_with_it(
     assert span.start_time == now - round(attempt.seconds * 1e9)
 
 
-async def test_the_spans_of_a_calls_attempts_do_not_overlap(
+async def test_spans_of_repeated_attempts_do_not_overlap(
     sdk: Sdk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The clock that requests are timed by: one that is never set back in the middle.
+    # The clock that times requests: it is monotonic.
     monkeypatch.setattr("dp_async.otel.time_ns", time.perf_counter_ns)
     server = Server(5)
     server.script[1] = [Response(status=502), Response(status=502)]
@@ -227,7 +227,7 @@ async def test_the_spans_of_a_calls_attempts_do_not_overlap(
         (Hang(), "AttemptTimeout", None, None),
     ],
 )
-def test_a_failure_is_an_error_by_its_name(
+def test_a_failure_is_a_span_with_its_error_type(
     sdk: Sdk, fault: Fault, error: str, status: int | None, code: int | None
 ) -> None:
     simulator = Simulator()
@@ -244,11 +244,11 @@ def test_a_failure_is_an_error_by_its_name(
     assert span.status.status_code is StatusCode.ERROR
     assert not span.status.description
     assert not span.events
-    told = attributes(span)
-    assert ("dp_async.request_id" in told) == (code is not None)
-    told.pop("dp_async.request_id", None)
+    found = attributes(span)
+    assert ("dp_async.request_id" in found) == (code is not None)
+    found.pop("dp_async.request_id", None)
     known = {"http.response.status_code": status, "dp_async.code": code}
-    assert told == {
+    assert found == {
         "dp_async.endpoint": "work_list",
         "error.type": error,
         **{name: value for name, value in known.items() if value is not None},
@@ -258,7 +258,7 @@ def test_a_failure_is_an_error_by_its_name(
     assert sdk.counted("throttles") == throttles
 
 
-async def test_requests_retries_throttles_and_latency_are_counted_by_endpoint(sdk: Sdk) -> None:
+async def test_metrics_are_counted_by_endpoint(sdk: Sdk) -> None:
     server = Server(5)
     throttled = Response(status=429, headers={"retry-after": "0"})
     server.script[1] = [throttled, throttled, Response(status=502)]
@@ -277,7 +277,7 @@ async def test_requests_retries_throttles_and_latency_are_counted_by_endpoint(sd
             assert set(point.attributes or ()) <= {"dp_async.endpoint", "error.type"}
 
 
-async def test_latency_is_in_seconds_in_buckets_that_fit(sdk: Sdk) -> None:
+async def test_durations_are_in_seconds_with_fitting_buckets(sdk: Sdk) -> None:
     attempts: list[Attempt] = []
     async with sdk.watch(client(Server(5))) as api:
         api.observe(attempts.append)
@@ -288,7 +288,7 @@ async def test_latency_is_in_seconds_in_buckets_that_fit(sdk: Sdk) -> None:
     [point] = metric.data.data_points
     assert point.sum == attempts[0].seconds
     assert point.explicit_bounds[0] == 0.005
-    assert SETTINGS.timeout in point.explicit_bounds  # what timed out is apart from what was slow
+    assert SETTINGS.timeout in point.explicit_bounds  # timeouts are apart from slow answers
 
 
 async def test_all_metrics_have_one_prefix(sdk: Sdk) -> None:
@@ -302,25 +302,25 @@ async def test_all_metrics_have_one_prefix(sdk: Sdk) -> None:
     assert names == {prefix + word for word in words}
 
 
-async def test_requests_in_flight_are_those_of_now_over_all_clients(
+async def test_in_flight_is_the_sum_of_all_clients(
     sdk: Sdk, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = Server(100)
-    gate = server.block(1)
+    release = server.block(1)
     async with sdk.watch(client(server)) as one, sdk.watch(client(server)) as two:
         assert sdk.counted("in_flight") == {(): 0}
         calls = [one.work_list(), one.for_account("13900005678").work_list(), two.work_list()]
         tasks = [asyncio.ensure_future(call) for call in calls]
         await until(lambda: server.in_flight == 3)
         assert sdk.counted("in_flight") == {(): 3}
-        gate.set()
+        release.set()
         await asyncio.gather(*tasks)
         assert sdk.counted("in_flight") == {(): 0}
     assert sdk.counted("requests") == {("work_list",): 3}
-    assert not caplog.records  # of an instrument that was made twice
+    assert not caplog.records  # the SDK warns of a duplicate instrument
 
 
-async def test_every_page_of_a_crawl_is_under_the_consumers_span(sdk: Sdk) -> None:
+async def test_pages_of_a_crawl_are_children_of_the_consumers_span(sdk: Sdk) -> None:
     server = Server(500)
     server.script[30] = [Response(status=502)]
     async with sdk.watch(client(server, replace(SETTINGS, retry=PATIENT))) as api:
@@ -331,7 +331,7 @@ async def test_every_page_of_a_crawl_is_under_the_consumers_span(sdk: Sdk) -> No
     assert [parent(span) for span in sdk.spans] == [consumer.get_span_context().span_id] * requests
 
 
-async def test_crawls_at_once_keep_their_spans_apart(sdk: Sdk) -> None:
+async def test_concurrent_crawls_keep_their_spans_apart(sdk: Sdk) -> None:
     async def crawl(name: str, endpoint: str) -> None:
         with sdk.tracer.start_as_current_span(name) as consumer:
             rows = api.works(options=PAGES) if name == "one" else api.messages(options=PAGES)
@@ -348,7 +348,7 @@ async def test_crawls_at_once_keep_their_spans_apart(sdk: Sdk) -> None:
     assert found == parents
 
 
-async def test_no_span_is_open_while_a_request_or_a_consumer_is_at_work(sdk: Sdk) -> None:
+async def test_no_span_is_open_during_a_request_or_in_the_consumer(sdk: Sdk) -> None:
     meanwhile: list[int] = []
     rows = 0
     server = Server(200)
@@ -362,7 +362,7 @@ async def test_no_span_is_open_while_a_request_or_a_consumer_is_at_work(sdk: Sdk
     assert sdk.open.most == 1
 
 
-async def test_a_crawl_that_is_left_early_leaves_no_span_open(sdk: Sdk) -> None:
+async def test_a_crawl_that_is_stopped_early_leaves_no_span_open(sdk: Sdk) -> None:
     server = Server(200)
     server.block(3)
     async with sdk.watch(client(server)) as api:
@@ -381,7 +381,7 @@ async def test_a_crawl_that_is_left_early_leaves_no_span_open(sdk: Sdk) -> None:
     assert {span.status.status_code for span in cancelled} == {StatusCode.ERROR}
 
 
-async def test_views_are_seen_with_their_client_also_those_made_before(sdk: Sdk) -> None:
+async def test_views_are_instrumented_with_their_client(sdk: Sdk) -> None:
     api = client(Server(5))
     before = api.for_account("13900005678")
     async with sdk.watch(api):
@@ -391,7 +391,7 @@ async def test_views_are_seen_with_their_client_also_those_made_before(sdk: Sdk)
     assert sdk.counted("requests") == {("work_list",): 3}
 
 
-async def test_a_view_stands_for_its_client_even_when_dropped(sdk: Sdk) -> None:
+async def test_instrumenting_a_view_instruments_its_client(sdk: Sdk) -> None:
     async with client(Server(5)) as api:
         sdk.watch(api.for_account("13900005678"))
         gc.collect()
@@ -425,7 +425,7 @@ async def test_an_instrumented_client_is_not_kept_alive(sdk: Sdk) -> None:
     assert sdk.counted("requests") == {("work_list",): 1}
 
 
-def test_clients_that_come_and_go_leave_nothing_behind(sdk: Sdk) -> None:
+def test_collected_clients_are_forgotten(sdk: Sdk) -> None:
     def dead() -> int:
         gc.collect()
         return sum(type(each) is weakref.ref and each() is None for each in gc.get_objects())
@@ -447,7 +447,7 @@ async def test_a_provider_is_not_kept_alive(sdk: Sdk) -> None:
 
 
 def _reported(sdk: Sdk) -> str:
-    """All that was exported, as one text; of spans, only what is allowed is there."""
+    """All that was exported, as one text. Fails if a span has another attribute than allowed."""
     for span in sdk.spans:
         assert set(attributes(span)) <= ALLOWED
     data = sdk.reader.get_metrics_data()
@@ -456,7 +456,7 @@ def _reported(sdk: Sdk) -> str:
     return json.dumps([json.loads(text) for text in texts], ensure_ascii=False)
 
 
-async def test_no_setting_and_no_filter_gets_into_a_span_or_a_metric(sdk: Sdk) -> None:
+async def test_settings_and_filters_are_not_reported(sdk: Sdk) -> None:
     async with Simulator(works=30, accounts=["13800001234"]) as simulator:
         settings = replace(simulator.settings, account="13800001234", retry=PATIENT)
         simulator.fail(WrongCode(500, text="no 秘密-name for 13800001234, simulated-secret"))
@@ -473,7 +473,7 @@ async def test_no_setting_and_no_filter_gets_into_a_span_or_a_metric(sdk: Sdk) -
         assert text not in reported
 
 
-async def test_a_server_that_repeats_what_it_was_sent_gets_none_of_it_reported(sdk: Sdk) -> None:
+async def test_an_echo_of_the_server_is_not_reported(sdk: Sdk) -> None:
     async def repeats(request: Request, /) -> Response:
         said = " ".join([*request.headers.values(), "sesame", "秘密-name"])
         body = {"code": 500, "requestId": said[-60:], "resultMsg": said, "errorStackTrace": said}
@@ -490,7 +490,7 @@ async def test_a_server_that_repeats_what_it_was_sent_gets_none_of_it_reported(s
 
 
 class Failing(SpanProcessor, SpanExporter):
-    """Raises whatever it is told."""
+    """Fails to process and to export."""
 
     def on_end(self, span: ReadableSpan) -> None:
         raise OSError("the processor is broken")
@@ -511,7 +511,7 @@ class Failing(SpanProcessor, SpanExporter):
         (Failing, "dp_async"),
     ],
 )
-async def test_telemetry_that_fails_breaks_no_call(
+async def test_failing_telemetry_breaks_no_call(
     sdk: Sdk, broken: Callable[[], SpanProcessor], logger: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     sdk.tracers.add_span_processor(broken())
@@ -561,11 +561,11 @@ async def main():
     metrics.set_meter_provider(MeterProvider([reader]))
     instrument(late)
     instrument(given, meter_provider=metrics.get_meter_provider())
-    gate = server.block(1)
+    release = server.block(1)
     calls = asyncio.gather(*(each.work_list() for each in clients))
     await until(lambda: server.in_flight == 4)
     in_flight = measured("in_flight")
-    gate.set()
+    release.set()
     await calls
     for each in clients:
         await each.aclose()
@@ -575,7 +575,7 @@ asyncio.run(main())
 """
 
 
-def test_without_providers_it_reports_to_the_global_ones_even_if_set_later() -> None:
+def test_global_providers_may_be_set_later() -> None:
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", GLOBAL],
         cwd=ROOT,
@@ -584,10 +584,10 @@ def test_without_providers_it_reports_to_the_global_ones_even_if_set_later() -> 
         text=True,
     )
     assert run.stderr == ""
-    assert json.loads(run.stdout) == [[3], [3], 3]  # nobody was told of the fourth client
+    assert json.loads(run.stdout) == [[3], [3], 3]  # the fourth client is not instrumented
 
 
-async def test_nothing_is_reported_of_a_client_that_is_not_instrumented(sdk: Sdk) -> None:
+async def test_a_client_that_is_not_instrumented_reports_nothing(sdk: Sdk) -> None:
     async with client(Server(5)) as api, sdk.watch(client(Server(5))) as another:
         await api.work_list()
         assert sdk.spans == []
@@ -596,20 +596,8 @@ async def test_nothing_is_reported_of_a_client_that_is_not_instrumented(sdk: Sdk
     assert len(sdk.spans) == 1
 
 
-def test_without_opentelemetry_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "dp_async.otel")
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     with pytest.raises(ImportError, match=r"pip install 'dp_async\[otel\]'"):
         importlib.import_module("dp_async.otel")
-
-
-def test_it_needs_the_api_of_opentelemetry_alone() -> None:
-    code = """
-import sys
-import dp_async
-assert not [name for name in sys.modules if name.startswith("opentelemetry")]
-import dp_async.otel
-assert "opentelemetry.trace" in sys.modules
-assert not [name for name in sys.modules if name.startswith("opentelemetry.sdk")]
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)

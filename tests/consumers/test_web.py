@@ -1,6 +1,6 @@
-"""README's feed and web apps at work: under real servers, with clients that leave in the midst.
+"""README's feed and web apps under real servers, with clients that disconnect early.
 
-Each runs as it stands in README, over HTTP, in a loop whose timers take no time.
+Each runs as it stands in README, over HTTP, in an event loop whose clock skips idle time.
 """
 
 from __future__ import annotations
@@ -24,14 +24,21 @@ from aiohttp import web
 
 from dp_async import Client, RetryPolicy, TransportError, Watermark
 from dp_async.testing import Reset, Simulator
-from tests.wire.test_faults import MovingLoop, connections, inside, nothing_left, pool, quietly
+from tests.support.loopback import (
+    LoopbackLoop,
+    connections,
+    nothing_left,
+    permits_in_use,
+    pool,
+    quietly,
+)
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def example(holding: str) -> ModuleType:
-    """The one example in README that holds this text, as a module."""
+    """The example in README that contains *holding*, as a module."""
     (code,) = (block for block in BLOCKS if holding in block)
     module = ModuleType("example")
     exec(compile(code, "README.md", "exec"), vars(module))
@@ -39,7 +46,7 @@ def example(holding: str) -> ModuleType:
 
 
 async def soon(condition: Callable[[], bool]) -> None:
-    """Let the loop and its time go on until *condition* holds; a bounded number of turns."""
+    """Run the loop until *condition* holds; fails after 1,000 iterations."""
     for _ in range(1_000):
         if condition():
             return
@@ -48,7 +55,7 @@ async def soon(condition: Callable[[], bool]) -> None:
 
 
 def tasks() -> set[asyncio.Task[Any]]:
-    """The tasks of this loop, but those that serve the simulator's connections."""
+    """The tasks of this loop, without those that serve the simulator's connections."""
     return {task for task in asyncio.all_tasks() if "<RequestHandler." not in repr(task)}
 
 
@@ -68,7 +75,7 @@ async def simulated(
 # The feed
 
 
-def test_the_feed_goes_on_from_its_file_after_a_restart_and_misses_nothing(
+def test_the_feed_continues_from_its_file_after_a_restart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def main() -> None:
@@ -91,7 +98,7 @@ def test_the_feed_goes_on_from_its_file_after_a_restart_and_misses_nothing(
             assert await session() == set()
             await nothing_left(client)
 
-    quietly(main(), MovingLoop)
+    quietly(main(), LoopbackLoop)
 
 
 # FastAPI, under uvicorn
@@ -125,7 +132,7 @@ class Served:
 def under_uvicorn(
     test: Callable[[Served], Coroutine[object, object, None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Run *test* against the example; afterwards nothing may be left of it."""
+    """Run *test* against the example; nothing may be open afterwards."""
 
     async def main() -> None:
         app = example("from fastapi import").app
@@ -141,21 +148,21 @@ def under_uvicorn(
             server.should_exit = True
             await serving
             await soon(lambda: not connections())
-        gc.collect()  # what was dropped and not closed complains in this test, not in a later one
+        gc.collect()  # an unclosed object warns in this test, not in a later one
 
-    quietly(main(), MovingLoop)
+    quietly(main(), LoopbackLoop)
 
 
 async def nothing_open(served: Served, before: set[asyncio.Task[Any]]) -> None:
-    """No task more than *before*, no request under way, no permit, no connection in use."""
+    """No task more than *before*, no request in flight, no permit, no connection in use."""
     await soon(lambda: tasks() <= before)
     await soon(lambda: not served.server.server_state.connections)
     assert served.client.stats.in_flight == 0
-    assert not any(inside(served.client))
+    assert not any(permits_in_use(served.client))
     assert pool(served.client)[0] == 0
 
 
-def test_the_paged_endpoint_gives_pages_and_refuses_none_at_the_door(
+def test_the_paged_endpoint_refuses_an_invalid_page(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def test(served: Served) -> None:
@@ -163,15 +170,16 @@ def test_the_paged_endpoint_gives_pages_and_refuses_none_at_the_door(
             page = await response.json()
         ids = [row["digitalPersonWorksId"] for row in page["content"]]
         assert ids == served.simulator.works.ids()[20:40]
-        asked = len(served.simulator.requests)
+        sent = len(served.simulator.requests)
         async with served.browser.get(f"{served.url}/works?page=0") as response:
             assert response.status == 422
-        assert len(served.simulator.requests) == asked
+        assert len(served.simulator.requests) == sent
 
     under_uvicorn(test, monkeypatch)
 
 
-def test_the_feed_has_what_changes_and_one_who_leaves_leaves_nothing(
+@pytest.mark.slow
+def test_the_feed_sends_changes_and_a_disconnect_closes_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def test(served: Served) -> None:
@@ -184,7 +192,7 @@ def test_the_feed_has_what_changes_and_one_who_leaves_leaves_nothing(
             new = rows.insert()
             (event,) = await served.events(response, 1)
             assert event["data"]["digitalPersonWorksId"] == new
-        # It left while the feed was at rest.
+        # The client disconnected while the feed waited for its next poll.
         await nothing_open(served, before)
         missed = {rows.insert() for _ in range(50)}
         headers = {"last-event-id": event["id"]}
@@ -192,14 +200,14 @@ def test_the_feed_has_what_changes_and_one_who_leaves_leaves_nothing(
             events = await served.events(response, 50)
             assert {each["data"]["digitalPersonWorksId"] for each in events} == missed
         await nothing_open(served, before)
-        asked = len(served.simulator.requests)
+        sent = len(served.simulator.requests)
         await asyncio.sleep(100)
-        assert len(served.simulator.requests) == asked
+        assert len(served.simulator.requests) == sent
 
     under_uvicorn(test, monkeypatch)
 
 
-def test_a_last_event_id_that_is_not_ours_is_refused_at_the_door(
+def test_a_foreign_last_event_id_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def test(served: Served) -> None:
@@ -214,8 +222,9 @@ def test_a_last_event_id_that_is_not_ours_is_refused_at_the_door(
     under_uvicorn(test, monkeypatch)
 
 
-@pytest.mark.parametrize("events", [0, 1, 150])
-def test_one_who_leaves_in_the_midst_of_a_catch_up_leaves_nothing(
+@pytest.mark.slow
+@pytest.mark.parametrize("events", [0, 150])
+def test_a_disconnect_during_a_catch_up_closes_it(
     events: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def test(served: Served) -> None:
@@ -227,7 +236,7 @@ def test_one_who_leaves_in_the_midst_of_a_catch_up_leaves_nothing(
             for _ in range(400):
                 rows.insert()
                 await asyncio.sleep(0.01)
-            # The look may have begun before the last of them: its time is left to chance.
+            # The poll may have begun before the last insert: its time is random.
             await soon(lambda: len(served.simulator.requests) > 1)
             assert len(await served.events(response, events)) == events
             response.close()
@@ -236,7 +245,7 @@ def test_one_who_leaves_in_the_midst_of_a_catch_up_leaves_nothing(
     under_uvicorn(test, monkeypatch)
 
 
-def test_the_server_stops_while_feeds_are_open_and_closes_the_client(
+def test_a_server_that_stops_ends_its_feeds_and_closes_the_client(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def test(served: Served) -> None:
@@ -248,7 +257,7 @@ def test_the_server_stops_while_feeds_are_open_and_closes_the_client(
                 while await feed.content.readline():
                     pass
                 raise aiohttp.ClientPayloadError  # or it ended as it should
-            # One that ended in an error keeps its connection until it is closed.
+            # After an error a response keeps its connection until it is closed.
             feed.close()
         await soon(lambda: served.client.stats.in_flight == 0)
         assert pool(served.client) == (0, 0)
@@ -276,7 +285,7 @@ async def under_aiohttp(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[tuple
         await soon(lambda: not connections())
 
 
-def test_the_download_is_the_whole_list_as_the_server_sent_it(
+def test_the_download_is_the_list_as_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def main() -> None:
@@ -288,10 +297,10 @@ def test_the_download_is_the_whole_list_as_the_server_sent_it(
             await soon(lambda: tasks() == {asyncio.current_task()})
             assert client.stats.in_flight == 0
 
-    quietly(main(), MovingLoop)
+    quietly(main(), LoopbackLoop)
 
 
-def test_one_who_leaves_in_the_midst_of_a_download_leaves_nothing(
+def test_a_disconnect_during_a_download_closes_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def main() -> None:
@@ -301,16 +310,16 @@ def test_one_who_leaves_in_the_midst_of_a_download_leaves_nothing(
                 response.close()
             await soon(lambda: tasks() == {asyncio.current_task()})
             await soon(lambda: pool(client)[0] == 0)
-            assert not any(inside(client))
+            assert not any(permits_in_use(client))
             assert len(simulator.requests) < 30  # the whole list has 31
 
-    quietly(main(), MovingLoop)
+    quietly(main(), LoopbackLoop)
 
 
 # A library
 
 
-async def test_the_library_adds_to_a_client_and_lets_errors_through(
+async def test_the_library_passes_errors_through(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with Simulator(works=300) as simulator:

@@ -34,12 +34,12 @@ from dp_async import (
 )
 from dp_async.testing import Fault, HalfBody, Hang, Html, Reset, Simulator, Throttle
 from tests.support.fake_server import SETTINGS, Server, until
-from tests.wire.test_faults import (
-    Moving,
-    MovingLoop,
+from tests.support.loopback import (
+    Advancing,
+    LoopbackLoop,
     connections,
-    inside,
     nothing_left,
+    permits_in_use,
     quietly,
     still_works,
 )
@@ -215,7 +215,7 @@ Way = Callable[[Job], Started]
 # At each iteration of the event loop
 
 
-class Countdown(Moving):
+class Countdown(Advancing):
     """A selector that calls a function before one of the loop's next iterations."""
 
     def __init__(self, moment: float) -> None:
@@ -272,7 +272,7 @@ def cancel_at_each_iteration(scene: Scene, way: Way, *, in_process: bool, every:
                 assert iteration > 5
                 break
 
-    quietly(main(), lambda: MovingLoop(countdown))
+    quietly(main(), lambda: LoopbackLoop(countdown))
     gc.collect()  # a dropped object with a pending task would complain here
 
 
@@ -337,7 +337,7 @@ def test_move_on_after_any_time(name: str) -> None:
             ends[scope.cancelled_caught] += 1
         assert ends[True] >= 10  # jitter makes some runs shorter than the first
 
-    quietly(main(), lambda: MovingLoop(Countdown(0.0)))
+    quietly(main(), lambda: LoopbackLoop(Countdown(0.0)))
     gc.collect()
 
 
@@ -438,7 +438,7 @@ async def test_a_stopped_consumer_does_not_block_other_crawls() -> None:
                 view = client.for_account("13800000001")
                 assert len(await view.works(options=OPTIONS).collect()) == 200
                 await until(lambda: not client.stats.in_flight)
-                assert not any(inside(client))
+                assert not any(permits_in_use(client))
                 others = [work async for work in stopped]
             ids = [work.digital_person_works_id for work in (first, *others)]
             assert ids == simulator.works.ids()
@@ -491,9 +491,9 @@ def test_closing_the_client_ends_waiting_calls_at_once(
         for task in tasks[:in_flight]:  # in a Send passed in, which the client does not cancel
             task.cancel()
             await asyncio.wait({task})
-        assert not any(inside(client))
+        assert not any(permits_in_use(client))
 
-    quietly(main(), lambda: MovingLoop(Countdown(0.0)))
+    quietly(main(), lambda: LoopbackLoop(Countdown(0.0)))
 
 
 @pytest.mark.parametrize("attempts", [1, 3])
@@ -506,7 +506,7 @@ def test_closing_the_client_ends_exchanges_at_once(attempts: int) -> None:
             tasks = started(client)
             await until(lambda: simulator.in_flight == len(tasks))
             await close_and_check(client, tasks)
-            assert not any(inside(client))
+            assert not any(permits_in_use(client))
             await until(lambda: not connections())
 
     quietly(main())
@@ -524,4 +524,4 @@ def test_no_retry_after_the_client_is_closed() -> None:
         answers.set()
         await close_and_check(client, [task])
 
-    quietly(main(), lambda: MovingLoop(Countdown(0.0)))
+    quietly(main(), lambda: LoopbackLoop(Countdown(0.0)))

@@ -29,13 +29,13 @@ from dp_async import (
 )
 from dp_async.testing import Html, Reset, SimulatedList, Simulator, Throttle
 from tests.support.fake_server import until
+from tests.support.loopback import Advancing, LoopbackLoop, connections, nothing_left, quietly
 from tests.support.virtual_loop import VirtualLoop
-from tests.wire.test_faults import Moving, MovingLoop, connections, nothing_left, quietly
 
 NOW = 1_800_000_000.0  # when the loop's time is 0
 
 
-class ShortWaits(Moving):
+class ShortWaits(Advancing):
     """Waits less for loopback: an answer that misses a wait is retried like the failures here."""
 
     moment = 0.001
@@ -161,7 +161,7 @@ def test_a_watch_loses_no_change_through_restarts_and_refusals(
         await server.stop()
 
     with caplog.at_level(logging.CRITICAL, "dp_async"):
-        quietly(main(), lambda: MovingLoop(ShortWaits()))
+        quietly(main(), lambda: LoopbackLoop(ShortWaits()))
 
 
 def test_an_idle_watch_costs_one_request_an_interval() -> None:
@@ -179,7 +179,7 @@ def test_an_idle_watch_costs_one_request_an_interval() -> None:
         await until(lambda: not connections())
         await server.stop()
 
-    quietly(main(), MovingLoop)
+    quietly(main(), LoopbackLoop)
 
 
 # Many accounts
