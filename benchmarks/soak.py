@@ -300,7 +300,7 @@ async def _minute(random: Random, seed: int) -> Counts:
         capacity=random.choice([None, None, 2, 8]),
         service=random.choice([0.0, 0.01, 0.05]),
         limit_rate=random.choice([None, None, 20, 100]),
-        late=random.choice([0.0, 0.0, 1.0]),
+        lateness=random.choice([0.0, 0.0, 1.0]),
         http_errors=random.random() < 0.5,
         seed=seed,
         clock=lambda: START + loop.time(),

@@ -13,7 +13,7 @@ import pytest
 from tests.support.databases import open_warehouse, postgresql, warehouse
 from tests.support.simulator_thread import simulator_in_thread
 
-__all__ = ["simulator_in_thread", "open_warehouse", "postgresql", "warehouse"]
+__all__ = ["open_warehouse", "postgresql", "simulator_in_thread", "warehouse"]
 
 # The same examples every time, so that a red test is red again; HYPOTHESIS_PROFILE=default looks
 # for new ones.
