@@ -239,10 +239,9 @@ class SimulatedList:
         if not self.lateness:
             self._apply(key, row)
             return
-        # From the second that the row carries, which is all that a reader can compare with.
-        due = int(now) + self._random.random() * self.lateness
-        self._pending.add(max(now, due), key, row)
-        self._apply_due()
+        # From the second that the row carries, which is all that a reader can compare with. A write
+        # that is due already becomes visible before anything is read.
+        self._pending.add(int(now) + self._random.random() * self.lateness, key, row)
 
     def _apply_due(self) -> None:
         """Makes the pending writes that are due visible."""

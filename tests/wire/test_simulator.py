@@ -120,6 +120,8 @@ async def test_reset(session: aiohttp.ClientSession, simulator: Simulator) -> No
     with pytest.raises(ConnectionResetError):
         await reader.read()
     writer.close()
+    await until(lambda: not simulator.in_flight)
+    assert [seen.status for seen in simulator.requests] == [None, None]
     async with get(session) as response:
         assert response.status == 200
 

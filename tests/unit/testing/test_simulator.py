@@ -176,6 +176,18 @@ def test_faults_are_selected_by_endpoint_page_and_probability() -> None:
     run(main())
 
 
+def test_the_seed_decides_which_requests_get_a_fault() -> None:
+    async def statuses(seed: int) -> list[int]:
+        simulator = Simulator(clock=clock, seed=seed)
+        simulator.fail(Html(), times=None, probability=0.5)
+        return [(await simulator.send(request())).status for _ in range(20)]
+
+    async def main() -> None:
+        assert await statuses(1) == await statuses(1) != await statuses(2)
+
+    run(main())
+
+
 def test_a_fault_for_the_second_request_of_a_page() -> None:
     async def main() -> None:
         simulator = Simulator(clock=clock)

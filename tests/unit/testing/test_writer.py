@@ -14,6 +14,14 @@ def clock() -> float:
     return NOW + asyncio.get_running_loop().time()
 
 
+async def deleted(simulator: Simulator) -> set[int]:
+    """The ids that a writer deletes in ten seconds."""
+    before = set(simulator.works.ids())
+    async with simulator.writing(deletes=2):
+        await asyncio.sleep(10)
+    return before - set(simulator.works.ids())
+
+
 def test_background_writes() -> None:
     async def main() -> None:
         simulator = Simulator(works=500, clock=clock)
@@ -59,6 +67,12 @@ def test_the_same_seed_makes_the_same_writes() -> None:
         assert fixed[0] == fixed[1]
         own = [await ids(Simulator(works=100, clock=lambda: NOW, seed=n), None) for n in (1, 1, 2)]
         assert own[0] == own[1] != own[2]
+        first = await deleted(Simulator(works=100, clock=lambda: NOW))
+        assert await deleted(Simulator(works=100, clock=lambda: NOW)) == first
+        simulator = Simulator(works=100, clock=lambda: NOW)
+        async with simulator.writing():
+            pass
+        assert await deleted(simulator) != first  # each writer has its own seed
 
     run(main())
 
