@@ -40,10 +40,10 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """What the server does, and what a call shall end with: an error, within so many *seconds*."""
+    """What the server does, and the error a call must end with, within *seconds*."""
 
     name: str
-    fault: Callable[[], Fault]  # made when it is wanted: it may be large, and this process is not
+    fault: Callable[[], Fault]  # made when needed: it may be large
     error: type[DpError]
     timeout: float = PATIENT
     seconds: float = 5.0
@@ -52,9 +52,9 @@ class Attack:
 
 
 def under_the_cap(opening: bytes, again: bytes, ending: bytes) -> Body:
-    """An answer that is just accepted: as many of *again* as fit."""
-    room = 32 * MIB - len(opening) - len(ending)
-    return Body(opening + again * (room // len(again)) + ending)
+    """The longest answer that is accepted: as many of *again* as fit."""
+    free = 32 * MIB - len(opening) - len(ending)
+    return Body(opening + again * (free // len(again)) + ending)
 
 
 ATTACKS = [
@@ -94,14 +94,14 @@ class Outcome:
 
 
 def resident() -> float:
-    """The memory this process is resident with now, in MB."""
+    """The resident memory of this process now, in MB."""
     with open("/proc/self/status", encoding="ascii") as status:
         fields = dict(line.split(":", 1) for line in status)
     return int(fields["VmRSS"].split()[0]) / 1024
 
 
 def attacked(settings: Settings, at_once: int) -> Outcome:
-    """One good call, and then so many that are attacked."""
+    """One good call, and then the calls that are attacked."""
 
     async def run() -> Outcome:
         async with Client(settings) as client:

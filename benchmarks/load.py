@@ -43,7 +43,7 @@ from tests.support.virtual_loop import run
 
 Concurrency: TypeAlias = int | Literal["auto"]
 
-SIZE = 10  # rows a page: what is looked at is waiting, not decoding
+SIZE = 10  # rows a page: waiting is measured, not decoding
 START = 1_790_000_000.0
 AUTO: Literal["auto"] = "auto"
 
@@ -52,7 +52,7 @@ LATENCIES = (0.02, 0.05, 0.08)
 SOME: tuple[Concurrency, ...] = (AUTO, 1, 8, 16)
 SOME_OVER_HTTP: tuple[Concurrency, ...] = (AUTO, 8)
 
-ROOMS = (2, 8, 32)
+CAPACITIES = (2, 8, 32)
 UNEVEN = (8,)
 SERVICE = 0.05
 MOST = 64
@@ -62,7 +62,7 @@ FIXED_SECONDS = 2
 FAILING = [(fault, 0.075) for fault in (Reset(), Html(502), HalfBody(), Throttle(0))]
 FAILING_PAGES = 200
 POLICY = RetryPolicy()
-PATIENCE = POLICY.base * (2 ** (POLICY.attempts - 1) - 1) + 0.5  # all its waits, and some time
+PATIENCE = POLICY.base * (2 ** (POLICY.attempts - 1) - 1) + 0.5  # all its waits, and half a second
 CALLS = 1000
 OUTAGES: list[tuple[str, Fault, int]] = [
     ("502 to all", Html(502), 0),
@@ -76,7 +76,7 @@ OUTAGES: list[tuple[str, Fault, int]] = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A crawl of so many *pages* of a server with these *knobs*, *most* in flight."""
+    """A crawl of *pages* pages of a server with these *knobs*, at most *most* in flight."""
 
     knobs: dict[str, Any]
     concurrency: Concurrency
@@ -100,10 +100,10 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a crawl; *answers* are when each came, and after how long, in seconds."""
+    """The outcome of a crawl; *answers* are the time and the latency of each, in seconds."""
 
     pages: int
-    good: bool  # every row, none twice, and proven where that was asked for
+    good: bool  # every row, none twice, and proven if the crawl was to be verified
     requests: int
     refused: int
     elapsed: float
@@ -111,18 +111,18 @@ class Outcome:
 
     @property
     def rate(self) -> float:
-        """Pages a second, from the start to the end."""
+        """Pages a second, over the whole crawl."""
         return self.pages / self.elapsed
 
     @property
-    def settled(self) -> float:
-        """Answers a second, in the second half."""
+    def throughput(self) -> float:
+        """Answers a second, over the second half."""
         half = self.answers[len(self.answers) // 2 :]
         return (len(half) - 1) / (half[-1][0] - half[0][0])
 
     @property
     def _latencies(self) -> list[float]:
-        """Of the second half, from the least to the most."""
+        """The latencies of the second half, sorted."""
         return sorted(seconds for _, seconds in self.answers[len(self.answers) // 2 :])
 
     @property
@@ -147,12 +147,12 @@ async def crawled(case: Case, settings: Settings, send: Send | None = None) -> O
         answers.append((loop.time(), loop.time() - sent))
         return response
 
-    def told(attempt: Attempt) -> None:
+    def on_attempt(attempt: Attempt) -> None:
         answers.append((loop.time(), attempt.seconds))
 
     client = Client(replace(settings, max_in_flight=case.most), send=send and timed)
     if send is None:
-        client.observe(told)  # it tells seconds of real time: in virtual time there are none
+        client.observe(on_attempt)  # its seconds are real time, which is 0 in virtual time
     ids: list[int | None] = []
     async with client, client.works(options=case.options).crawl() as crawl:
         async for page in crawl.pages():
@@ -169,9 +169,9 @@ async def crawled(case: Case, settings: Settings, send: Send | None = None) -> O
 
 
 async def _virtually(case: Case, seed: int) -> Outcome:
-    random.seed(seed)  # the client's own dice too
+    random.seed(seed)  # of the client's jitter too
     loop = asyncio.get_running_loop()
-    await asyncio.sleep(seed * 0.618 % 1)  # the seconds of the server's clock begin anywhere
+    await asyncio.sleep(seed * 0.618 % 1)  # start anywhere within a second of the server's clock
     simulator = Simulator(
         seed=seed,
         clock=lambda: START + loop.time(),
@@ -196,13 +196,13 @@ def really(cases: Sequence[Case], settings: Settings) -> list[Outcome]:
 
 
 def over_http(cases: Sequence[Case]) -> list[Outcome]:
-    """One crawl after the other, of one server with the most pages that any of them reads."""
+    """The crawls one by one, of one server with as many pages as the longest of them reads."""
     largest = max(cases, key=lambda case: case.pages)
     with simulated(**largest.server) as elsewhere:
         return apart(really, cases, elsewhere.settings)()
 
 
-# What is asked
+# The questions
 
 COLUMNS = (
     "server",
@@ -218,7 +218,7 @@ COLUMNS = (
 
 @dataclass(slots=True)
 class Answers:
-    """The lines of the table, what is held against limits, and the bars of the chart."""
+    """The rows of the table, the checks against limits, and the bars of the chart."""
 
     crawls: int = 0
     bad: int = 0
@@ -248,7 +248,7 @@ class Answers:
 
 
 def rate(answers: Answers, pages: int, seeds: int) -> None:
-    """A limit of requests a second, which the client is not told."""
+    """A limit of requests a second, which the client does not know."""
 
     def case(latency: float, concurrency: Concurrency) -> Case:
         knobs = {"limit_rate": RATE, "latency": latency, "jitter": 0.3}
@@ -286,27 +286,27 @@ def rate(answers: Answers, pages: int, seeds: int) -> None:
 Crawls: TypeAlias = Callable[[Sequence[Case]], list[list[Outcome]]]
 
 
-def room(answers: Answers, seconds: int, seeds: int) -> None:
-    """Room for so many requests at once."""
-    uneven = {"latency": SERVICE, "jitter": 0.6}  # what is learned is left to chance: many seeds
+def capacity(answers: Answers, seconds: int, seeds: int) -> None:
+    """A server that works on a number of requests at once."""
+    uneven = {"latency": SERVICE, "jitter": 0.6}  # the result is random, so it takes many seeds
     ways: list[tuple[str, tuple[int, ...], dict[str, Any], Crawls]] = [
-        ("virtual", ROOMS, {}, partial(virtual, 1)),
+        ("virtual", CAPACITIES, {}, partial(virtual, 1)),
         ("uneven, virtual", UNEVEN, uneven, partial(virtual, seeds)),
-        ("HTTP", ROOMS, {}, lambda cases: [[outcome] for outcome in over_http(cases)]),
+        ("HTTP", CAPACITIES, {}, lambda cases: [[outcome] for outcome in over_http(cases)]),
     ]
-    for how, rooms, knobs, crawl in ways:
-        for places in rooms:
-            server = f"room for {places}, {how}"
-            cases = [roomy(places, number, FIXED_SECONDS, knobs) for number in FIXED]
-            cases.append(roomy(places, AUTO, seconds, knobs))
+    for how, capacities, knobs, crawl in ways:
+        for at_once in capacities:
+            server = f"room for {at_once}, {how}"
+            cases = [busy_crawl(at_once, number, FIXED_SECONDS, knobs) for number in FIXED]
+            cases.append(busy_crawl(at_once, AUTO, seconds, knobs))
             crawls: dict[Concurrency, list[Outcome]] = {}
             for case, outcomes in zip(cases, crawl(cases), strict=True):
                 crawls[case.concurrency] = outcomes
             alone = mean(outcome.median for outcome in crawls[1])
-            best = max(mean(outcome.settled for outcome in crawls[number]) for number in FIXED)
+            best = max(mean(outcome.throughput for outcome in crawls[number]) for number in FIXED)
             for concurrency, outcomes in crawls.items():
-                speed = mean(outcome.settled for outcome in outcomes)
-                least = min(outcome.settled for outcome in outcomes) / best
+                speed = mean(outcome.throughput for outcome in outcomes)
+                least = min(outcome.throughput for outcome in outcomes) / best
                 p95 = mean(outcome.p95 for outcome in outcomes) / alone
                 answers.row(
                     server,
@@ -331,11 +331,11 @@ def virtual(seeds: int, cases: Sequence[Case]) -> list[list[Outcome]]:
     return [over_seeds(seeds, case) for case in cases]
 
 
-def roomy(places: int, concurrency: Concurrency, seconds: int, knobs: dict[str, Any]) -> Case:
-    """A crawl that keeps the server at work for so many seconds."""
-    busy = places if concurrency == AUTO else min(places, concurrency)
+def busy_crawl(at_once: int, concurrency: Concurrency, seconds: int, knobs: dict[str, Any]) -> Case:
+    """A crawl that keeps the server at work for *seconds*."""
+    busy = at_once if concurrency == AUTO else min(at_once, concurrency)
     return Case(
-        knobs={"capacity": places, "service": SERVICE, **knobs},
+        knobs={"capacity": at_once, "service": SERVICE, **knobs},
         concurrency=concurrency,
         pages=int(seconds * busy / SERVICE),
         verify=False,
@@ -364,9 +364,9 @@ def faults(answers: Answers, seeds: int) -> None:
     for name, fault, after in OUTAGES:
         with simulated([(fault, 1.0)]) as elsewhere:
             seconds = apart(given_up, elsewhere.settings)()
-            asked = elsewhere.served
-        answers.row(f"{name}: a crawl, HTTP", 8, requests=asked)
-        answers.checks.append(at_most(POLICY.attempts, f"{name}: requests of a crawl", asked))
+            sent = elsewhere.served
+        answers.row(f"{name}: a crawl, HTTP", 8, requests=sent)
+        answers.checks.append(at_most(POLICY.attempts, f"{name}: requests of a crawl", sent))
         answers.checks.append(at_most(PATIENCE, f"{name}: seconds until it fails", seconds))
         with simulated([(fault, 1.0)], after=after) as elsewhere:
             apart(calls, elsewhere.settings, after)()
@@ -391,7 +391,7 @@ def given_up(settings: Settings) -> float:
 
 
 def calls(settings: Settings, good: int) -> None:
-    """So many *good* calls, and then those that fail, sixteen at once."""
+    """*good* calls that succeed, and then those that fail, sixteen at once."""
 
     async def run() -> None:
         async with Client(settings) as client:
@@ -419,7 +419,7 @@ def measure(*, only: str = "", seeds: int = 8, pages: int = 1000, seconds: int =
     if only in ("", "rate"):
         rate(answers, pages, seeds)
     if only in ("", "room"):
-        room(answers, seconds, seeds)
+        capacity(answers, seconds, seeds)
     if only in ("", "faults"):
         faults(answers, min(seeds, 2))
     return Result(

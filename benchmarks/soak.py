@@ -13,7 +13,7 @@ over HTTP, the server in another process. Ends with 1 if anything was lost, doub
 """
 
 # pyright: reportPrivateUsage=false
-# What is left behind shows only inside.
+# Leaks show in private attributes only.
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ AT_ONCE = 6
 SAMPLES = 48
 RETRY = RetryPolicy(attempts=5, base=0.1, cap=5)
 
-#: Faults that a client can notice, each with its weight. A server that lies well is not among them.
+#: Faults that a client can notice, each with its weight; not wrong pages that look right.
 FAULTS: list[tuple[Fault, float]] = [
     (Reset(), 4),
     (HalfBody(), 4),
@@ -85,14 +85,14 @@ FAULTS: list[tuple[Fault, float]] = [
 
 
 def some_faults(share: float) -> list[tuple[Fault, float]]:
-    """Each with its part of this *share* of all requests."""
+    """Each fault with its part of *share*, the share of all requests that fail."""
     total = sum(weight for _, weight in FAULTS)
     return [(fault, share * weight / total) for fault, weight in FAULTS]
 
 
 @dataclass(slots=True)
 class Counts:
-    """What was done, and what must not have happened."""
+    """Counts of what was done, and of what must not happen."""
 
     crawls: int = 0
     complete: int = 0
@@ -103,13 +103,13 @@ class Counts:
     requests: int = 0
     retries: int = 0
     refused: int = 0
-    # None of these may ever be more than zero.
-    lost: int = 0  # rows of crawls that called themselves complete
+    # All of these must stay zero.
+    lost: int = 0  # rows missing from crawls reported as complete
     doubled: int = 0
     tasks: int = 0
     places: int = 0
     sockets: int = 0
-    complaints: int = 0  # warnings, and exceptions that nobody saw
+    complaints: int = 0  # warnings, and exceptions never retrieved
 
     def add(self, other: Counts) -> None:
         for each in fields(self):
@@ -118,7 +118,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class List:
-    """A list to crawl: how its rows are called, and the truth about them where it is known."""
+    """A list to crawl: the attribute of its ids, and its true rows where they are known."""
 
     listing: Listing[Any]
     key: str
@@ -129,7 +129,7 @@ class List:
 
 @dataclass(frozen=True, slots=True)
 class Misuse:
-    """Everything one can do with a client, at random, until it is closed."""
+    """Random use of a client, until it is closed."""
 
     client: Client
     random: Random
@@ -137,7 +137,7 @@ class Misuse:
     counts: Counts = field(default_factory=Counts)
 
     async def __call__(self, seconds: float) -> None:
-        """So much of it, ended by closing the client."""
+        """Use it for a while, then close the client."""
         others = asyncio.all_tasks()
         workers = [asyncio.create_task(self._worker()) for _ in range(AT_ONCE)]
         await asyncio.wait(workers, timeout=seconds)
@@ -149,12 +149,12 @@ class Misuse:
         self.counts.refused = stats.throttles
         core = self.client._view.core
         self.counts.tasks = len(core.tasks | (asyncio.all_tasks() - others))
-        gates = core._limiters or ()
+        limiters = core._limiters or ()
         self.counts.places = (
             stats.in_flight
             + core.adaptive._in_flight
             + len(core._sleeping)
-            + sum(limiter.in_flight + len(limiter._waiting) for limiter in gates)
+            + sum(limiter.in_flight + len(limiter._waiting) for limiter in limiters)
         )
 
     async def _worker(self) -> None:
@@ -244,7 +244,7 @@ class Misuse:
                     if not patience:
                         raise
                 except TimeoutError:
-                    pass  # it goes on where it was
+                    pass  # the crawl goes on where it was
                 else:
                     ids += [getattr(row, wanted.key) for row in page]
                     await asyncio.sleep(random.choice([0, 0, 0.02]))
@@ -261,7 +261,7 @@ class Misuse:
 
 
 async def misused(client: Client, seconds: float, seed: int, truth: Simulator | None) -> Counts:
-    """What came of it, with what was complained about on the way."""
+    """The counts, with the warnings on the way."""
     misuse = Misuse(client, Random(seed), truth)
     unseen: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, what: unseen.append(what))
@@ -277,7 +277,7 @@ async def misused(client: Client, seconds: float, seed: int, truth: Simulator | 
 
 
 def quiet() -> None:
-    """Warnings of incomplete crawls are no news here."""
+    """Drops warnings of incomplete crawls, which are expected here."""
     logging.getLogger("dp_async").addHandler(logging.NullHandler())
 
 
@@ -285,7 +285,7 @@ def quiet() -> None:
 
 
 def minute(seed: int) -> Counts:
-    """One minute with one server, whose limits are left to chance as well."""
+    """One minute with one server, whose limits are random as well."""
     quiet()
     return run(_minute(Random(seed), seed))
 
@@ -329,7 +329,7 @@ async def _minute(random: Random, seed: int) -> Counts:
 
 @dataclass(frozen=True, slots=True)
 class Aftermath:
-    """What it came to over HTTP; *memory* in MB, from the beginning to the end."""
+    """The counts over HTTP; *memory* in MB, from start to end."""
 
     counts: Counts
     memory: list[float]
@@ -358,13 +358,13 @@ async def _hammered(settings: Settings, seconds: float, seed: int) -> Aftermath:
 
 
 def sockets() -> int:
-    """Those that this process has open."""
+    """The sockets that this process has open."""
     found = 0
     for name in os.listdir("/proc/self/fd"):
         try:
             found += os.readlink(f"/proc/self/fd/{name}").startswith("socket:")
         except FileNotFoundError:
-            continue  # that of the listing itself
+            continue  # the descriptor of the listing itself
     return found
 
 
@@ -392,7 +392,7 @@ def measure(*, minutes: int = 20, seconds: int = 60, seed: int = 0) -> Result:
         aftermath = apart(hammered, settings, seconds, seed)()
     http, memory = aftermath.counts, aftermath.memory
     quarter = len(memory) // 4
-    early, late = mean(memory[quarter : 2 * quarter]), mean(memory[3 * quarter :])
+    before, after = mean(memory[quarter : 2 * quarter]), mean(memory[3 * quarter :])
     done = [each.name for each in fields(Counts) if each.name not in WRONG]
     return Result(
         question=str(__doc__),
@@ -407,12 +407,12 @@ def measure(*, minutes: int = 20, seconds: int = 60, seed: int = 0) -> Result:
                 for name, text in WRONG.items()
                 if name != "sockets"
             ),
-            *(  # what the lists held is known to the server alone
+            *(  # only the server's process knows what the lists held
                 at_most(0, f"HTTP: {text}", getattr(http, name))
                 for name, text in WRONG.items()
                 if name != "lost"
             ),
-            at_most(1.1, "HTTP: memory in the last quarter, by that in the second", late / early),
+            at_most(1.1, "HTTP: memory in the last quarter, by that in the second", after / before),
         ],
         chart=Lines(
             "samples",
@@ -424,12 +424,12 @@ def measure(*, minutes: int = 20, seconds: int = 60, seed: int = 0) -> Result:
 
 
 if __name__ == "__main__":
-    asked: list[Result] = []
+    results: list[Result] = []
 
     @wraps(measure)
     def kept(**given: Any) -> Result:
-        asked.append(measure(**given))
-        return asked[-1]
+        results.append(measure(**given))
+        return results[-1]
 
     main(kept)
-    sys.exit(any(not check.ok for result in asked for check in result.checks))
+    sys.exit(any(not check.ok for result in results for check in result.checks))

@@ -1,10 +1,10 @@
-"""Whatever fails, nothing that is shown, logged or kept tells what is secret, or of whom it is.
+"""No failure shows, logs or keeps a secret, a signature, an account or a filter.
 
-That is: the app secret, the words of an own recipe, the string that is signed, each signature that
-was sent, the account but for its last 4 digits, the values of filters; as they are, percent-encoded
-or escaped, in any case. They are looked for in errors and all that is in reach of them, in the
-variables of every frame but the caller's (some loggers write those down), in log records, warnings,
-outputs, and in the ``repr`` of whatever is public.
+Hidden are the app secret, the literals of a custom template, the string to sign, each signature
+sent, the account but for its last 4 digits, and the values of filters: as they are, encoded or
+escaped, in any case. They are searched for in errors and all their causes, in the variables of
+every frame but the caller's (traceback loggers write those), in log records, warnings, outputs,
+and in the ``repr`` of public objects.
 """
 
 from __future__ import annotations
@@ -18,8 +18,17 @@ import socket
 import sys
 import traceback
 import warnings
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeAlias, cast
 from urllib.parse import quote, quote_plus
 
@@ -65,26 +74,27 @@ TEMPLATE = SALT + "{app_id}{app_secret}{timestamp}"
 ACCOUNT = "+8619912345678"
 FILTER = "张三丰-filter"
 
-#: Functions that are handed such a value by their caller, or the rows in which it stands.
+#: Functions whose variables may hold a value, because their caller passed it.
 GIVEN: dict[str, set[str]] = {
     **{
         name: {"filter"}
         for name in ("work_list", "msg_list", "works", "messages", "_list", "query")
     },
-    **{name: {"filter"} for name in ("next", "_learned", "learn", "_guard", "_one_by_one")},
     **{name: {"account"} for name in ("for_account", "with_account", "header")},
     "text": {"account", "filter"},
 }
+#: The folders whose functions hold rows, in which a filter's value may occur.
+ROWS = ("/dp_async/_crawl/", "/dp_async/_plan/")
 
 
 def string_to_sign(request: Request) -> str:
-    """What the signature of *request* was made of."""
+    """The string that the signature of *request* is the md5 of."""
     timestamp = request.headers["timestamp"]
     return TEMPLATE.format(app_id=APP, app_secret=SECRET, timestamp=timestamp)
 
 
 class Spy:
-    """A ``Send`` that keeps what goes through it."""
+    """A ``Send`` that keeps requests and responses."""
 
     send: Send
 
@@ -103,7 +113,7 @@ class Spy:
 
 
 def forms(text: str) -> set[str]:
-    """*text* as it may be written, all in lower case."""
+    """The encodings of *text*, all in lower case."""
     written = {
         text,
         quote(text, safe=""),
@@ -118,7 +128,7 @@ def forms(text: str) -> set[str]:
 
 
 def secrets(sent: Collection[Request] = ()) -> dict[str, str]:
-    """What nobody may read, each with its name; a *sent* request adds what was made for it."""
+    """What may not be shown, each form with its name; each *sent* request adds its signature."""
     names = {SECRET: "secret", SALT: "recipe", FILTER: "filter"}
     names |= {ACCOUNT[:-4]: "account", ACCOUNT[-7:]: "account"}
     for request in sent:
@@ -128,8 +138,8 @@ def secrets(sent: Collection[Request] = ()) -> dict[str, str]:
     return {form: name for text, name in names.items() for form in forms(text)}
 
 
-def reach(error: BaseException) -> Iterator[BaseException]:
-    """*error* and all it came from."""
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """*error* with its causes and contexts."""
     links: list[BaseException | None] = [error]
     seen: set[int] = set()
     while links:
@@ -141,8 +151,8 @@ def reach(error: BaseException) -> Iterator[BaseException]:
 
 
 def shown(error: BaseException) -> Iterator[tuple[str, str]]:
-    """The texts of *error*, and where each is from."""
-    for link in reach(error):
+    """The texts of *error* and its causes, each with where it is from."""
+    for link in causes(error):
         name = type(link).__name__
         yield f"str of {name}", str(link)
         yield f"repr of {name}", repr(link)
@@ -152,24 +162,28 @@ def shown(error: BaseException) -> Iterator[tuple[str, str]]:
     yield "traceback", "".join(traceback.format_exception(error))
 
 
-def frames(error: BaseException) -> Iterator[tuple[str, Mapping[str, object]]]:
-    """Whatever can be seen of the functions on the way of *error*, but for the caller's own."""
-    for link in reach(error):
+def frames(error: BaseException) -> Iterator[tuple[str, set[str], Mapping[str, object]]]:
+    """The functions in the tracebacks of *error*, except this file's: what their variables may
+    hold, and the variables.
+    """
+    for link in causes(error):
         for frame, _ in traceback.walk_tb(link.__traceback__):
-            if frame.f_code.co_filename != __file__:
-                yield frame.f_code.co_name, frame.f_locals
+            file, function = frame.f_code.co_filename, frame.f_code.co_name
+            if file != __file__:
+                rows = {"filter"} if any(folder in file for folder in ROWS) else set[str]()
+                yield function, GIVEN.get(function, set[str]()) | rows, frame.f_locals
 
 
 def written(value: object) -> str:
-    """*value* as a logger may write it that writes variables."""
+    """*value* as a traceback logger may write it."""
     try:
         return f"{value!r} {pretty_repr(value)}"
-    except Exception as error:  # one that was never whole
+    except Exception as error:  # an object whose constructor failed
         return repr(error)
 
 
 def captured(error: BaseException) -> str:
-    """What the standard library writes with the variables, less the caller's own at the start."""
+    """The traceback from our first frame on, with variables, as the standard library writes it."""
     begin = error.__traceback__
     while begin is not None and begin.tb_frame.f_code.co_filename == __file__:
         begin = begin.tb_next
@@ -177,8 +191,8 @@ def captured(error: BaseException) -> str:
     return "".join(lines.format())
 
 
-class Watch:
-    """Keeps whatever is said while a test runs; ``search`` looks through it."""
+class Recorder:
+    """Keeps all output while a test runs; ``search`` searches it."""
 
     def __init__(
         self,
@@ -217,56 +231,55 @@ class Watch:
         )
 
     def search(self, error: BaseException | None, *values: object) -> None:
-        """Fail if anything can be read in *error*, in *values*, or in what was said so far."""
+        """Fail if a hidden value is in *error*, in *values*, or in the output so far."""
         hidden = secrets(self.spy.sent)
         found: set[str] = set()
 
-        def look(where: str, text: str, given: Collection[str] = ()) -> None:
+        def check(where: str, text: str, given: Collection[str] = ()) -> None:
             text = text.casefold()
             for form, name in hidden.items():
                 if name not in given and form in text:
                     found.add(f"{name} in {where}")
 
-        def look_into(error: BaseException, where: str = "") -> None:
+        def check_error(error: BaseException, where: str = "") -> None:
             for part, text in shown(error):
-                look(where + part, text)
+                check(where + part, text)
             given: set[str] = set()
-            for function, variables in frames(error):
-                theirs = GIVEN.get(function, set[str]())
+            for function, theirs, variables in frames(error):
                 given |= theirs
                 for name, value in variables.items():
-                    look(f"{where}{function}: {name}", written(value), theirs)
-            look(f"{where}captured", captured(error), given)
+                    check(f"{where}{function}: {name}", written(value), theirs)
+            check(f"{where}captured", captured(error), given)
 
         if error is not None:
-            look_into(error)
+            check_error(error)
         for value in (*values, *self.attempts, *self.spy.sent, *self.spy.got, self.transport):
-            look(f"a {type(value).__name__}", f"{value} {written(value)}")
+            check(f"a {type(value).__name__}", f"{value} {written(value)}")
         for record in self._caplog.records:
             where = f"a record of {record.name}"
-            look(where, f"{record.getMessage()} {record.args!r} {vars(record)!r}")
-            look(where, logging.Formatter().format(record))
+            check(where, f"{record.getMessage()} {record.args!r} {vars(record)!r}")
+            check(where, logging.Formatter().format(record))
             if record.exc_info and record.exc_info[1]:
-                look_into(record.exc_info[1], f"{where}: ")
+                check_error(record.exc_info[1], f"{where}: ")
         for warning in self._warned:
-            look("a warning", f"{warning.message!r} {warning.source!r}")
+            check("a warning", f"{warning.message!r} {warning.source!r}")
         for text in self._outputs.readouterr():
-            look("the output", text)
+            check("the output", text)
         assert not found, "\n".join(sorted(found))
 
 
 @pytest.fixture
-def watch(
+def recorder(
     caplog: pytest.LogCaptureFixture,
     recwarn: pytest.WarningsRecorder,
     capfd: pytest.CaptureFixture[str],
-) -> Iterator[Watch]:
+) -> Iterator[Recorder]:
     caplog.set_level(logging.DEBUG)
-    yield Watch(caplog, recwarn, capfd)
-    assert all(warning.category is UserWarning for warning in recwarn)  # ours, to be found
+    yield Recorder(caplog, recwarn, capfd)
+    assert all(warning.category is UserWarning for warning in recwarn)  # of the tests' own
 
 
-# What is asked
+# Settings, server, and the four ways to request a list
 
 
 def settings(base_url: str, /, **changes: Any) -> Settings:
@@ -301,8 +314,8 @@ def simulator(**changes: Any) -> Simulator:
 
 OPTIONS = CrawlOptions(page_size=5, strict=True)
 
-#: One way to ask for a list: it returns what there is to look at, before anything is sent, and a
-#: function that sends.
+#: One way to request a list: it returns objects to search, with nothing sent, and a function that
+#: sends.
 Way: TypeAlias = Callable[[Client], tuple[list[object], Callable[[], Awaitable[object]]]]
 
 
@@ -337,8 +350,27 @@ WAYS: list[Way] = [call_works, call_messages, crawl_works, crawl_messages]
 every_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 
 
-async def searched(way: Way, client: Client, watch: Watch) -> DpError | None:
-    """The error of going this *way*, after the search; None if it went well."""
+def each_in_one_way(*names: str, cases: Sequence[tuple[Any, ...]]) -> pytest.MarkDecorator:
+    """Each of *cases*, in the four ways in turn; in the other three ways in the slow run."""
+    params = [
+        pytest.param(
+            *case,
+            way,
+            marks=() if offset == number % len(WAYS) else pytest.mark.slow,
+            id=f"{'-'.join(map(label, case))[:70]}-{way.__name__}",
+        )
+        for number, case in enumerate(cases)
+        for offset, way in enumerate(WAYS)
+    ]
+    return pytest.mark.parametrize((*names, "way"), params)
+
+
+def label(value: object) -> str:
+    return value.__name__ if isinstance(value, type) else ascii(value)
+
+
+async def searched(way: Way, client: Client, recorder: Recorder) -> DpError | None:
+    """The error of this *way*, after the search; None if it succeeded."""
     kept, send = way(client)
     failure: DpError | None = None
     try:
@@ -349,17 +381,17 @@ async def searched(way: Way, client: Client, watch: Watch) -> DpError | None:
         if isinstance(value, Crawl):
             crawl = cast("Crawl[object]", value)
             kept += [crawl.report, crawl.checkpoint(), crawl.pages()]
-    watch.search(failure, client, client.stats, client.for_account(ACCOUNT), *kept)
+    recorder.search(failure, client, client.stats, client.for_account(ACCOUNT), *kept)
     return failure
 
 
 # The search itself
 
 
-async def test_the_search_finds_what_is_there(watch: Watch) -> None:
-    async with simulator() as server, watch.client(settings(server.url)) as client:
-        assert await searched(call_works, client, watch) is None
-    (sent,) = watch.spy.sent
+async def test_the_search_finds_every_form_of_every_value(recorder: Recorder) -> None:
+    async with simulator() as server, recorder.client(settings(server.url)) as client:
+        assert await searched(call_works, client, recorder) is None
+    (sent,) = recorder.spy.sent
     planted = {
         "secret": SECRET,
         "recipe": SALT,
@@ -372,31 +404,31 @@ async def test_the_search_finds_what_is_there(watch: Watch) -> None:
     for name, text in planted.items():
         for form in (text, text.swapcase(), quote(text, safe=""), repr(text.encode())):
             with pytest.raises(AssertionError, match=f"{name} in str of DpError"):
-                watch.search(DpError(f"a {form} b"))
-    watch.search(DpError(f"a …{ACCOUNT[-4:]} b"))
+                recorder.search(DpError(f"a {form} b"))
+    recorder.search(DpError(f"a …{ACCOUNT[-4:]} b"))
 
 
-def leave_in_a_variable(text: str) -> None:
-    """Fails as another's code would, with *text* in a variable."""
+def fail_elsewhere(text: str) -> None:
+    """Raise from another file, with *text* in a variable."""
     code = compile("def inner(text):\n    raise KeyError\ninner(text)", "elsewhere.py", "exec")
     exec(code, {"text": text})
 
 
-def test_the_search_looks_everywhere(watch: Watch) -> None:
+def test_the_search_covers_errors_frames_logs_warnings_and_output(recorder: Recorder) -> None:
     def found(where: str, error: BaseException | None = None, *values: object) -> None:
         with pytest.raises(AssertionError, match=f"secret in {where}"):
-            watch.search(error, *values)
+            recorder.search(error, *values)
 
-    watch.search(DpError("clean"), "clean")
-    behind = DpError("clean")
-    behind.__context__ = KeyError(SECRET)
-    found("str of KeyError", behind)
+    recorder.search(DpError("clean"), "clean")
+    caused = DpError("clean")
+    caused.__context__ = KeyError(SECRET)
+    found("str of KeyError", caused)
     noted = DpError("clean")
     noted.add_note(SECRET)
     found("traceback", noted)
     found("vars of ApiError", ApiError("clean", message=SECRET))
     with pytest.raises(KeyError) as caught:
-        leave_in_a_variable(SECRET)
+        fail_elsewhere(SECRET)
     found("inner: text", caught.value)
     found("captured", caught.value)
     found("a list", None, [SECRET])
@@ -410,7 +442,7 @@ def test_the_search_looks_everywhere(watch: Watch) -> None:
 
 # Faults
 
-#: The error of a call, and of a crawl; None where the answer is believed.
+#: The error of a call, and of a crawl; None where the answer is accepted.
 FAULTS: list[tuple[Fault, type[DpError] | None, type[DpError] | None]] = [
     (faults.Reset(), TransportError, TransportError),
     (faults.HalfBody(), TransportError, TransportError),
@@ -441,63 +473,56 @@ FAULTS: list[tuple[Fault, type[DpError] | None, type[DpError] | None]] = [
 ]
 
 
-def test_every_fault_is_here() -> None:
+def test_every_fault_is_covered() -> None:
     every = [getattr(faults, name) for name in faults.__all__]
     kinds = {kind for kind in every if isinstance(kind, type) and issubclass(kind, Fault)}
     roots = {faults.Fault, faults.WireFault, faults.AnswerFault, faults.PageFault}
     assert {type(fault) for fault, _, _ in FAULTS} == kinds - roots
 
 
-def title(value: object) -> str:
-    return value.__name__ if isinstance(value, type) else repr(value)
-
-
-@every_way
-@pytest.mark.parametrize(("fault", "called", "crawled"), FAULTS, ids=title)
-async def test_a_fault_tells_nothing(
+@each_in_one_way("fault", "called", "crawled", cases=FAULTS)
+async def test_a_fault_shows_nothing(
     way: Way,
     fault: Fault,
     called: type[DpError] | None,
     crawled: type[DpError] | None,
-    watch: Watch,
+    recorder: Recorder,
 ) -> None:
     timeout = 0.05 if isinstance(fault, faults.Drip | faults.Hang) else 30
     async with simulator() as server:
         server.fail(fault, times=None)
-        async with watch.client(settings(server.url, timeout=timeout)) as client:
-            error = await searched(way, client, watch)
+        async with recorder.client(settings(server.url, timeout=timeout)) as client:
+            error = await searched(way, client, recorder)
     expected = called if way in (call_works, call_messages) else crawled
     assert type(error) is (expected or type(None))
-    assert watch.spy.sent
+    assert recorder.spy.sent
 
 
-# Refusals, and nobody there
+# Refusals and wrong addresses
 
 OTHER = "another-secret"
 
 REFUSALS: dict[str, tuple[dict[str, Any], dict[str, Any], type[DpError] | None]] = {
     "a wrong secret": ({"app_secret": OTHER}, {}, AuthError),
-    "said by HTTP": ({"app_secret": OTHER, "http_errors": True}, {}, AuthError),
+    "by HTTP status": ({"app_secret": OTHER, "http_errors": True}, {}, AuthError),
     "an unknown account": ({"accounts": ["1999"]}, {}, AuthError),
-    "a clock that is off": ({"skew": 3600}, {}, None),
-    "a clock that is off, and a wrong secret": ({"skew": 3600, "app_secret": OTHER}, {}, AuthError),
+    "a wrong clock": ({"skew": 3600}, {}, None),
+    "a wrong clock and a wrong secret": ({"skew": 3600, "app_secret": OTHER}, {}, AuthError),
     "a rate": ({"limit_rate": 0}, {"retry": RetryPolicy(attempts=2, base=0, cap=0)}, RateLimited),
 }
 
 
-@every_way
-@pytest.mark.parametrize("name", REFUSALS)
-async def test_a_refusal_tells_nothing(way: Way, name: str, watch: Watch) -> None:
+@each_in_one_way("name", cases=[(name,) for name in REFUSALS])
+async def test_a_refusal_shows_nothing(way: Way, name: str, recorder: Recorder) -> None:
     server_changes, changes, kind = REFUSALS[name]
     async with simulator(**server_changes) as server:
-        async with watch.client(settings(server.url, **changes)) as client:
-            error = await searched(way, client, watch)
+        async with recorder.client(settings(server.url, **changes)) as client:
+            error = await searched(way, client, recorder)
     assert type(error) is (kind or type(None))
 
 
-@every_way
-@pytest.mark.parametrize("where", ["down", "no such host", "no TLS", "no such path"])
-async def test_a_wrong_address_tells_nothing(way: Way, where: str, watch: Watch) -> None:
+@each_in_one_way("where", cases=[("down",), ("no such host",), ("no TLS",), ("no such path",)])
+async def test_a_wrong_address_shows_nothing(way: Way, where: str, recorder: Recorder) -> None:
     with socket.socket() as bound:  # but not listening
         bound.bind(("127.0.0.1", 0))
         async with simulator() as server:
@@ -507,58 +532,57 @@ async def test_a_wrong_address_tells_nothing(way: Way, where: str, watch: Watch)
                 "no TLS": server.url.replace("http:", "https:"),
                 "no such path": f"{server.url}/openApiDigitalPerson/customer",
             }[where]
-            async with watch.client(settings(url)) as client:
-                error = await searched(way, client, watch)
+            async with recorder.client(settings(url)) as client:
+                error = await searched(way, client, recorder)
     assert type(error) is (BadRequest if where == "no such path" else TransportError)
 
 
-# The end of a client
+# Closing, cancelling, observing
 
 
-@every_way
-@pytest.mark.parametrize("used", [True, False])
-async def test_a_closed_client_tells_nothing(way: Way, used: bool, watch: Watch) -> None:
-    async with simulator() as server, watch.client(settings(server.url)) as client:
+@each_in_one_way("used", cases=[(True,), (False,)])
+async def test_a_closed_client_shows_nothing(way: Way, used: bool, recorder: Recorder) -> None:
+    async with simulator() as server, recorder.client(settings(server.url)) as client:
         if used:
             await client.work_list(name=FILTER)
         await client.aclose()
-        assert type(await searched(way, client, watch)) is ClientClosed
+        assert type(await searched(way, client, recorder)) is ClientClosed
 
 
 @every_way
-async def test_a_transport_closed_under_the_client_tells_nothing(way: Way, watch: Watch) -> None:
-    async with simulator() as server, watch.client(settings(server.url)) as client:
+async def test_a_closed_transport_shows_nothing(way: Way, recorder: Recorder) -> None:
+    async with simulator() as server, recorder.client(settings(server.url)) as client:
         await client.work_list(name=FILTER)
-        await watch.aclose()
-        assert type(await searched(way, client, watch)) is ClientClosed
+        await recorder.aclose()
+        assert type(await searched(way, client, recorder)) is ClientClosed
 
 
 @every_way
-async def test_a_client_closed_meanwhile_tells_nothing(way: Way, watch: Watch) -> None:
-    async with simulator() as server, watch.client(settings(server.url)) as client:
+async def test_a_client_closed_during_a_request_shows_nothing(way: Way, recorder: Recorder) -> None:
+    async with simulator() as server, recorder.client(settings(server.url)) as client:
         server.fail(faults.Hang(), times=None)
-        asking = asyncio.create_task(searched(way, client, watch))
+        calling = asyncio.create_task(searched(way, client, recorder))
         while not server.in_flight:
             await asyncio.sleep(0)
         await client.aclose()
-        await watch.aclose()
-        assert type(await asking) in (ClientClosed, TransportError)
+        await recorder.aclose()
+        assert type(await calling) in (ClientClosed, TransportError)
 
 
 @every_way
-async def test_a_caller_s_own_timeout_tells_nothing(way: Way, watch: Watch) -> None:
-    async with simulator() as server, watch.client(settings(server.url)) as client:
+async def test_a_caller_s_timeout_shows_nothing(way: Way, recorder: Recorder) -> None:
+    async with simulator() as server, recorder.client(settings(server.url)) as client:
         server.fail(faults.Hang(), times=None)
         kept, send = way(client)
         with pytest.raises(TimeoutError) as caught:
             async with asyncio.timeout(None) as limit:
                 end_when_sent(server, limit)
                 await send()
-        watch.search(caught.value, client, *kept)
+        recorder.search(caught.value, client, *kept)
 
 
 def end_when_sent(server: Simulator, limit: asyncio.Timeout) -> None:
-    """Let *limit* be over as soon as *server* has a request under way."""
+    """Let *limit* expire as soon as *server* has a request in flight."""
     loop = asyncio.get_running_loop()
     if server.in_flight:
         limit.reschedule(loop.time())
@@ -567,37 +591,37 @@ def end_when_sent(server: Simulator, limit: asyncio.Timeout) -> None:
 
 
 @every_way
-async def test_an_observer_that_fails_tells_nothing(way: Way, watch: Watch) -> None:
+async def test_an_observer_that_raises_shows_nothing(way: Way, recorder: Recorder) -> None:
     def fail(attempt: Attempt) -> None:
         raise ZeroDivisionError
 
-    async with simulator() as server, watch.client(settings(server.url)) as client:
+    async with simulator() as server, recorder.client(settings(server.url)) as client:
         client.observe(fail)
         server.fail(faults.Reset(), times=2)
         server.fail(faults.Hang(), times=None)
-        assert type(await searched(way, client, watch)) is TransportError
+        assert type(await searched(way, client, recorder)) is TransportError
         _, send = way(client)
-        asking = asyncio.ensure_future(send())
+        calling = asyncio.ensure_future(send())
         while not server.in_flight:
             await asyncio.sleep(0)
-        asking.cancel()  # for it, too, the observer is called
-        await asyncio.wait([asking])
+        calling.cancel()  # which the observer gets too
+        await asyncio.wait([calling])
         await client.aclose()
-        watch.search(None, client)
-    assert len(watch.attempts) > 2
+        recorder.search(None, client)
+    assert len(recorder.attempts) > 2
 
 
-async def test_a_loop_that_tells_of_every_step_tells_nothing(watch: Watch) -> None:
+async def test_the_debug_log_of_the_event_loop_shows_nothing(recorder: Recorder) -> None:
     loop = asyncio.get_running_loop()
     loop.set_debug(True)
-    loop.slow_callback_duration = 0  # logs every callback and what it was given
-    async with simulator() as server, watch.client(settings(server.url)) as client:
+    loop.slow_callback_duration = 0  # logs every callback with its arguments
+    async with simulator() as server, recorder.client(settings(server.url)) as client:
         for way in WAYS:
-            assert await searched(way, client, watch) is None
+            assert await searched(way, client, recorder) is None
         server.fail(faults.HalfBody(), times=None)
         for way in WAYS:
-            assert type(await searched(way, client, watch)) is TransportError
-    assert watch.logged("asyncio", "Executing")
+            assert type(await searched(way, client, recorder)) is TransportError
+    assert recorder.logged("asyncio", "Executing")
 
 
 # A server that repeats what it was sent
@@ -625,25 +649,23 @@ def envelope(code: int, said: str, data: object = None) -> Response:
     return Response(status=200, body=json.dumps(body).encode())
 
 
-@every_way
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("part", PARTS)
-async def test_what_a_server_repeats_is_not_shown(
-    way: Way, part: str, form: str, watch: Watch
+@each_in_one_way("part", "form", cases=[(part, form) for form in FORMS for part in PARTS])
+async def test_a_value_repeated_by_the_server_is_not_shown(
+    way: Way, part: str, form: str, recorder: Recorder
 ) -> None:
     async def echo(request: Request, /) -> Response:
         return envelope(412, f"\r\n{FORMS[form](PARTS[part](request))}\r\n, sorry")
 
-    async with watch.client(settings("https://host"), send=echo) as client:
-        error = await searched(way, client, watch)
+    async with recorder.client(settings("https://host"), send=echo) as client:
+        error = await searched(way, client, recorder)
     assert isinstance(error, BadRequest)
     assert error.message.startswith("got  ")
     assert error.message.endswith(", sorry")
     assert error.request_id.startswith("i  ")
     assert f"{error}{error.message}{error.request_id}".isprintable()
-    assert all(attempt.request_id.isprintable() for attempt in watch.attempts)
-    assert not watch.logged("dp_async", "\n")
-    assert not watch.logged("dp_async", "\r")
+    assert all(attempt.request_id.isprintable() for attempt in recorder.attempts)
+    assert not recorder.logged("dp_async", "\n")
+    assert not recorder.logged("dp_async", "\r")
 
 
 def everything(request: Request) -> str:
@@ -651,7 +673,7 @@ def everything(request: Request) -> str:
 
 
 def page(text: str) -> dict[str, Any]:
-    """A page of one row that cannot be read, with *text* all over it."""
+    """A page of one invalid row, with *text* in many places."""
     rows = [row(0) | {"userId": text, "createTime": text, text: text}]
     data: dict[str, Any] = json.loads(answer(rows, 1, 5).body)["data"]
     return data | {text: text}
@@ -666,7 +688,7 @@ PLACES: dict[str, tuple[Callable[[str], Response], type[DpError]]] = {
     "half an answer": (lambda text: Response(200, {}, b'{"a":"' + text.encode()), DecodeError),
     "no UTF-8": (lambda text: Response(200, {}, b'"\xff' + text.encode()), DecodeError),
     "HTML": (lambda text: Response(502, {}, b"<html>" + text.encode()), ServerError),
-    "HTML that means well": (lambda text: Response(200, {}, b"<" + text.encode()), TransportError),
+    "HTML with status 200": (lambda text: Response(200, {}, b"<" + text.encode()), TransportError),
     "headers": (
         lambda text: Response(302, dict.fromkeys(["location", "date", "retry-after"], text), b""),
         ApiError,
@@ -680,35 +702,36 @@ PLACES: dict[str, tuple[Callable[[str], Response], type[DpError]]] = {
 }
 
 
-@every_way
-@pytest.mark.parametrize("place", PLACES)
-async def test_it_may_be_repeated_anywhere(way: Way, place: str, watch: Watch) -> None:
+@each_in_one_way("place", cases=[(place,) for place in PLACES])
+async def test_a_value_anywhere_in_an_answer_is_not_shown(
+    way: Way, place: str, recorder: Recorder
+) -> None:
     answering, kind = PLACES[place]
 
     async def echo(request: Request, /) -> Response:
         return answering(everything(request))
 
-    async with watch.client(settings("https://host"), send=echo) as client:
-        assert type(await searched(way, client, watch)) is kind
+    async with recorder.client(settings("https://host"), send=echo) as client:
+        assert type(await searched(way, client, recorder)) is kind
 
 
 @pytest.mark.parametrize("form", FORMS)
-async def test_a_good_answer_s_request_id_repeats_nothing(form: str, watch: Watch) -> None:
+async def test_the_request_id_of_a_good_answer_is_redacted(form: str, recorder: Recorder) -> None:
     parts = iter(PARTS.values())
 
     async def echo(request: Request, /) -> Response:
         said = FORMS[form](next(parts)(request))
         return envelope(200, said, json.loads(answer([row(0)], 1, 5).body)["data"])
 
-    async with watch.client(settings("https://host"), send=echo) as client:
+    async with recorder.client(settings("https://host"), send=echo) as client:
         for _ in PARTS:
-            assert await searched(call_works, client, watch) is None
-    assert {attempt.request_id[:2] for attempt in watch.attempts} == {"i "}
+            assert await searched(call_works, client, recorder) is None
+    assert {attempt.request_id[:2] for attempt in recorder.attempts} == {"i "}
 
 
-# What is refused before anything is sent
+# Refused before anything is sent
 
-#: What no header can hold.
+#: Characters that no header can hold.
 UNSENDABLE = ["\r\nx-evil: 1", "\r", "\n", "\0", "\x7f", " ", "é", "张", "\ud800"]
 
 BAD_SETTINGS: list[tuple[str, dict[str, Any]]] = [
@@ -745,19 +768,17 @@ def config_error(make: Callable[[], object]) -> ConfigError:
     return caught.value
 
 
-@pytest.mark.parametrize(("field", "changes"), BAD_SETTINGS, ids=ascii)
-def test_a_refused_setting_is_named_and_nothing_of_it_shown(
-    field: str, changes: dict[str, Any], watch: Watch
-) -> None:
-    error = config_error(lambda: settings("https://host", **changes))
-    assert str(error).startswith(f"{field} ")
-    watch.search(error)
+def test_a_refused_setting_is_named_and_not_shown(recorder: Recorder) -> None:
+    for field, changes in BAD_SETTINGS:
+        error = config_error(partial(settings, "https://host", **changes))
+        assert str(error).startswith(f"{field} ")
+        recorder.search(error)
 
 
-def test_a_misspelt_setting_shows_nothing_of_the_others(watch: Watch) -> None:
+def test_a_misspelt_setting_shows_nothing_of_the_others(recorder: Recorder) -> None:
     with pytest.raises(TypeError, match="app_sceret") as caught:
         settings("https://host", app_sceret=SECRET)
-    watch.search(caught.value)
+    recorder.search(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -766,7 +787,7 @@ def test_a_misspelt_setting_shows_nothing_of_the_others(watch: Watch) -> None:
     ids=lambda changes: next(iter(changes)),
 )
 def test_a_refused_environment_is_not_shown(
-    changes: dict[str, str], watch: Watch, monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, str], recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     variables = {
         "DP_BASE_URL": "https://host",
@@ -777,10 +798,10 @@ def test_a_refused_environment_is_not_shown(
     }
     for name, value in {**variables, **changes}.items():
         monkeypatch.setenv(name, value)
-    watch.search(config_error(Settings.from_env))
-    watch.search(config_error(Client.from_env))
+    recorder.search(config_error(Settings.from_env))
+    recorder.search(config_error(Client.from_env))
     given = {**variables, **changes}
-    watch.search(config_error(lambda: Settings.from_env(given)))
+    recorder.search(config_error(lambda: Settings.from_env(given)))
 
 
 @pytest.mark.parametrize(
@@ -791,24 +812,26 @@ def test_a_refused_environment_is_not_shown(
         ("unit", {"unit": "us"}),
     ],
 )
-def test_a_refused_signer_shows_nothing(field: str, changes: dict[str, Any], watch: Watch) -> None:
+def test_a_refused_signer_shows_nothing(
+    field: str, changes: dict[str, Any], recorder: Recorder
+) -> None:
     given: dict[str, Any] = {"app_id": APP, "app_secret": SECRET, "template": TEMPLATE}
-    watch.search(None, Md5Signer(**given))
+    recorder.search(None, Md5Signer(**given))
     error = config_error(lambda: Md5Signer(**{**given, **changes}))
     assert str(error).startswith(f"{field} ")
-    watch.search(error)
+    recorder.search(error)
 
 
-@pytest.mark.parametrize("odd", UNSENDABLE, ids=ascii)
-async def test_a_refused_account_is_not_shown(odd: str, watch: Watch) -> None:
-    async with watch.client(settings("https://host")) as client:
-        error = config_error(lambda: client.for_account(f"{ACCOUNT}{odd}"))
-        assert str(error).startswith("account ")
-        watch.search(error, client)
-    assert not watch.spy.sent
+async def test_a_refused_account_is_not_shown(recorder: Recorder) -> None:
+    async with recorder.client(settings("https://host")) as client:
+        for odd in UNSENDABLE:
+            error = config_error(partial(client.for_account, f"{ACCOUNT}{odd}"))
+            assert str(error).startswith("account ")
+            recorder.search(error, client)
+    assert not recorder.spy.sent
 
 
-BAD_QUESTIONS: dict[str, tuple[str, Callable[[Client], object]]] = {
+BAD_LISTINGS: dict[str, tuple[str, Callable[[Client], object]]] = {
     "a name that cannot be encoded": ("name", lambda client: client.works(name=f"{FILTER}\ud800")),
     "a name that is no text": ("name", lambda client: client.works(name=cast("Any", [FILTER]))),
     "a status that cannot be encoded": (
@@ -833,67 +856,71 @@ BAD_QUESTIONS: dict[str, tuple[str, Callable[[Client], object]]] = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_QUESTIONS)
-async def test_a_refused_question_is_not_shown(name: str, watch: Watch) -> None:
-    field, ask = BAD_QUESTIONS[name]
-    async with watch.client(settings("https://host")) as client:
-        error = config_error(lambda: ask(client))
+@pytest.mark.parametrize("name", BAD_LISTINGS)
+async def test_a_refused_filter_option_or_checkpoint_is_not_shown(
+    name: str, recorder: Recorder
+) -> None:
+    field, make = BAD_LISTINGS[name]
+    async with recorder.client(settings("https://host")) as client:
+        error = config_error(lambda: make(client))
         assert str(error).startswith(field)
-        watch.search(error, client)
-    assert not watch.spy.sent
+        recorder.search(error, client)
+    assert not recorder.spy.sent
 
 
-@every_way
-@pytest.mark.parametrize("odd", UNSENDABLE, ids=ascii)
-@pytest.mark.parametrize("where", ["name", "value"])
+@each_in_one_way(
+    "where", "odd", cases=[(where, odd) for odd in UNSENDABLE for where in ("name", "value")]
+)
 async def test_a_refused_signature_is_not_shown(
-    way: Way, where: str, odd: str, watch: Watch
+    way: Way, where: str, odd: str, recorder: Recorder
 ) -> None:
     def sign(request: Request, now: float, /) -> Mapping[str, str]:
         name, value = ("x-sign", f"{SECRET}{odd}") if where == "value" else (f"x{odd}", SECRET)
         return {"timestamp": "1", "authorization": SECRET, name: value}
 
-    async with watch.client(settings("https://host"), sign=sign) as client:
-        error = await searched(way, client, watch)
+    async with recorder.client(settings("https://host"), sign=sign) as client:
+        error = await searched(way, client, recorder)
     assert type(error) is ConfigError
     assert str(error).startswith("sign(): 'x")
     assert str(error).isprintable()
-    assert not watch.spy.sent
+    assert not recorder.spy.sent
 
 
 @every_way
-async def test_a_signer_that_fails_takes_no_header_along(way: Way, watch: Watch) -> None:
+async def test_the_exception_of_a_custom_signer_shows_no_header(
+    way: Way, recorder: Recorder
+) -> None:
     def sign(request: Request, now: float, /) -> Mapping[str, str]:
         raise ZeroDivisionError
 
-    async with watch.client(settings("https://host"), sign=sign) as client:
+    async with recorder.client(settings("https://host"), sign=sign) as client:
         kept, send = way(client)
         with pytest.raises(ZeroDivisionError) as caught:
             await send()
         assert [entry.name for entry in caught.traceback][-1] == "sign"  # where the bug is
-        watch.search(caught.value, client, *kept)
-    assert not watch.spy.sent
+        recorder.search(caught.value, client, *kept)
+    assert not recorder.spy.sent
 
 
 @every_way
-async def test_an_account_that_is_missing_shows_nothing(way: Way, watch: Watch) -> None:
+async def test_a_missing_account_shows_nothing(way: Way, recorder: Recorder) -> None:
     template = f"{SALT}{{account}}{{app_secret}}{{timestamp}}"
     changed = settings("https://host", account=None, auth_template=template)
-    async with watch.client(changed) as client:
-        error = await searched(way, client, watch)
+    async with recorder.client(changed) as client:
+        error = await searched(way, client, recorder)
     assert str(error).startswith("auth_template signs {account}")
-    assert not watch.spy.sent
+    assert not recorder.spy.sent
     signer = Md5Signer(app_id=APP, app_secret=SECRET, template=template)
-    watch.search(config_error(lambda: signer(Request("work_list", "GET", "/"), 0.0)))
+    recorder.search(config_error(lambda: signer(Request("work_list", "GET", "/"), 0.0)))
 
 
-# What is sent is data
+# Filters are data
 
 ODD = '张 a\r\nx-evil: 1\r\n\r\n&status=DRAFT&pageSize=1#?=%00%26;+\0\\"\'},"pageSize":1'
 
 
-async def test_a_filter_is_data_however_it_is_written(watch: Watch) -> None:
-    async with simulator() as server, watch.client(settings(server.url)) as client:
+async def test_a_filter_with_any_characters_is_sent_as_data(recorder: Recorder) -> None:
+    async with simulator() as server, recorder.client(settings(server.url)) as client:
         server.works.insert(name=ODD)
         server.messages.insert(readStatus=ODD)
         (work,) = await client.work_list(name=ODD, page_size=7)
@@ -907,7 +934,7 @@ async def test_a_filter_is_data_however_it_is_written(watch: Watch) -> None:
     assert messages.headers.keys() - works.headers.keys() == {"content-length", "content-type"}
 
 
-# What is kept
+# Pickles and checkpoints
 
 
 def test_pickled_settings_hold_the_secret() -> None:
@@ -917,20 +944,20 @@ def test_pickled_settings_hold_the_secret() -> None:
 
 
 @pytest.mark.parametrize("way", [crawl_works, crawl_messages])
-async def test_a_checkpoint_holds_counts_and_digests(way: Way, watch: Watch) -> None:
+async def test_a_checkpoint_holds_counts_and_digests(way: Way, recorder: Recorder) -> None:
     base_url = "https://host-of-the-test"
     async with simulator() as server:
-        async with watch.client(settings(base_url), send=server.send) as client:
+        async with recorder.client(settings(base_url), send=server.send) as client:
             (_, crawl), send = way(client)
             assert isinstance(crawl, Crawl)
             early = cast("Crawl[object]", crawl).checkpoint()
             await send()
-            late = cast("Crawl[object]", crawl).checkpoint()
-    for text in (early, late):
+            final = cast("Crawl[object]", crawl).checkpoint()
+    for text in (early, final):
         code = text.partition(".")[2]
         plain = base64.urlsafe_b64decode(code + "=" * (-len(code) % 4))
-        watch.search(None, text, plain, pickle.dumps(text))
+        recorder.search(None, text, plain, pickle.dumps(text))
         for private in (APP, base_url, "host-of-the-test"):
             assert private.encode() not in plain
         assert 30 < len(plain) < 100
-    assert early != late
+    assert early != final

@@ -1,4 +1,4 @@
-"""On the wire: exactly what was asked is sent, and what comes back is a Response or our error."""
+"""The transport sends a request as it is, and returns a Response or raises one of our errors."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ def hang_up(writer: asyncio.StreamWriter, *, reset: bool) -> None:
 
 
 class Wire:
-    """A server that writes *answer* to whatever it is sent, or resets the connection if None.
+    """A server that answers every request with *answer*, or resets the connection if it is None.
 
-    It answers nobody before it has been sent *hold* requests.
+    It answers none before it has received *hold* requests.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Wire:
         self.received: list[bytes] = []
         self.port = 0
         self.hold = 1
-        self._held = asyncio.Event()
+        self._enough = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         data = await reader.read(65536)
@@ -93,17 +93,21 @@ class Wire:
             data += await reader.read(65536)
         self.received.append(data)
         if len(self.received) >= self.hold:
-            self._held.set()
-        await self._held.wait()
+            self._enough.set()
+        await self._enough.wait()
         writer.write(self.answer or b"")
         hang_up(writer, reset=self.answer is None)
+
+    def release(self) -> None:
+        """Answer all requests."""
+        self._enough.set()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def head(self, number: int = 0) -> list[bytes]:
-        """The lines of the head of a request it was sent."""
+        """The lines of the head of a request."""
         return self.received[number].partition(b"\r\n\r\n")[0].split(b"\r\n")
 
     def transport(
@@ -123,7 +127,7 @@ async def wire() -> AsyncIterator[Wire]:
 
 
 async def failure(sending: Awaitable[Response]) -> DpError:
-    """The error of *sending*, after looking for what must not be in reach of it."""
+    """The error of *sending*, after checking that it shows no secret and no aiohttp error."""
     with pytest.raises(DpError) as caught:
         await sending
     error = caught.value
@@ -136,7 +140,7 @@ async def failure(sending: Awaitable[Response]) -> DpError:
     return error
 
 
-# What is sent
+# Requests
 
 
 async def test_the_header_names_are_the_ones_given(wire: Wire) -> None:
@@ -215,7 +219,7 @@ async def test_redirects_are_not_followed(wire: Wire, status: int) -> None:
     assert answer.headers["location"] == f"{wire.url}/other"
 
 
-# What comes back
+# Responses
 
 ANSWERS: dict[str, tuple[bytes, int, bytes]] = {
     "good": (HI, 200, b"hi"),
@@ -238,7 +242,7 @@ ANSWERS: dict[str, tuple[bytes, int, bytes]] = {
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-async def test_whatever_is_http_is_a_response(wire: Wire, name: str) -> None:
+async def test_any_http_answer_is_a_response(wire: Wire, name: str) -> None:
     wire.answer, status, body = ANSWERS[name]
     async with wire.transport() as transport:
         answer = await transport(REQUEST)
@@ -246,7 +250,7 @@ async def test_whatever_is_http_is_a_response(wire: Wire, name: str) -> None:
     assert all(header == header.lower() for header in answer.headers)
 
 
-async def test_headers_are_found_under_lower_case_names(wire: Wire) -> None:
+async def test_header_names_are_lower_case(wire: Wire) -> None:
     wire.answer = OK + b"Retry-After: 7\r\nDATE: now\r\ncontent-length: 0\r\n\r\n"
     async with wire.transport() as transport:
         answer = await transport(REQUEST)
@@ -280,7 +284,7 @@ BROKEN: dict[str, tuple[bytes | None, str]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-async def test_whatever_is_not_http_is_a_transport_error(wire: Wire, name: str) -> None:
+async def test_anything_but_http_is_a_transport_error(wire: Wire, name: str) -> None:
     wire.answer, text = BROKEN[name]
     async with wire.transport() as transport:
         error = await failure(transport(SECRETIVE))
@@ -302,7 +306,7 @@ LARGE: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("name", LARGE)
-async def test_too_long_an_answer_is_given_up(wire: Wire, name: str) -> None:
+async def test_an_answer_that_is_too_long_is_refused(wire: Wire, name: str) -> None:
     wire.answer = LARGE[name]
     async with wire.transport(max_response_bytes=1000) as transport:
         error = await failure(transport(SECRETIVE))
@@ -353,51 +357,49 @@ async def test_https_to_a_port_of_http_is_a_transport_error(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.999.9.9", "127.0.0.1."])
-async def test_a_host_that_is_no_host_is_one_of_our_errors(host: str) -> None:
+async def test_an_invalid_host_is_one_of_our_errors(host: str) -> None:
     async with to(f"http://{host}:1") as transport:
         await failure(transport(SECRETIVE))
 
 
-async def test_the_pool_bounds_nothing(wire: Wire) -> None:
-    wire.hold = 150  # more than aiohttp's own pool would have under way
+async def test_the_pool_does_not_limit_requests(wire: Wire) -> None:
+    wire.hold = 150  # more than aiohttp's own pool allows
     async with wire.transport() as transport:
         answers = await asyncio.gather(*(transport(REQUEST) for _ in range(wire.hold)))
     assert len(answers) == wire.hold
 
 
-# Sent once, or again at once
+# Single requests and the free retry
 
 
-async def ask_works(client: Client) -> Page[Any]:
+async def call_works(client: Client) -> Page[Any]:
     return await client.work_list()
 
 
-async def ask_messages(client: Client) -> Page[Any]:
+async def call_messages(client: Client) -> Page[Any]:
     return await client.msg_list()
 
 
-PageRef: TypeAlias = Callable[[Client], Awaitable[Page[Any]]]
+Way: TypeAlias = Callable[[Client], Awaitable[Page[Any]]]
 
-either_list = pytest.mark.parametrize("ask", [ask_works, ask_messages], ids=["GET", "POST"])
+either_list = pytest.mark.parametrize("call", [call_works, call_messages], ids=["GET", "POST"])
 
 
 @either_list
 @pytest.mark.parametrize("attempts", [1, 3])
-async def test_an_attempt_is_one_request(wire: Wire, ask: PageRef, attempts: int) -> None:
+async def test_an_attempt_is_one_request(wire: Wire, call: Way, attempts: int) -> None:
     wire.answer = None
     retry = RetryPolicy(attempts=attempts, base=0)
     async with Client(settings(base_url=wire.url, retry=retry)) as client:
         with pytest.raises(TransportError) as caught:
-            await ask(client)
+            await call(client)
     assert len(wire.received) == caught.value.attempts == attempts
     assert client.stats.requests == attempts
     assert client.stats.retries == attempts - 1
 
 
 class Stale:
-    """A server that answers one request a connection and lets it stay open, but closes it, or
-    resets it, as soon as it is sent more.
-    """
+    """A server that answers one request a connection, and closes or resets it at the next one."""
 
     def __init__(self, *, reset: bool) -> None:
         self.connections: list[int] = []  # the requests on each
@@ -414,7 +416,7 @@ class Stale:
             data += await reader.read(65536)
         writer.write(self._answer)
         if not await reader.read(1):
-            writer.close()  # the client went first
+            writer.close()  # the client closed it
             return
         self.connections[number] += 1
         hang_up(writer, reset=self._reset)
@@ -435,18 +437,18 @@ async def stale(*, reset: bool) -> AsyncGenerator[Stale]:
 
 @either_list
 @pytest.mark.parametrize("reset", [False, True])
-async def test_a_connection_gone_stale_is_made_up_for_at_once(ask: PageRef, reset: bool) -> None:
+async def test_a_request_on_a_stale_connection_is_retried_at_once(call: Way, reset: bool) -> None:
     async with stale(reset=reset) as server, Client(server.settings) as client:
         for calls in range(1, 5):
-            assert (await ask(client)).total_elements == 0
-            # The last connection is found closed by each call but the first.
+            assert (await call(client)).total_elements == 0
+            # Each call but the first finds the last connection closed.
             assert server.connections == [2] * (calls - 1) + [1]
             assert client.stats.requests == sum(server.connections)
             assert client.stats.retries == calls - 1
 
 
 @pytest.mark.parametrize("reset", [False, True])
-async def test_only_a_connection_that_has_served_is_perhaps_stale(wire: Wire, reset: bool) -> None:
+async def test_only_a_connection_that_has_served_may_be_stale(wire: Wire, reset: bool) -> None:
     wire.answer = None if reset else b""
     async with wire.transport() as transport:
         for _ in range(3):
@@ -460,7 +462,7 @@ async def test_only_a_connection_that_has_served_is_perhaps_stale(wire: Wire, re
         assert may_retry_now(error)
 
 
-async def test_a_connection_the_server_announced_to_close_is_not_one_that_waits(wire: Wire) -> None:
+async def test_a_connection_that_the_server_closes_is_not_counted_as_idle(wire: Wire) -> None:
     async with wire.transport() as transport:
         await transport(REQUEST)  # the answer says "connection: close"
         wire.answer = None
@@ -470,7 +472,7 @@ async def test_a_connection_the_server_announced_to_close_is_not_one_that_waits(
 
 
 async def test_an_outage_is_not_multiplied() -> None:
-    calls = 600
+    calls = 250
     async with Simulator(works=20, messages=20) as simulator:
         retry = RetryPolicy(base=1e-6)
         async with Client(replace(simulator.settings, retry=retry)) as client:
@@ -478,8 +480,8 @@ async def test_an_outage_is_not_multiplied() -> None:
             simulator.fail(Reset(), times=None)
             for number in range(calls):
                 with pytest.raises(TransportError):
-                    await (ask_messages if number % 2 else ask_works)(client)
-    assert calls < simulator.served - 1 <= 1.2 * calls
+                    await (call_messages if number % 2 else call_works)(client)
+    assert calls + 100 <= simulator.served - 1 <= calls + 102  # the budget, and one free retry
     assert client.stats.requests == simulator.served
 
 
@@ -489,24 +491,24 @@ async def test_an_outage_is_not_multiplied() -> None:
 @either_list
 @pytest.mark.parametrize("skew", [3600, -86400])
 @pytest.mark.parametrize("http_errors", [False, True])
-async def test_a_clock_that_is_off_costs_one_request_and_one_warning(
-    ask: PageRef, skew: float, http_errors: bool, caplog: pytest.LogCaptureFixture
+async def test_a_wrong_clock_costs_one_request_and_one_warning(
+    call: Way, skew: float, http_errors: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with Simulator(works=3, messages=3, skew=skew, http_errors=http_errors) as simulator:
         once = replace(simulator.settings, retry=RetryPolicy(attempts=1))
         async with Client(once) as client:
-            for requests, asking in enumerate([ask, ask, ask_works, ask_messages], start=2):
-                assert len(await asking(client)) == 3
+            for requests, each in enumerate([call, call, call_works, call_messages], start=2):
+                assert len(await each(client)) == 3
                 assert simulator.served == client.stats.requests == requests
             assert client.stats.retries == 1
-            assert len(await ask(client.for_account("1999"))) == 3
+            assert len(await call(client.for_account("1999"))) == 3
             assert simulator.served == 6
     (record,) = (record for record in caplog.records if record.levelno >= logging.WARNING)
     assert record.levelname == "WARNING"
     assert "this machine's clock is " in record.getMessage()
 
 
-async def test_of_a_clock_that_jumps_is_warned_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_jumping_clock_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
     ahead = [600.0, -600.0, 0.0]
     async with Simulator(works=3, clock=lambda: time.time() + ahead[0]) as simulator:
         async with Client(simulator.settings) as client:
@@ -518,20 +520,20 @@ async def test_of_a_clock_that_jumps_is_warned_once(caplog: pytest.LogCaptureFix
 
 
 @either_list
-async def test_a_clock_that_is_off_does_not_hide_a_wrong_secret(
-    ask: PageRef, caplog: pytest.LogCaptureFixture
+async def test_a_wrong_secret_is_found_despite_a_wrong_clock(
+    call: Way, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with Simulator(skew=3600) as simulator:
         async with Client(replace(simulator.settings, app_secret="another")) as client:
             for requests in (2, 3, 4):
                 with pytest.raises(AuthError) as caught:
-                    await ask(client)
+                    await call(client)
                 assert simulator.served == requests
                 assert caught.value.attempts == (2 if requests == 2 else 1)
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
 
 
-# Sizes, over HTTP and through a client
+# Limits, through a client
 
 HEAVY: list[tuple[Fault, float, type[DpError]]] = [
     (Bomb(1 << 30), 30, ResponseTooLarge),
@@ -544,8 +546,8 @@ HEAVY: list[tuple[Fault, float, type[DpError]]] = [
 
 @either_list
 @pytest.mark.parametrize(("fault", "timeout", "kind"), HEAVY, ids=lambda value: repr(value))
-async def test_what_is_too_much_ends_in_its_error(
-    ask: PageRef, fault: Fault, timeout: float, kind: type[DpError]
+async def test_an_answer_beyond_a_limit_is_an_error(
+    call: Way, fault: Fault, timeout: float, kind: type[DpError]
 ) -> None:
     async with Simulator(works=20, messages=20) as simulator:
         simulator.fail(fault, times=None)
@@ -558,18 +560,18 @@ async def test_what_is_too_much_ends_in_its_error(
         async with Client(given) as client:
             for _ in range(2):
                 with pytest.raises(DpError) as caught:
-                    await ask(client)
+                    await call(client)
                 assert type(caught.value) is kind
             assert simulator.served == 2
             if timeout > 1:
                 simulator.heal()
-                assert len(await ask(client)) == 20
+                assert len(await call(client)) == 20
 
 
 # Sessions
 
 
-async def test_a_session_passed_in_does_no_harm_and_is_not_closed(wire: Wire) -> None:
+async def test_a_session_s_defaults_do_not_apply_and_it_is_not_closed(wire: Wire) -> None:
     wire.answer = HI.replace(b"200 OK", b"500 No")
     async with aiohttp.ClientSession(
         base_url="http://simulator_in_thread.invalid/prefix/",
@@ -598,7 +600,7 @@ async def test_a_session_s_own_raise_for_status_is_not_called(wire: Wire) -> Non
 
 
 @either_list
-async def test_a_session_s_own_middlewares_are_left_alone(ask: PageRef) -> None:
+async def test_a_session_s_middlewares_run(call: Way) -> None:
     seen: list[str] = []
 
     async def own(
@@ -612,27 +614,45 @@ async def test_a_session_s_own_middlewares_are_left_alone(ask: PageRef) -> None:
         async with aiohttp.ClientSession(middlewares=(own,)) as session:
             async with Client(simulator.settings, session=session) as client:
                 for requests in (1, 2):
-                    assert len(await ask(client)) == 3
+                    assert len(await call(client)) == 3
                     assert len(seen) == simulator.served == client.stats.requests == requests
             async with session.get(simulator.url):
                 assert len(seen) == 3
         assert [request.headers["x-own"] for request in simulator.requests] == ["1"] * 3
 
 
-async def test_a_session_keeps_its_own_ways_to_send_again(wire: Wire) -> None:
+async def test_a_session_keeps_aiohttp_s_own_retry(wire: Wire) -> None:
     wire.answer = None
     async with aiohttp.ClientSession() as session:
         async with wire.transport(session) as transport:
             error = await failure(transport(REQUEST))
     assert isinstance(error, TransportError)
     assert not may_retry_now(error)
-    assert len(wire.received) == 2  # aiohttp's doing, with a GET
+    assert len(wire.received) == 2  # aiohttp sends a GET again
 
 
 @pytest.mark.parametrize("session", [7, "session", aiohttp.ClientSession, object()])
-def test_only_a_session_can_be_passed_as_one(session: Any) -> None:
+def test_a_session_of_another_type_is_refused(session: Any) -> None:
     with pytest.raises(ConfigError, match=r"session must be a.* ClientSession, not "):
         HttpTransport(settings(), session)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_a_session_with_an_auth_is_refused() -> None:
+    async with aiohttp.ClientSession(auth=aiohttp.BasicAuth("user")) as session:
+        with pytest.raises(ConfigError, match="session must not have an auth"):
+            HttpTransport(settings(), session)
+
+
+async def test_closing_during_a_request_is_client_closed(wire: Wire) -> None:
+    wire.hold, wire.answer = 2, b""
+    transport = wire.transport()
+    sending = asyncio.ensure_future(failure(transport(SECRETIVE)))
+    while not wire.received:
+        await asyncio.sleep(0)
+    await transport.aclose()
+    wire.release()
+    assert type(await sending) is ClientClosed
 
 
 async def test_a_closed_session_is_client_closed(wire: Wire) -> None:
@@ -653,11 +673,11 @@ async def test_a_closed_transport_stays_closed(wire: Wire, used: bool) -> None:
     assert len(wire.received) == used
 
 
-def test_a_transport_needs_no_loop_to_be_made() -> None:
+def test_a_transport_can_be_created_without_a_loop() -> None:
     HttpTransport(settings())
 
 
-# aiohttp's boundary: each of its errors, as it would raise it
+# Each error of aiohttp, as aiohttp raises it
 
 KEY = ConnectionKey("api.example.com", 443, True, True, None, None, None)
 INFO = aiohttp.RequestInfo(
@@ -723,7 +743,7 @@ RAISED: list[tuple[Exception, type[DpError], str]] = [
 
 @asynccontextmanager
 async def mocked(**answer: Any) -> AsyncGenerator[HttpTransport]:
-    """A transport whose aiohttp answers anything with *answer*."""
+    """A transport whose aiohttp answers every request with *answer*."""
     with aioresponses() as mock:
         mock.post(re.compile("."), **answer)  # pyright: ignore[reportUnknownMemberType]  # theirs
         async with to("https://api.example.com") as transport:
@@ -736,7 +756,7 @@ async def raising(error: BaseException) -> Response:
 
 
 @pytest.mark.parametrize(("error", "kind", "text"), RAISED, ids=lambda value: type(value).__name__)
-async def test_each_error_of_aiohttp_is_ours(
+async def test_each_error_of_aiohttp_becomes_one_of_ours(
     error: Exception, kind: type[DpError], text: str
 ) -> None:
     ours = await failure(raising(error))
@@ -747,13 +767,13 @@ async def test_each_error_of_aiohttp_is_ours(
 @pytest.mark.parametrize(
     "error", [asyncio.CancelledError(), ValueError("bug"), KeyboardInterrupt()]
 )
-async def test_what_is_not_aiohttp_s_is_left_as_it_is(error: BaseException) -> None:
+async def test_any_other_exception_is_raised_as_it_is(error: BaseException) -> None:
     with pytest.raises(type(error)) as caught:
         await raising(error)
     assert caught.value is error
 
 
-async def test_the_exchange_asks_aiohttp_for_no_more_than_it_needs() -> None:
+async def test_the_arguments_for_aiohttp() -> None:
     seen: dict[str, Any] = {}
 
     def listen(url: URL, **given: Any) -> None:
