@@ -63,7 +63,7 @@ class PageResult(Generic[T]):
 class Walk(Generic[T]):
     """One crawl of one list, as far as asking and knowing go.
 
-    *total* is the last total seen, *drifted* whether the list was seen to change, *passes* how often
+    *total* is the last total seen, *drifted* whether it was seen to change, *passes* how often
     it was gone over, *decision* what the certificate last said.
     """
 
