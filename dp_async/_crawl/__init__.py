@@ -1,1 +1,1 @@
-"""From the plan and the calls to pages handed to the consumer."""
+"""Layer 3: from the plan and the calls to pages delivered to the consumer."""
