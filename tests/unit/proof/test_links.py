@@ -228,6 +228,7 @@ def test_page_1_may_reach_below_all_that_is_wanted() -> None:
         assert one_reaches_down([head], down_to) is reached
         assert covers([head], down_to) is reached
     middle = page(0, listed(20), 5, 5)
+    assert one_reaches_down([middle, head], 998)
     assert not one_reaches_down([middle], 998)
     assert not covers([middle], 998)
     both = read(0, 0, 2, [(2, 4), (3, 3)], created=[8, 7])
@@ -284,4 +285,6 @@ def test_only_lists_that_are_newest_first_are_covered() -> None:
     reads = [page(tick, rows, offset, 5) for tick, offset in enumerate((0, 9, 3, 6))]
     assert not covers(reads)
     assert not covers(reads, 990)
+    upwards = [page(tick, rows, offset, 5) for tick, offset in enumerate((9, 6, 3, 0))]
+    assert not covers(upwards)
     assert isinstance(link([reads[2]], down_to=990), Unprovable)
