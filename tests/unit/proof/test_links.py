@@ -200,15 +200,16 @@ def test_every_order_that_no_answer_contradicts_is_possible() -> None:
 
 
 def test_a_chain_has_to_hold_in_every_order() -> None:
-    rows = listed(4)
-    for created, linked in (([9, 8, 7, 6], True), ([9, 8, 8, 7], False)):
+    rows = listed(5)
+    for created, linked in (([9, 8, 7, 6, 5], True), ([9, 8, 7, 7, 6], False)):
         reads = [
-            read(tick, offset, size, rows[offset : offset + size], total=4, created=times)
-            for tick, offset, size in ((0, 0, 3), (1, 1, 4), (2, 0, 3))
+            read(tick, offset, size, rows[offset : offset + size], total=5, created=times)
+            for tick, offset, size in ((0, 0, 4), (1, 2, 4), (2, 0, 4))
             if (times := created[offset : offset + size])
         ]
         assert [order.by_create for order in possible_orders(reads)] == [False, True]
         assert isinstance(link(reads, 0), Complete) is linked
+        assert covers(reads) is linked
 
 
 def test_by_create_time_no_row_moves_so_the_horizon_does_not_matter() -> None:
@@ -228,6 +229,7 @@ def test_page_1_may_reach_below_all_that_is_wanted() -> None:
         assert one_reaches_down([head], down_to) is reached
         assert covers([head], down_to) is reached
     middle = page(0, listed(20), 5, 5)
+    assert one_reaches_down([middle, head], 998)
     assert not one_reaches_down([middle], 998)
     assert not covers([middle], 998)
     both = read(0, 0, 2, [(2, 4), (3, 3)], created=[8, 7])
@@ -284,4 +286,6 @@ def test_only_lists_that_are_newest_first_are_covered() -> None:
     reads = [page(tick, rows, offset, 5) for tick, offset in enumerate((0, 9, 3, 6))]
     assert not covers(reads)
     assert not covers(reads, 990)
+    upwards = [page(tick, rows, offset, 5) for tick, offset in enumerate((9, 6, 3, 0))]
+    assert not covers(upwards)
     assert isinstance(link([reads[2]], down_to=990), Unprovable)
