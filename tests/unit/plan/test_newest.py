@@ -163,14 +163,14 @@ def test_a_list_of_few_rows_is_read_to_its_end() -> None:
 def test_neighbours_that_share_no_row_are_read_once_more() -> None:
     """Rows leave while it goes down, so that the next page begins too far down."""
 
-    def leave(served: List, answers: int) -> None:
+    def delete(served: List, answers: int) -> None:
         if answers == 2:
             served.drop(0, 6)
 
     served = List(rows(500))
     mark = marked(served)
     served.insert(60)
-    served.begin(leave)
+    served.begin(delete)
     done = since(mark, served, 10)
     deferred = [result.ref for result in done.results if result.deferred]
     assert len(deferred) == 1
@@ -179,10 +179,10 @@ def test_neighbours_that_share_no_row_are_read_once_more() -> None:
     assert isinstance(done.decision, Complete)
 
 
-# Lists that do not stand still
+# Lists that change
 
 
-def test_rows_that_enter_without_end_leave_it_incomplete_but_the_watermark_advances() -> None:
+def test_a_list_that_grows_without_end_is_incomplete_but_its_watermark_advances() -> None:
     def insert(served: List, answers: int) -> None:
         # So slow a clock that the widest page spans less than the allowed lateness.
         second = 200_000 + answers // 100
@@ -247,7 +247,7 @@ def test_the_newest_end_is_requested_no_wider_than_the_server_allows() -> None:
     assert {ref.size for ref in done.refs if ref.num == 1} == {5, 20, 12}
 
 
-def test_what_cannot_be_proven_at_rest_is_not_read_again_and_again() -> None:
+def test_a_list_that_cannot_be_proven_is_not_read_again_and_again() -> None:
     served = List(rows(500), largest=20)
     mark = marked(served)
     new = [(1000 + place, 100_006) for place in range(30)]

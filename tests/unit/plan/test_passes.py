@@ -105,10 +105,10 @@ def test_from_the_first_drift_on_pages_overlap_and_boundaries_are_read_once_more
     refs, current, evidence = one_pass(served)
     assert current.drifted()
     assert current.overlapping
-    plain, rest = refs[:3], refs[3:]
+    plain, overlapping = refs[:3], refs[3:]
     assert plain == [(9, 5), (2, 5), (3, 5)]
-    assert rest[-1] == (1, 20)
-    covered = sorted(rest[:-1])
+    assert overlapping[-1] == (1, 20)
+    covered = sorted(overlapping[:-1])
     for boundary in (5, 10, 15):
         assert any(ref.start < boundary < ref.end for ref in covered)
     assert {row for ref in refs for row in range(ref.start, ref.end)} >= set(range(5, 40))
