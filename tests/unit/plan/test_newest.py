@@ -56,6 +56,7 @@ def test_a_small_page_comes_first() -> None:
     assert done.refs == [(1, 21), (1, 100)]
     assert done.items == [*range(530, 500, -1)]
     assert done.rule == "single page"
+    assert not done.walk.drifted
 
 
 def test_the_first_page_of_full_size_sets_the_size() -> None:
@@ -110,6 +111,7 @@ def test_pages_lead_down_to_what_is_known_and_the_newest_end_comes_last() -> Non
         assert below.start < above.end < below.end
     assert sorted(done.items) == [51, 151, *range(501, 551)]
     assert done.rule == "link"
+    assert not done.walk.drifted
     assert done.mark.updated == served.rows[0][1]
     assert not since(done.mark, served).items
 
@@ -314,6 +316,7 @@ def test_known_rows_of_one_second_that_fill_pages_are_counted(burst: int, refs: 
     assert done.items == []
     assert len(done.refs) == refs
     assert isinstance(done.decision, Complete)
+    assert not done.walk.drifted
     assert done.mark == mark
 
 
@@ -327,6 +330,7 @@ def test_new_rows_among_known_ones_that_fill_pages_are_found_newest_first() -> N
     done = since(mark, served, 20)
     assert sorted(done.items) == [3000, 3001, 3002]
     assert [result.fresh for result in done.results if result.deferred] == [[3000]]
+    assert not done.walk.drifted
     assert isinstance(done.decision, Complete)
     assert done.mark.updated == 200_001
 
