@@ -1,4 +1,4 @@
-"""How much memory does a verified crawl need for each row, at a million rows?
+"""What does a verified crawl remember of each row, at a million rows?
 
     python -m benchmarks.ids [--rows 1000000]
 
@@ -52,7 +52,7 @@ def remembered(total: int) -> tuple[float, float]:
         size = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     start = time.process_time()
-    walk._evidence.decide()  # pyright: ignore[reportPrivateUsage]  # no page is due after it
+    walk._evidence.decide()  # pyright: ignore[reportPrivateUsage]
     return size / total, 1000 * (time.process_time() - start)
 
 
@@ -67,7 +67,7 @@ def measure(*, rows: int = 1_000_000) -> Result:
         chart=Lines(
             "rows",
             "bytes a row",
-            {"a verified crawl": [(size, numbers[0]) for size, numbers in found.items()]},
+            {"remembered": [(size, numbers[0]) for size, numbers in found.items()]},
             log="x",
             limits=[100],
         ),

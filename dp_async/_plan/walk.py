@@ -4,8 +4,8 @@
 No I/O, no clock, no tasks.
 
 A strategy is a generator of stages: ``whole`` reads all of a list, ``newest`` what is new since a
-watermark. An answer goes from the guard to the evidence, to the ids seen, to whoever planned the
-page, and leaves as a ``PageResult``.
+watermark. An answer passes the guard, the evidence, the ids seen and the stage that planned it, and
+leaves as a ``PageResult``.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class PageResult(Generic[T]):
-    """What one answer brought: *fresh* are the items not seen before.
+    """What one answer brought.
 
-    *keys* are what a watermark knows these items by, where only what is new is wanted. *deferred*:
-    the page was read out of order, and its items wait until those before are out. *after_pass*: it
-    was read after the pass over the list.
+    - *fresh*: the items not seen before; *repeated*: how many were.
+    - *keys*: what a watermark knows the fresh items by; empty in a crawl of the whole list.
+    - *deferred*: the page was read out of order; its items are delivered after those before it.
+    - *after_pass*: the page was read after the pass over the list.
     """
 
     rows: Rows[T]
@@ -50,11 +51,11 @@ class PageResult(Generic[T]):
 
 
 class Walk(Generic[T]):
-    """One crawl of one list, as far as planning and knowing go.
+    """The plan of one crawl of one list, and what its answers prove.
 
-    ``tick()`` is the next moment of its own clock: take one before sending, one when answered.
-    *resume* is where an earlier crawl of the whole list stopped; *after* a watermark, if only what
-    is new since then is wanted. *over*: there is nothing more to request.
+    ``tick()`` counts events for the certificate: call it before a request and after its answer.
+    *resume* is where an earlier crawl of the whole list stopped. With a watermark *after*, only
+    what is new since then is read. *over*: nothing more will be requested.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Walk(Generic[T]):
             self._stages = whole(evidence, progress, resume)
 
     def plan(self) -> PageRef | None:
-        """The next page to request; None for nothing now, perhaps after the next answer."""
+        """The next page to request; None if there is none, or none before the next answer."""
         evidence = self._evidence
         while True:
             ref = self._stage.next()
@@ -97,7 +98,7 @@ class Walk(Generic[T]):
             self._stage = stage
 
     def learn(self, ref: PageRef, sent: int, answered: int, rows: Rows[T]) -> PageResult[T]:
-        """Take an answer in, in any order. Raises PaginationError if it contradicts the request."""
+        """Take in an answer, in any order. Raises PaginationError if it contradicts the request."""
         evidence, stage = self._evidence, self._stage
         self._guard.check(ref, rows, evidence, self._requested)
         read = evidence.read(ref, sent, answered, rows) if self._verify else None
@@ -111,15 +112,15 @@ class Walk(Generic[T]):
         return PageResult(rows, fresh, keys, repeated, ref, ref in stage.deferred, stage.after_pass)
 
     def delivered(self, result: PageResult[T], number: int) -> None:
-        """The first *number* items of *result* were handed out."""
+        """The first *number* items of *result* were delivered."""
         self.changes.delivered(result.keys[:number])
 
     def watermark(self, scope: str) -> Watermark | None:
-        """What is known of the list once all was handed out; see ``Changes.watermark``."""
+        """The watermark to keep once all items are delivered; see ``Changes.watermark``."""
         covered = self._progress.finished and self._evidence.covers_changes
         return self.changes.watermark(scope, covered=covered)
 
-    # How it stands
+    # State
 
     @property
     def size(self) -> int:
@@ -128,17 +129,17 @@ class Walk(Generic[T]):
 
     @property
     def total(self) -> int:
-        """Rows in the list, by the last answer."""
+        """Rows in the list by the last answer."""
         return self._evidence.total
 
     @property
     def first_total(self) -> int:
-        """Rows in the list, by the first answer."""
+        """Rows in the list by the first answer."""
         return self._evidence.first_total
 
     @property
     def head(self) -> tuple[int, int] | None:
-        """Id and update time of the first row, as the crawl began."""
+        """Id and update time of the first row when the crawl began."""
         return self._evidence.head
 
     @property
@@ -163,12 +164,12 @@ class Walk(Generic[T]):
 
     @property
     def decision(self) -> Decision | None:
-        """What the certificate last said."""
+        """The last decision of the certificate."""
         return self._evidence.decision
 
     @property
     def finished(self) -> bool:
-        """Whether the decision is the verdict: nothing more is to be read for it."""
+        """Whether the last decision is final."""
         return self._progress.finished
 
     @property
@@ -183,5 +184,5 @@ class Walk(Generic[T]):
 
     @property
     def skipped(self) -> int:
-        """Pages that the crawl before the checkpoint has delivered."""
+        """Pages before the checkpoint, which an earlier crawl delivered."""
         return self._progress.skipped
