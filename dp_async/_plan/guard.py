@@ -51,7 +51,7 @@ class Guard:
         self._empty_pages += not rows.count and page.total_elements > page.number * ref.size
         if self._empty_pages > EMPTY_PAGES:
             raise PaginationError(
-                f"{self._empty_pages} pages came empty although, by their own totals, they hold rows"
+                f"{self._empty_pages} pages came empty that hold rows by their own totals"
             )
         if requested > MANY and evidence.passes:
             usual = self._max_passes * pages(evidence.first_total, evidence.size)

@@ -161,6 +161,7 @@ def test_the_pages_below_the_newest_end_are_read_down_to_where_the_crawl_began(
     first, second, *_ = one_round(evidence, served)
     *descent, tail = first
     assert len(descent) == pages
+    assert descent[:3] == [(2, 3), (2, 4), (2, 5)]
     end = 5
     for ref in descent:
         assert ref.start < end < ref.end
