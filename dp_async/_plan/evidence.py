@@ -23,9 +23,9 @@ T = TypeVar("T")
 
 LEAST_OVERLAP = 4
 WIDER = 4
-"""The newest end is requested in pages of up to so many times the size, if the server allows it."""
+"""A read of the newest end has up to so many times the page size, if the server allows it."""
 WIDEST = 16
-"""The same, where only the newest end is wanted."""
+"""The same if only the newest end is wanted."""
 
 
 class Drift:
@@ -54,11 +54,11 @@ class Evidence:
 
     - *size*: rows a page; that of the options until the server has echoed its own.
     - *total*, *first_total*: rows in the list by the last and by the first answer.
-    - *most*: rows the list is known to have had.
+    - *most*: the most rows that the list is known to have had.
     - *under_way*: pages requested and not answered yet.
     - *wants_created*: False once the list is seen not to be sorted by create time.
-    - *largest*: the largest page the server gave; 0 until a larger one than *size* was requested.
-      *is_largest*: it was less than requested.
+    - *largest*: the size of the last page 1 that was requested larger than *size*; 0 before.
+      *is_largest*: the server cut one, so it allows no larger page.
     """
 
     def __init__(self, options: CrawlOptions, changes: Changes) -> None:
@@ -82,7 +82,7 @@ class Evidence:
     # Taking answers in
 
     def read(self, ref: PageRef, sent: int, answered: int, rows: Rows[T]) -> Read:
-        """The answer as the certificate sees it. Raises PaginationError as ``Changes.check``."""
+        """The answer as the certificate sees it. Raises PaginationError, by ``Changes.check``."""
         page = rows.page
         size = page.size or ref.size
         read = Read.of(
@@ -102,7 +102,7 @@ class Evidence:
     def learn(
         self, ref: PageRef, rows: Rows[T], read: Read | None, repeated: int, stage: Stage
     ) -> None:
-        """Take in a page of *stage*, of whose rows *repeated* were seen before."""
+        """Take in a page of *stage*; *repeated* of its rows were seen before."""
         page = rows.page
         total, size = page.total_elements, page.size or ref.size
         if not self.passes:
@@ -113,8 +113,10 @@ class Evidence:
         if stage.sets_size and ref.size == self.size:
             self.size = size
         self.total = total
-        full = rows.count >= ref.size and not page.last  # whatever the total says: not the end
-        # Never less: a total that fell once would otherwise end the crawl before the list's end.
+        full = (
+            rows.count >= ref.size and not page.last
+        )  # so the list goes on, whatever the total says
+        # It never falls: one total that is too small would end the crawl too early.
         self.most = max(self.most, total, page.number * size + rows.count + full)
         if ref.num == 1 and ref.size > self.size:
             self.largest = size
@@ -126,13 +128,13 @@ class Evidence:
                 self.wants_created = False
 
     def _is_change(self, stage: Stage) -> bool:
-        """Whether rows that came again mean a change: no page was meant to show them twice."""
+        """Whether a repeated row is drift: no pages read so far are meant to share rows."""
         return self.passes == 1 and not (stage.after_pass or stage.shares_rows)
 
     # What follows
 
     def decide(self) -> bool:
-        """Ask the certificate, and keep its decision. True where the list is proven complete."""
+        """Let the certificate decide. True if the list is proven complete."""
         all_keyed = all(len(read.ids) == read.count for read in self.reads)
         changes = self.changes
         self.decision = decide(
@@ -162,39 +164,40 @@ class Evidence:
 
     @property
     def head(self) -> tuple[int, int] | None:
-        """Id and update time of the first row, as the crawl began; None where there is none."""
+        """Id and update time of the first row when the crawl began; None if there was none."""
         first = self.reads[0] if self.reads else None
         return (first.ids[0], first.updated[0]) if first and first.ids else None
 
     @property
     def covers_changes(self) -> bool:
-        """Whether every row that is wanted after a watermark, and did not change, was read."""
+        """Whether every wanted row that did not change was read; see ``Changes``."""
         return self.complete or covers(self.reads, self.changes.oldest)
 
     @property
     def is_ascending(self) -> bool:
+        """Whether the list was last seen to be sorted oldest first."""
         return isinstance(self.decision, Missing) and not self.decision.descending
 
     def shows_again(self, read: Read) -> bool:
-        """Whether the last page read is what *read* was: enough to bet a pass on, no proof."""
+        """Whether the last page read shows what *read* did: reason for a pass, but no proof."""
         now = self.reads[-1]
         return (read.ids, read.updated) == (now.ids, now.updated)
 
     def newest_end(self, *, drifted: bool) -> PageRef:
-        """The page that shows the newest rows; a wide one where the list is known to change."""
+        """The page that shows the newest rows; a wide one if the list is known to change."""
         if self.is_ascending:
             return around(self.total, self.size)
         only_end = self.changes.floor is not None
         if only_end and self.largest and not self.is_largest:
-            # The page must span more than the allowed lateness, and did not.
+            # The last one did not span more than the allowed lateness.
             return PageRef(1, min(2 * self.largest, self.size * WIDEST))
         wide = self.largest or self.size * WIDER
         return PageRef(1, wide if drifted or only_end else self.size)
 
     def seconds_above_start(self, read: Read) -> float:
-        """By how many seconds *read* ends above what was there when the crawl began.
+        """How many seconds newer *read* is, at its end, than any row when the crawl began.
 
-        Negative where it does not, and where the order of the list does not tell.
+        Allowed lateness counts as newer. Negative if *read* ends lower, or if that is not known.
         """
         shown, first = read.by_update, self.reads[0].by_update
         if self.is_ascending or not shown or not first:

@@ -15,9 +15,9 @@ from .page_ref import PageRef, pages
 T = TypeVar("T")
 
 EMPTY_PAGES = 40
-"""Empty pages whose own total says that they hold rows, before that is an error."""
+"""How many empty pages are accepted although their own totals say that they hold rows."""
 MANY = 1000
-"""Pages that any list may take, besides 8 times what its passes take by its first total."""
+"""Pages that any crawl may request, on top of 8 times what its passes need by its first total."""
 
 
 class Guard:
@@ -30,8 +30,10 @@ class Guard:
         self._again: dict[tuple[int, int, int], set[int]] = {}  # all of them, if several
 
     def check(self, ref: PageRef, rows: Rows[T], evidence: Evidence, requested: int) -> None:
-        """Raises PaginationError for an answer that is not the page *ref*, and for an endless list:
-        *requested* is how many pages were requested so far."""
+        """Raises PaginationError if the answer is not the page *ref*, or if the list has no end.
+
+        *requested* is how many pages the crawl has requested.
+        """
         page = rows.page
         if page.number != ref.num - 1:
             raise PaginationError(
@@ -49,7 +51,7 @@ class Guard:
         self._empty_pages += not rows.count and page.total_elements > page.number * ref.size
         if self._empty_pages > EMPTY_PAGES:
             raise PaginationError(
-                f"{self._empty_pages} pages came empty that, by their own totals, hold rows"
+                f"{self._empty_pages} pages came empty that hold rows by their own totals"
             )
         if requested > MANY and evidence.passes:
             usual = self._max_passes * pages(evidence.first_total, evidence.size)
@@ -57,7 +59,7 @@ class Guard:
                 raise PaginationError("the list grows as fast as its pages are read")
 
     def _refuse_same_rows(self, ref: PageRef, rows: Rows[T], passes: int) -> None:
-        # Within one pass and one total: a list that moves on by whole pages is no error.
+        # Only within one pass and one total: a list that shifts by whole pages is no error.
         key = (hash(tuple(rows.ids)), rows.page.total_elements, passes)
         first = self._first.setdefault(key, ref.num)
         if first != ref.num:

@@ -14,11 +14,11 @@ from .repair import Repair
 from .stage import Progress, Stage, each
 
 FIRST_READ = 20
-"""Rows read first, besides those known."""
+"""Rows of the first page, on top of the known ones."""
 
 
 def newest(evidence: Evidence, progress: Progress) -> Iterator[Stage]:
-    """The stages of a crawl of what a watermark does not know."""
+    """The stages of a crawl since a watermark."""
     for stages in (_first_reads, _known_again, _down):
         yield from stages(evidence)
         if evidence.decide() or not evidence.wants_more:
@@ -37,9 +37,9 @@ def _first_reads(evidence: Evidence) -> Iterator[Stage]:
 
 
 def _known_again(evidence: Evidence) -> Iterator[Stage]:
-    """Where a page does not hold what is known: the page below it, then all above once more.
+    """If a page is too small for the known rows: the page below them, then all above once more.
 
-    When many rows carry one second no page links to the next; but known rows can be counted.
+    If many rows carry one second, no page links to the next, but known rows can be counted.
     """
     known, unique, size = len(evidence.changes.known), evidence.seen.unique, evidence.size
     if known < size or unique >= size or evidence.options.limit is not None:
@@ -53,11 +53,11 @@ def _known_again(evidence: Evidence) -> Iterator[Stage]:
 
 
 def _down(evidence: Evidence) -> Iterator[Stage]:
-    """From page 1 down, page 1 again, then what does not hold together."""
+    """Overlapping pages from page 1 down, then the newest end again, then rounds of repair."""
     frontier = Frontier(evidence.drift, evidence.size, edge=evidence.size)
 
     def deeper() -> PageRef | None:
-        """Pages that overlap, one more at once for each that was read, until one reaches down."""
+        """The next overlapping page, until one reaches known rows; at most as many as were read."""
         repair = frontier.repair()
         if repair is not None:
             return repair

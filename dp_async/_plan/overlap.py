@@ -1,7 +1,7 @@
 """How far a pass has come, page by page, and whether neighbouring pages share rows.
 
-Lives as long as the pass. A row cannot cross the boundary of two pages unseen while both show one
-and the same row.
+Lives as long as the pass. While two pages show one and the same row, no row crosses their boundary
+unseen.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Link:
 class Frontier:
     """The pages of a pass from *edge* down, of at most *size* rows; *edge* moves with each page.
 
-    They share no rows until ``overlap()`` is called. *deferred* has the pages that were requested
-    out of order, to read a boundary once more.
+    They share no rows until ``overlap()`` is called. *deferred* holds the pages that read a
+    boundary once more, out of order.
     """
 
     def __init__(self, drift: Drift, size: int, edge: int) -> None:
@@ -56,7 +56,7 @@ class Frontier:
         self._repairs = [around(end, size) for end in range(size, self.edge, size)]
 
     def repair(self) -> PageRef | None:
-        """A page across a boundary that is to be read once more, if there is one."""
+        """The next page across a boundary that must be read once more; None if there is none."""
         if not self._repairs:
             return None
         ref = self._repairs.pop()

@@ -1,6 +1,6 @@
 """One pass over the whole list: the last page, all between, then page 1 again.
 
-What a pass knows ends with it: how far it has come, which pages overlap, where the end was seen.
+Its state ends with it: how far it has come, which pages overlap, where the list ends.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LAST_PAGE_TRIES = 3
 class Pass:
     """One pass that begins below the first *edge* rows, which were read already.
 
-    *drifts* is how many changes of the list do not count for it: they were noticed before.
+    *drifts* is how many changes of the list were noticed before it and do not count.
     """
 
     def __init__(self, evidence: Evidence, edge: int, drifts: int = 0) -> None:
@@ -29,7 +29,7 @@ class Pass:
         self._drifts = drifts
         self._frontier = Frontier(evidence.drift, evidence.size, edge)
         self._last_page = inf  # where the last page starts, if it was read
-        self._short_page = inf  # where the first page starts that came short
+        self._short_page = inf  # where the first short page starts
 
     def drifted(self) -> bool:
         """Whether the list was seen to change."""
@@ -75,7 +75,7 @@ class Pass:
             full = ref.num
 
     def _between(self) -> PageRef | None:
-        """The next page down, for as long as there are more rows and the limit wants more."""
+        """The next page down, while there are more rows and the limit wants more."""
         evidence, frontier = self._evidence, self._frontier
         if not evidence.wants_more:
             return None
@@ -98,7 +98,7 @@ class Pass:
 
     @property
     def _overlap(self) -> int:
-        """Rows that a page shares with those above, as far as the list is known to change."""
+        """How many rows a page shares with those above; by default 0 until the list drifts."""
         evidence = self._evidence
         wanted = evidence.options.overlap
         if wanted == "auto":

@@ -1,7 +1,6 @@
 """Rounds of repair: read what the certificate still lacks, then the newest end again.
 
-What a round knows are local variables of its generator. Between rounds only the attempts at each
-gap are kept.
+The state of a round is local to its generator. Only the attempts at each gap outlive it.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from .page_ref import PageRef, around, following
 from .stage import Stage, each
 
 BRIDGING = 6
-"""Times that bridges are read, in one round."""
+"""Stages of bridges in one round."""
 CLOSINGS = 16
-"""Reads of the newest end, in one round."""
+"""Further reads of the newest end in one round."""
 DESCENT = 8
-"""Pages below the newest end, in one descent."""
+"""Pages below the newest end in one descent."""
 RECENT = 40
-"""Reads in which the place of a row is looked up."""
+"""How many of the last reads are searched for the place of a row."""
 
 
 class Repair:
@@ -92,7 +91,7 @@ class Repair:
         return self._below(read, min(1 + int(rows) // size, DESCENT))
 
     def _below(self, read: Read, number: int) -> list[PageRef]:
-        """So many pages, each overlapping the one before, from the end of *read* on."""
+        """*number* pages from the end of *read* on, each overlapping the one before."""
         evidence = self._evidence
         size = evidence.largest or evidence.size
         end = read.offset + read.count
@@ -116,14 +115,14 @@ class Repair:
         return around(min(place + shift, evidence.total), evidence.size)
 
     def _place_after(self, upper: Read) -> int:
-        """Where the rows below those of *upper* are by now: as seen lately, else estimated."""
+        """Where the rows below *upper* are by now: as a recent read shows, else estimated."""
         for read in self._evidence.reads[: -RECENT - 1 : -1]:
             if read is not upper and upper.ids and upper.ids[-1] in read.ids:
                 return read.offset + list(read.ids).index(upper.ids[-1]) + 1
         return upper.offset + upper.count + self._shift(upper)
 
     def _shift(self, read: Read) -> int:
-        """By about how many rows what *read* showed has moved down since."""
+        """About how many rows further down the rows of *read* are by now."""
         evidence = self._evidence
         first, last = evidence.reads[0], evidence.reads[-1]
         elapsed = max(last.answered - first.answered, 1)

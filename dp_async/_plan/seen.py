@@ -1,4 +1,4 @@
-"""Which ids were delivered, and what is fresh of a page. No order, no pages."""
+"""Which ids were seen, and which items of a page are fresh. Plans no page."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Seen:
             unseen = [number for number in ids if number not in seen]
         known = len(seen)
         seen.update(unseen)
-        if len(seen) < known + len(ids):  # some were seen before, or stand twice on this page
+        if len(seen) < known + len(ids):  # some were seen before, or are on this page twice
             wanted, fresh = set(unseen), list[T]()
             for item, number in zip(content, ids, strict=True):
                 if number in wanted:

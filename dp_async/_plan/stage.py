@@ -1,4 +1,4 @@
-"""What a strategy is made of: its stages, and how it stands. Plain values; nothing is decided here.
+"""The stages of a strategy, and its progress. Plain values; nothing is decided here.
 
 The pages of a stage may be requested in any order. The next stage begins when all are answered.
 """
@@ -13,19 +13,19 @@ from .page_ref import PageRef
 
 
 def ignore(ref: PageRef, read: Read, /) -> None:
-    """For stages that need not hear of their answers."""
+    """Does nothing: for a stage that needs no answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Where the next page of a stage comes from, and what is special about its answers.
+    """Where the next page of a stage comes from, and how its answers differ from others.
 
-    - *next*: the next page to request; None for nothing now, perhaps after the next answer.
-    - *learned*: called with each answer, to the one who planned the page.
-    - *deferred*: pages that are read out of order; their rows wait until those before are out.
-    - *after_pass*: the stage follows the pass over the list, so its rows are the last ones.
-    - *shares_rows*: its pages are meant to share rows with others, so a repeated row says nothing.
-    - *sets_size*: the page size that the server echoes is the one to plan with.
+    - *next*: the next page to request; None if there is none, or none before the next answer.
+    - *learned*: called with each of its pages that was answered.
+    - *deferred*: pages read out of order; their items are delivered after those before them.
+    - *after_pass*: the stage follows the pass over the list, so its items are delivered last.
+    - *shares_rows*: its pages are meant to share rows with others, so a repeated row is no drift.
+    - *sets_size*: the page size in its answers is the one to plan with.
     """
 
     next: Callable[[], PageRef | None]
@@ -58,10 +58,10 @@ def each(
 
 @dataclass(slots=True)
 class Progress:
-    """How a strategy stands.
+    """How far a strategy has come.
 
-    - *finished*: the last decision of the certificate is the verdict.
-    - *resumed*: only the pages after a checkpoint were read; *skipped* is how many it had before.
+    - *finished*: the last decision of the certificate is final.
+    - *resumed*: only the pages after a checkpoint were read; *skipped*: how many come before it.
     - *started_over*: the list had changed since the checkpoint.
     """
 

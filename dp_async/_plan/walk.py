@@ -49,12 +49,12 @@ class PageResult(Generic[T]):
 
 
 class Walk(Generic[T]):
-    """One crawl of one list, as far as planning and knowing go.
+    """The plan of one crawl of one list, and what its answers prove.
 
-    What is known of the list is in *evidence*, and how the strategy stands in *progress*.
-    ``tick()`` is the next moment of its own clock: take one before sending, one when answered.
-    *resume* is where an earlier crawl of the whole list stopped; *after* a watermark, if only what
-    is new since then is wanted. *over*: there is nothing more to request.
+    *evidence* holds what is known of the list, *progress* how the strategy stands. ``tick()``
+    counts events for the certificate: call it before a request and after its answer. *resume* is
+    where an earlier crawl of the whole list stopped. With a watermark *after*, only what is new
+    since then is read. *over*: nothing more will be requested.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Walk(Generic[T]):
             self._stages = whole(evidence, progress, resume)
 
     def plan(self) -> PageRef | None:
-        """The next page to request; None for nothing now, perhaps after the next answer."""
+        """The next page to request; None if there is none, or none before the next answer."""
         evidence = self.evidence
         while True:
             ref = self._stage.next()
@@ -96,7 +96,7 @@ class Walk(Generic[T]):
             self._stage = stage
 
     def learn(self, ref: PageRef, sent: int, answered: int, rows: Rows[T]) -> PageResult[T]:
-        """Take an answer in, in any order. Raises PaginationError if it contradicts the request."""
+        """Take in an answer, in any order. Raises PaginationError if it contradicts the request."""
         evidence, stage = self.evidence, self._stage
         changes = evidence.changes
         self._guard.check(ref, rows, evidence, self._requested)
@@ -111,10 +111,10 @@ class Walk(Generic[T]):
         return PageResult(rows, fresh, keys, repeated, ref, ref in stage.deferred, stage.after_pass)
 
     def delivered(self, result: PageResult[T], number: int) -> None:
-        """The first *number* items of *result* were handed out."""
+        """The first *number* items of *result* were delivered."""
         self.evidence.changes.delivered(result.keys[:number])
 
     def watermark(self, scope: str) -> Watermark | None:
-        """What is known of the list once all was handed out; see ``Changes.watermark``."""
+        """The watermark to keep once all items are delivered; see ``Changes.watermark``."""
         covered = self.progress.finished and self.evidence.covers_changes
         return self.evidence.changes.watermark(scope, covered=covered)

@@ -1,8 +1,8 @@
 """The strategy for a whole list: a pass, then rounds of repair or further passes, until proven.
 
-A list at rest costs its pages and one more. One that changes while it is read is held together by
-pages that overlap; what does not hold together after the pass is repaired in rounds. Where no gap
-can be named, as at rest or in no known order, two passes that agree say more than bridges.
+An unchanged list costs its pages and one more. If the list changes while it is read, pages overlap,
+and gaps that remain after the pass are repaired in rounds. If it does not change, or has no known
+order, a second pass that agrees with the first proves more than repairs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .stage import Progress, Stage, each
 
 
 def whole(evidence: Evidence, progress: Progress, before: Checkpoint | None) -> Iterator[Stage]:
-    """The stages of a crawl of the whole list, or of what is left of it since *before*."""
+    """The stages of a crawl of the whole list, or of the pages after the checkpoint *before*."""
     options = evidence.options
     yield each([PageRef(1, evidence.size)], sets_size=True)
     edge = evidence.size
@@ -39,14 +39,14 @@ def whole(evidence: Evidence, progress: Progress, before: Checkpoint | None) -> 
         progress.finished = True
         return
     if before is not None:
-        yield from _rest(evidence, progress, before)
+        yield from _remaining(evidence, progress, before)
         if progress.resumed:
             return
     yield from _proven(evidence, progress, edge)
 
 
 def _plain(evidence: Evidence, frontier: Frontier) -> Stage:
-    """Page after page, for as long as the list has more and the limit wants more."""
+    """Page after page, while the list has more and the limit wants more."""
 
     def following() -> PageRef | None:
         more = frontier.edge < evidence.most and evidence.wants_more
@@ -55,8 +55,8 @@ def _plain(evidence: Evidence, frontier: Frontier) -> Stage:
     return Stage(following)
 
 
-def _rest(evidence: Evidence, progress: Progress, before: Checkpoint) -> Iterator[Stage]:
-    """The pages that the crawl *before* did not deliver, if the list is still what it was."""
+def _remaining(evidence: Evidence, progress: Progress, before: Checkpoint) -> Iterator[Stage]:
+    """The pages after the checkpoint *before*, if the list has not changed since."""
     then = (before.size, before.total, before.head)
     if not before.pages or then != (evidence.size, evidence.total, evidence.head):
         progress.started_over = True
@@ -66,14 +66,14 @@ def _rest(evidence: Evidence, progress: Progress, before: Checkpoint) -> Iterato
     if not evidence.drift.times:
         progress.resumed = True
         return
-    # A gap cannot be ruled out: all of it again.
+    # A gap cannot be ruled out, so the whole list is read.
     progress.started_over = True
     progress.skipped = 0
     evidence.passes += 1
 
 
 def _proven(evidence: Evidence, progress: Progress, edge: int) -> Iterator[Stage]:
-    """A pass below *edge*, then rounds of repair and further passes, up to the most allowed."""
+    """A pass below *edge*, then rounds of repair and further passes, up to ``max_passes``."""
     options, drift = evidence.options, evidence.drift
     repair = Repair(evidence)
     current = Pass(evidence, edge)
@@ -96,5 +96,5 @@ def _proven(evidence: Evidence, progress: Progress, edge: int) -> Iterator[Stage
             current = Pass(evidence, evidence.size, drifts)
             yield from current.stages()
             repairs = current.drifted() or current.overlapping
-    # Not if the list grew beyond the limit meanwhile: then some of it is not handed out.
+    # If the list has grown beyond the limit, not all of it is delivered: nothing is final.
     progress.finished = options.limit is None or evidence.seen.unique <= options.limit

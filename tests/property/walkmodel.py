@@ -1,7 +1,7 @@
-"""A whole crawl over a small list that changes while it is read: the real ``Walk``, a drawn course.
+"""A crawl over a small list that changes while it is read: the real ``Walk``, a scripted server.
 
-No network, no clock, no tasks. A case is a plain value: the list, how it is asked, and a script of
-what happens when. After the script nothing is written any more and answers come in turn.
+No network, no clock, no tasks. A case is a plain value: the list, the options of the crawl, and a
+script of writes and answers. After the script nothing is written, and answers come in order.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ KINDS: tuple[Kind, ...] = ("go", "plan", "fail", "insert", "update", "drop", "en
 FLAWS: tuple[Flaw, ...] = ("nameless", "unreadable", "timeless")
 
 
-class Deed(NamedTuple):
-    """What happens next; *which* request or row, and *stamp* of a write, count modulo what is."""
+class Event(NamedTuple):
+    """What happens next. *which* counts modulo the requests or rows, *stamp* modulo the stamps."""
 
     kind: Kind
     which: int = 0
@@ -40,36 +40,36 @@ class Deed(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """One crawl: a list on *server*, from *start* on."""
+    """One crawl: a list on *server* that begins as *start*."""
 
     server: Server
     start: Moment
     options: CrawlOptions
     concurrency: int = 1
     eager: bool = True
-    """Ask for more as soon as there is room, as a crawl whose consumer keeps up."""
+    """Request up to *concurrency* pages at once, as if the consumer keeps up."""
     largest: int | None = None
-    """Rows a page holds at most, echoed."""
+    """The largest page of the server, which echoes it."""
     flaws: Mapping[int, Flaw] = field(default_factory=dict[int, Flaw])
-    script: tuple[Deed, ...] = ()
+    script: tuple[Event, ...] = ()
     calm_after: int | None = None
     """The pass after which nothing is written any more."""
 
     @property
     def size(self) -> int:
-        """The size of its pages."""
+        """Rows a page."""
         sizes = (self.options.page_size, self.largest, self.options.limit or None)
         return min(size for size in sizes if size is not None)
 
     @property
     def pages(self) -> int:
-        """Pages that the list fills before anything happens."""
+        """Pages that the list fills at first."""
         return -(-len(self.start.rows) // self.size)
 
 
 @dataclass
 class Request:
-    """An ask under way: the rows and the total are taken at moments of their own."""
+    """A page under way. The server takes its rows and its total at different moments."""
 
     ref: PageRef
     sent: int
@@ -88,8 +88,8 @@ class Outcome:
     bad: set[int] = field(default_factory=set[int])
     decision: Decision | None = None
     passes: int = 0
-    wanted_too_much: bool = False
-    """More was asked than a limit within the list can need."""
+    beyond_limit: bool = False
+    """More pages were requested than a limit within the list can need."""
     error: PaginationError | None = None
 
     @property
@@ -98,7 +98,7 @@ class Outcome:
 
     @property
     def lost(self) -> frozenset[int]:
-        """Rows that were there all the time and did not come."""
+        """Rows that were in the list all the time and were not delivered."""
         return self.moment.stayed - set(self.delivered) - self.bad
 
     @property
@@ -111,8 +111,8 @@ class TooMany(AssertionError):
 
 
 def refs_at_most(case: Case) -> int:
-    """No walk over an honest list may need more: each write may cost some mending."""
-    writes = sum(deed.kind in ("insert", "update", "drop", "enter") for deed in case.script)
+    """More than a walk over an honest list may need: each write may cost some repairs."""
+    writes = sum(event.kind in ("insert", "update", "drop", "enter") for event in case.script)
     return 60 + 6 * case.options.max_passes * (case.pages + writes + 4)
 
 
@@ -131,11 +131,11 @@ class Course:
     def play(self) -> Outcome:
         outcome = self.outcome
         try:
-            for deed in self.case.script:
+            for event in self.case.script:
                 self._fill()
                 if self.ended:
                     break
-                self._do(deed)
+                self._do(event)
             while not self.ended:
                 self._fill()
                 if self.under_way:
@@ -165,9 +165,9 @@ class Course:
         outcome, limit = self.outcome, self.case.options.limit
         outcome.refs.append(ref)
         if limit is not None and limit <= self.first_total and self.walk.evidence.passes == 1:
-            outcome.wanted_too_much |= len(outcome.delivered) + coming >= limit
+            outcome.beyond_limit |= len(outcome.delivered) + coming >= limit
         if len(outcome.refs) > refs_at_most(self.case):
-            raise TooMany(f"{len(outcome.refs)} asks: {outcome.refs}")
+            raise TooMany(f"{len(outcome.refs)} requests: {outcome.refs}")
         self.under_way.append(Request(ref, self.walk.tick()))
         return True
 
@@ -180,37 +180,39 @@ class Course:
         limit = self.case.options.limit
         return limit is not None and len(self.outcome.delivered) >= limit
 
-    def _do(self, deed: Deed) -> None:
-        if deed.kind == "plan":
+    def _do(self, event: Event) -> None:
+        if event.kind == "plan":
             self._plan()
-        elif deed.kind == "go":
+        elif event.kind == "go":
             if self.under_way:
-                self._advance(deed.which % len(self.under_way))
-        elif deed.kind == "fail":
-            if self.under_way:  # the same page is asked for once more
-                failed = self.under_way.pop(deed.which % len(self.under_way))
+                self._advance(event.which % len(self.under_way))
+        elif event.kind == "fail":
+            if self.under_way:  # the same page is requested once more
+                failed = self.under_way.pop(event.which % len(self.under_way))
                 self.under_way.append(Request(failed.ref, self.walk.tick()))
         else:
-            self._write(deed)
+            self._write(event)
 
-    def _write(self, deed: Deed) -> None:
+    def _write(self, event: Event) -> None:
         if self.case.calm_after is not None and self.walk.evidence.passes > self.case.calm_after:
             return
         moment, server = self.outcome.moment, self.case.server
         stamps = server.stamps(moment.newest)
-        stamp = stamps[deed.stamp % len(stamps)]
+        stamp = stamps[event.stamp % len(stamps)]
         touch = moment.writes + 1
-        rows = moment.outside if deed.kind == "enter" else moment.rows
-        if deed.kind == "insert":
+        rows = moment.outside if event.kind == "enter" else moment.rows
+        if event.kind == "insert":
             new = 1 + max((row.id for row in (*moment.rows, *moment.outside)), default=0)
             moment = moment.put(Row(new, stamp, stamp, touch))
         elif not rows:
             return
         else:
-            row = sorted(rows)[deed.which % len(rows)]
-            if deed.kind == "drop":
+            row = sorted(rows)[event.which % len(rows)]
+            if event.kind == "drop":
                 moment = moment.drop(row)
-            elif deed.kind == "update" or row.updated != stamp:  # the count rule's assumption
+            elif (
+                event.kind == "update" or row.updated != stamp
+            ):  # the count rule assumes a new time
                 moment = moment.put(row._replace(updated=stamp, touch=touch))
             else:
                 return
@@ -222,8 +224,8 @@ class Course:
         if request.rows is None:
             shown = case.server.any_order(self.outcome.moment.rows, self.chance)
             request.rows = case.server.answer(shown, place)
-            # A page that ends before its end needs no second query; where a size is cut without
-            # echo, a total of another moment would hide that.
+            # A short page needs no second query for its total. A size that is cut without an echo
+            # would be hidden by a total of another moment.
             if len(request.rows) < place.size and (request.rows or not place.offset):
                 request.total = place.offset + len(request.rows)
             if case.server.clamp is not None:
@@ -234,7 +236,7 @@ class Course:
                 request.total = place.offset + len(request.rows)
         elif request.answered is None:
             request.answered = self.walk.tick()
-        else:  # perhaps much later: an answer may wait until the consumer comes for it
+        else:  # perhaps much later: an answer waits until the consumer is ready for it
             del self.under_way[which]
             self._learn(request, request.answered, request.rows, request.total)
 
@@ -246,16 +248,16 @@ class Course:
         if not self.walk.evidence.passes:
             self.first_total = total
         rows = answer(shown, self.case.flaws, number, size, total)
-        step = self.walk.learn(request.ref, request.sent, answered, rows)
+        result = self.walk.learn(request.ref, request.sent, answered, rows)
         flaws = self.case.flaws
         self.outcome.bad |= {row.id for row in shown if flaws.get(row.id) == "unreadable"}
-        self.outcome.delivered += step.fresh
+        self.outcome.delivered += result.fresh
 
 
 def answer(
     shown: Shown, flaws: Mapping[int, Flaw], number: int, size: int, total: int
 ) -> Rows[int]:
-    """A page as the reader makes it of what was sent; the items are the ids."""
+    """A page as the reader returns it; the items are the ids."""
     content = [row.id for row in shown if flaws.get(row.id) not in ("nameless", "unreadable")]
     keyed = [row for row in shown if flaws.get(row.id) not in ("nameless", "timeless")]
     pages = -(-total // size)
@@ -281,7 +283,7 @@ def answer(
 
 
 def play(case: Case) -> Outcome:
-    """The case from its first ask to its end."""
+    """Plays the case from its first request to its end."""
     return Course(case).play()
 
 
@@ -289,7 +291,7 @@ def play(case: Case) -> Outcome:
 
 
 def draw_case(chance: Random) -> Case:
-    """A case with writes, over much the same ground as the strategy in ``test_walk``."""
+    """A case with writes, drawn from about the same space as ``cases`` in ``test_walk``."""
     order: Literal["update", "create", "id"] = chance.choice(
         ("update", "update", "update", "create", "id")
     )
@@ -314,7 +316,7 @@ def draw_case(chance: Random) -> Case:
     )
     paces = chance.choice(((0, 0, 0), (1, 0, 0), (1, 1, 1), (3, 3, 3), (0, 2, 1), (8, 8, 8)))
     weights = (30, chance.choice((0, 10)), chance.choice((0, 1)), *paces, chance.choice((0, 1)))
-    deeds = chance.choices(KINDS, weights, k=chance.choice((20, 60, 200, 600)))
+    events = chance.choices(KINDS, weights, k=chance.choice((20, 60, 200, 600)))
     return Case(
         server=server,
         start=start,
@@ -325,7 +327,7 @@ def draw_case(chance: Random) -> Case:
         flaws={row.id: chance.choice(FLAWS) for row in start.rows if chance.random() < 0.05}
         if flawed
         else {},
-        script=tuple(Deed(kind, chance.randrange(64), chance.randrange(64)) for kind in deeds),
+        script=tuple(Event(kind, chance.randrange(64), chance.randrange(64)) for kind in events),
     )
 
 

@@ -1,4 +1,4 @@
-"""Which rows are new, which are known, and the next watermark: by their times, without a walk."""
+"""Which rows are new, which are known, and the next watermark. No walk."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ MARK = Watermark.at(SCOPE, 100, [known(1, 100, "a"), known(2, 99, "b"), known(3,
 
 
 def taken(changes: Changes, *shown: Shown) -> list[str]:
-    """The new items of one answer, all of them handed out."""
+    """The new items of one answer, all delivered."""
     answer = rows(*shown)
     seen: set[int] = set()
     changes.note(answer, seen)
@@ -78,7 +78,7 @@ def taken(changes: Changes, *shown: Shown) -> list[str]:
     return fresh
 
 
-def test_new_is_what_is_not_known_as_it_is_down_to_the_lag() -> None:
+def test_rows_that_are_unknown_or_changed_are_new_down_to_the_floor() -> None:
     changes = Changes(MARK, 2)
     assert changes.floor == 98
     shown: list[Shown] = [
@@ -99,12 +99,12 @@ def test_new_is_what_is_not_known_as_it_is_down_to_the_lag() -> None:
     ]
 
 
-def test_a_part_of_a_second_is_a_whole_one() -> None:
+def test_allowed_lateness_is_rounded_up_to_whole_seconds() -> None:
     assert Changes(MARK, 1.2).floor == 98
     assert Changes(MARK, 0).floor == 100
 
 
-def test_a_row_comes_once_and_as_it_was_first_met() -> None:
+def test_the_first_version_of_a_row_is_delivered_once() -> None:
     changes, seen = Changes(MARK, 2), set[int]()
     first, again = rows((4, 101, "one"), (1, 100, "a")), rows((4, 102, "two"), (1, 101, "a2"))
     changes.note(first, seen)
@@ -113,7 +113,7 @@ def test_a_row_comes_once_and_as_it_was_first_met() -> None:
     assert changes.sift(again, seen) == (["a2"], [known(1, 101, "a2")], 1)
     mark = changes.watermark(SCOPE, covered=True)
     assert mark is not None
-    assert mark.updated == 101  # the newest as the walk began
+    assert mark.updated == 101  # the newest when the crawl began
     assert mark.keys == (known(1, 101, "a2"), known(2, 99, "b"), known(4, 101, "one"))
     assert taken(Changes(mark, 2), (4, 102, "two"), (1, 101, "a2")) == ["two"]
 
@@ -124,13 +124,13 @@ def test_a_watermark_never_goes_back() -> None:
     assert changes.watermark(SCOPE, covered=True) == MARK
 
 
-def test_a_list_that_was_emptied_keeps_its_watermark() -> None:
+def test_an_emptied_list_keeps_its_watermark() -> None:
     changes = Changes(MARK, 2)
     assert taken(changes) == []
     assert changes.watermark(SCOPE, covered=True) == MARK
 
 
-def test_what_is_not_covered_adds_what_was_delivered() -> None:
+def test_a_possible_gap_keeps_the_watermark_and_adds_what_was_delivered() -> None:
     changes = Changes(MARK, 2)
     assert taken(changes, (4, 200, "new"), (1, 150, "a2")) == ["new", "a2"]
     mark = changes.watermark(SCOPE, covered=False)
@@ -138,7 +138,7 @@ def test_what_is_not_covered_adds_what_was_delivered() -> None:
     assert mark == Watermark.at(SCOPE, 100, keys)
 
 
-def test_only_what_was_handed_out_is_added() -> None:
+def test_only_delivered_rows_are_added() -> None:
     changes = Changes(MARK, 2)
     answer = rows((5, 201, "x"), (4, 200, "y"))
     _, keys, _ = changes.sift(answer, set[int]())
@@ -149,7 +149,7 @@ def test_only_what_was_handed_out_is_added() -> None:
 
 
 @pytest.mark.parametrize("after", [None, Watermark.start(SCOPE)])
-def test_of_a_whole_list_the_last_seconds_are_kept(after: Watermark | None) -> None:
+def test_the_watermark_of_a_whole_list_has_its_newest_seconds(after: Watermark | None) -> None:
     changes = Changes(after, 2)
     assert changes.floor is None
     assert changes.oldest == -float("inf")
@@ -161,7 +161,7 @@ def test_of_a_whole_list_the_last_seconds_are_kept(after: Watermark | None) -> N
     assert changes.watermark(SCOPE, covered=False) == after
 
 
-def test_an_empty_list_has_a_watermark_before_all() -> None:
+def test_the_watermark_of_an_empty_list_is_the_start() -> None:
     changes = Changes(None, 2)
     changes.note(rows(), NONE)
     changes.note(rows((1, 100, "a")), NONE)
@@ -171,7 +171,7 @@ def test_an_empty_list_has_a_watermark_before_all() -> None:
     assert Changes(mark, 2).floor is None
 
 
-def test_rows_without_times_have_none() -> None:
+def test_rows_without_times_have_no_watermark() -> None:
     changes = Changes(None, 2)
     changes.note(rows((1, None, "a")), NONE)
     assert changes.watermark(SCOPE, covered=True) is None
@@ -191,7 +191,7 @@ ORDERS: list[tuple[list[Times], bool]] = [
 
 
 @pytest.mark.parametrize(("pages", "sorted_"), ORDERS)
-def test_what_is_new_is_told_only_newest_first(pages: list[Times], sorted_: bool) -> None:
+def test_a_list_must_be_sorted_newest_first(pages: list[Times], sorted_: bool) -> None:
     reads = [read(updated, created) for updated, created in pages]
     whole, new = Changes(None, 2), Changes(MARK, 2)
     for each in reads:
@@ -207,17 +207,17 @@ def test_what_is_new_is_told_only_newest_first(pages: list[Times], sorted_: bool
                 new.check(each)
 
 
-def test_without_update_times_what_is_new_cannot_be_told() -> None:
+def test_a_first_page_without_update_times_is_refused() -> None:
     bare = replace(read([], []), count=3)
     Changes(None, 2).check(bare)
     changes = Changes(MARK, 2)
     with pytest.raises(PaginationError, match="no row at the head of the list has an update time"):
         changes.check(bare)
     assert taken(changes, (4, 101, "new")) == ["new"]
-    changes.check(bare)  # further down they do no harm
+    changes.check(bare)  # pages further down may lack them
 
 
-def test_it_is_reached_by_a_page_that_goes_on_below() -> None:
+def test_the_floor_is_reached_by_a_page_that_goes_on_below() -> None:
     changes = Changes(MARK, 2)
     for updated in ([120, 99], [99, 98]):
         changes.check(read(updated, updated))
@@ -226,7 +226,7 @@ def test_it_is_reached_by_a_page_that_goes_on_below() -> None:
     assert changes.reached
 
 
-def test_by_create_time_it_is_reached_by_that() -> None:
+def test_by_create_time_the_floor_is_reached_by_that() -> None:
     changes = Changes(MARK, 2)
     changes.check(read([110, 60, 105], [104, 103, 102]))
     assert not changes.reached
@@ -237,5 +237,5 @@ def test_by_create_time_it_is_reached_by_that() -> None:
 def test_a_digest_is_the_same_in_any_process() -> None:
     assert digest({"a": [1, None]}) == digest({"a": [1, None]}) == 225107807402116
     assert digest("a") != digest("b")
-    some = {"one", "two", "three", "four"}  # which each process puts in an order of its own
+    some = {"one", "two", "three", "four"}  # a set has another order in each process
     assert digest(some) == digest(sorted(some)) == 5918496734421

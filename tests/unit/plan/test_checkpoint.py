@@ -39,13 +39,13 @@ def test_a_checkpoint_survives_its_text() -> None:
         (written(HALFWAY), "another list"),
     ],
 )
-def test_what_is_not_this_lists_checkpoint_is_refused(text: object, problem: str) -> None:
+def test_a_text_that_is_no_checkpoint_of_this_list_is_refused(text: object, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem) as caught:
         read(text, "other")
     assert "resume" in str(caught.value)
 
 
-def test_every_changed_character_is_noticed() -> None:
+def test_any_changed_character_is_noticed() -> None:
     text = written(HALFWAY)
     for index in range(4, len(text) - 1):
         for other in "A_":
@@ -54,13 +54,13 @@ def test_every_changed_character_is_noticed() -> None:
                     read(text[:index] + other + text[index + 1 :], "s")
 
 
-def test_scopes_tell_lists_apart() -> None:
+def test_each_list_has_its_own_scope() -> None:
     scopes = [("a", "b"), ("ab", ""), ("a", "c"), ("a",)]
     assert len({scope_of(parts) for parts in scopes}) == len(scopes)
 
 
 async def stopped(server: Server, items: int) -> tuple[list[int], str]:
-    """The ids a crawl gave before it was stopped after so many *items*, and its checkpoint."""
+    """The ids of a crawl that was stopped after *items* items, and its checkpoint."""
     async with client(server) as api, api.works(options=OPTIONS).crawl() as crawl:
         ids = [(await anext(crawl)).digital_person_works_id for _ in range(items)]
         return ids, crawl.checkpoint()
@@ -101,7 +101,7 @@ async def test_a_resumed_crawl_can_be_stopped_and_resumed_again() -> None:
 
 
 @pytest.mark.parametrize("change", ["insert", "delete", "update"])
-async def test_a_list_that_changed_is_read_from_its_start(change: str) -> None:
+async def test_a_changed_list_is_read_from_its_start(change: str) -> None:
     server = Server(55)
     _, token = await stopped(server, 35)
     if change == "delete":
@@ -136,7 +136,7 @@ async def test_a_list_that_changes_while_resumed_is_read_from_its_start() -> Non
     assert "started over" in report.reason
 
 
-async def test_a_crawl_that_saw_the_list_move_starts_over() -> None:
+async def test_the_checkpoint_of_a_list_that_drifted_starts_over() -> None:
     server = Server(55)
 
     def insert(num: int) -> None:
@@ -179,7 +179,7 @@ async def test_another_page_size_starts_over() -> None:
             assert len([work async for work in crawl]) == 55
 
 
-async def test_an_error_then_a_checkpoint_then_another_crawl() -> None:
+async def test_a_checkpoint_after_an_error_resumes() -> None:
     server = Server(55)
     server.script[4] = [ServerError("no")]
     seen: list[int] = []
@@ -197,15 +197,13 @@ def test_a_checkpoint_holds_no_secret_and_no_filter() -> None:
     server = Server(5)
     listing = client(server, replace(SETTINGS, account="13800001234")).works(name="private")
     token = listing.crawl().checkpoint()
-    inside = base64.urlsafe_b64decode(token[4:] + "=" * (-len(token[4:]) % 4))[4:]
-    assert json.loads(inside)[1:] == [100, 0, 0, None, 0]
+    decoded = base64.urlsafe_b64decode(token[4:] + "=" * (-len(token[4:]) % 4))[4:]
+    assert json.loads(decoded)[1:] == [100, 0, 0, None, 0]
     for hidden in (b"sesame", b"13800001234", b"private", b"app"):
-        assert hidden not in inside
+        assert hidden not in decoded
 
 
-async def test_a_checkpoint_taken_in_the_progress_callback_counts_only_what_was_handed_out() -> (
-    None
-):
+async def test_a_checkpoint_in_the_progress_callback_counts_only_delivered_items() -> None:
     tokens: list[str] = []
     seen: list[int] = []
     async with client(Server(55)) as api:
@@ -215,7 +213,7 @@ async def test_a_checkpoint_taken_in_the_progress_callback_counts_only_what_was_
         async with crawl:
             async for work in crawl:
                 seen.append(work.digital_person_works_id)
-                if len(tokens) == 4:  # the fourth page was announced; of it, one row is out
+                if len(tokens) == 4:  # the fourth page is in, and one of its rows delivered
                     break
         before = seen[:-1]
         async with api.works(options=OPTIONS).crawl(resume=tokens[-1]) as again:

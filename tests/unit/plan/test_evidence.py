@@ -270,7 +270,7 @@ def test_a_page_shows_again_what_it_showed() -> None:
     assert not fed(evidence, served, (1, 5)).shows_again(first)
 
 
-def test_the_newest_end_of_a_list_at_rest_is_page_1() -> None:
+def test_the_newest_end_of_an_unchanged_list_is_page_1() -> None:
     evidence = fed(evidence_of(), List(rows(90)), (1, 5))
     assert evidence.newest_end(drifted=False) == FIRST
     evidence.decision = DESCENDING

@@ -56,6 +56,7 @@ def test_a_small_page_comes_first() -> None:
     assert done.refs == [(1, 21), (1, 100)]
     assert done.items == [*range(530, 500, -1)]
     assert done.rule == "single page"
+    assert not done.walk.evidence.drifted
 
 
 def test_the_first_page_of_full_size_sets_the_size() -> None:
@@ -110,6 +111,7 @@ def test_pages_lead_down_to_what_is_known_and_the_newest_end_comes_last() -> Non
         assert below.start < above.end < below.end
     assert sorted(done.items) == [51, 151, *range(501, 551)]
     assert done.rule == "link"
+    assert not done.walk.evidence.drifted
     assert done.mark.updated == served.rows[0][1]
     assert not since(done.mark, served).items
 
@@ -163,14 +165,14 @@ def test_a_list_of_few_rows_is_read_to_its_end() -> None:
 def test_neighbours_that_share_no_row_are_read_once_more() -> None:
     """Rows leave while it goes down, so that the next page begins too far down."""
 
-    def leave(served: List, answers: int) -> None:
+    def delete(served: List, answers: int) -> None:
         if answers == 2:
             served.drop(0, 6)
 
     served = List(rows(500))
     mark = marked(served)
     served.insert(60)
-    served.begin(leave)
+    served.begin(delete)
     done = since(mark, served, 10)
     deferred = [result.ref for result in done.results if result.deferred]
     assert len(deferred) == 1
@@ -179,10 +181,10 @@ def test_neighbours_that_share_no_row_are_read_once_more() -> None:
     assert isinstance(done.decision, Complete)
 
 
-# Lists that do not stand still
+# Lists that change
 
 
-def test_rows_that_enter_without_end_leave_it_incomplete_but_the_watermark_advances() -> None:
+def test_a_list_that_grows_without_end_is_incomplete_but_its_watermark_advances() -> None:
     def insert(served: List, answers: int) -> None:
         # So slow a clock that the widest page spans less than the allowed lateness.
         second = 200_000 + answers // 100
@@ -247,7 +249,7 @@ def test_the_newest_end_is_requested_no_wider_than_the_server_allows() -> None:
     assert {ref.size for ref in done.refs if ref.num == 1} == {5, 20, 12}
 
 
-def test_what_cannot_be_proven_at_rest_is_not_read_again_and_again() -> None:
+def test_a_list_that_cannot_be_proven_is_not_read_again_and_again() -> None:
     served = List(rows(500), largest=20)
     mark = marked(served)
     new = [(1000 + place, 100_006) for place in range(30)]
@@ -314,6 +316,7 @@ def test_known_rows_of_one_second_that_fill_pages_are_counted(burst: int, refs: 
     assert done.items == []
     assert len(done.refs) == refs
     assert isinstance(done.decision, Complete)
+    assert not done.walk.evidence.drifted
     assert done.mark == mark
 
 
@@ -327,6 +330,7 @@ def test_new_rows_among_known_ones_that_fill_pages_are_found_newest_first() -> N
     done = since(mark, served, 20)
     assert sorted(done.items) == [3000, 3001, 3002]
     assert [result.fresh for result in done.results if result.deferred] == [[3000]]
+    assert not done.walk.evidence.drifted
     assert isinstance(done.decision, Complete)
     assert done.mark.updated == 200_001
 

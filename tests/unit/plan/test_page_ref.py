@@ -1,4 +1,4 @@
-"""The page that covers given rows is the best there is: compared with every page that there is."""
+"""Pages that cover given rows, compared with every page that exists."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def refs(size: int, place: int) -> Iterator[PageRef]:
 
 
 def furthest(end: int, size: int, overlap: int) -> int:
-    """How far a page gets that starts at or before ``end - overlap``."""
+    """The furthest end of a page that starts at or before ``end - overlap``."""
     # The best of each size is the one that holds the row: a later one starts after it.
     return max(ref.end for ref in refs(size, max(end - overlap, 0)))
 
@@ -34,7 +34,7 @@ def furthest(end: int, size: int, overlap: int) -> int:
         (PageRef(7, 13), 78, 91),
     ],
 )
-def test_a_page_is_a_stretch_of_rows(ref: PageRef, start: int, end: int) -> None:
+def test_a_page_is_a_range_of_rows(ref: PageRef, start: int, end: int) -> None:
     assert (ref.start, ref.end) == (start, end)
     assert ref.end - ref.start == ref.size
 
@@ -43,35 +43,35 @@ def test_a_page_is_a_stretch_of_rows(ref: PageRef, start: int, end: int) -> None
 @example(end=10, size=10, overlap=5)
 @example(end=1, size=1, overlap=1)
 @example(end=0, size=5, overlap=3)
-def test_the_following_page_goes_on_and_as_far_as_can_be(end: int, size: int, overlap: int) -> None:
+def test_the_following_page_reaches_as_far_as_possible(end: int, size: int, overlap: int) -> None:
     ref = following(end, size, overlap)
     assert ref.num >= 1
     assert 1 <= ref.size <= size
     assert ref.start <= end < ref.end
-    # It overlaps as much as asked, or else as much as any page that goes on can.
+    # It overlaps as requested, or else as much as a page that reaches beyond *end* can.
     most = next(rows for rows in range(overlap, -1, -1) if furthest(end, size, rows) > end)
     assert ref.start <= max(end - most, 0)
     assert ref.end == furthest(end, size, most)
 
 
 @given(PLACES, SIZES)
-def test_without_an_overlap_the_full_page_comes_next(num: int, size: int) -> None:
+def test_without_an_overlap_a_full_page_follows(num: int, size: int) -> None:
     assert following(num * size, size, 0) == PageRef(num + 1, size)
 
 
 @given(st.integers(0, 5000), st.integers(20, 200), st.integers(1, 10))
-def test_pages_that_follow_each_other_cover_the_list(total: int, size: int, overlap: int) -> None:
+def test_following_pages_cover_the_list(total: int, size: int, overlap: int) -> None:
     overlap = min(overlap, size // 4)
     end, number = size, 1
     while end < total:
         ref = following(end, size, overlap)
         assert ref.start <= end - overlap
         end, number = ref.end, number + 1
-    # Together they cost less than twice the pages that share nothing.
+    # They cost less than twice as many as pages that share nothing.
     assert number <= 1 + total / (size / 2)
 
 
-def test_an_overlap_beyond_any_page_is_asked_once() -> None:
+def test_an_overlap_larger_than_any_page_is_reduced() -> None:
     assert following(10**6, 1, 10**6) == PageRef(10**6 + 1, 1)
     assert following(10**6, 3, 10**6).end > 10**6
 
@@ -88,7 +88,7 @@ def test_an_overlap_beyond_any_page_is_asked_once() -> None:
         (1, 1, 0, PageRef(2, 1)),
     ],
 )
-def test_pages_that_follow(end: int, size: int, overlap: int, ref: PageRef) -> None:
+def test_following(end: int, size: int, overlap: int, ref: PageRef) -> None:
     assert following(end, size, overlap) == ref
 
 
@@ -118,7 +118,7 @@ def test_the_page_around_a_place_has_the_best_margin(place: int, size: int) -> N
         (7, 1, PageRef(8, 1)),
     ],
 )
-def test_pages_around(place: int, size: int, ref: PageRef) -> None:
+def test_around(place: int, size: int, ref: PageRef) -> None:
     assert around(place, size) == ref
 
 
@@ -126,5 +126,5 @@ def test_pages_around(place: int, size: int, ref: PageRef) -> None:
     ("total", "size", "number"),
     [(0, 10, 0), (1, 10, 1), (10, 10, 1), (11, 10, 2), (5, 1, 5), (5, 0, 0), (0, 0, 0)],
 )
-def test_rows_fill_pages(total: int, size: int, number: int) -> None:
+def test_number_of_pages(total: int, size: int, number: int) -> None:
     assert pages(total, size) == number

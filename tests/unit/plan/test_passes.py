@@ -10,6 +10,7 @@ import pytest
 from dp_async._plan.evidence import Evidence
 from dp_async._plan.page_ref import PageRef, around
 from dp_async._plan.passes import LAST_PAGE_TRIES, Pass
+from dp_async._plan.stage import Stage
 from tests.unit.plan.scripted_list import (
     List,
     crawl,
@@ -39,6 +40,13 @@ def one_pass(served: List, **changes: Any) -> tuple[list[PageRef], Pass, Evidenc
     return drive(evidence, current.stages(), served), current, evidence
 
 
+def planned(stage: Stage) -> PageRef:
+    """The next page of *stage*, which has one."""
+    ref = stage.next()
+    assert ref is not None
+    return ref
+
+
 @pytest.mark.parametrize(
     ("length", "refs"),
     [
@@ -53,8 +61,8 @@ def test_the_last_page_then_all_between_then_page_1_again(
 ) -> None:
     requested, current, evidence = one_pass(List(rows(length)))
     assert requested == refs
-    assert not (current.drifted())
-    assert not (current.overlapping)
+    assert not current.drifted()
+    assert not current.overlapping
     assert evidence.drift.times == 0
 
 
@@ -97,10 +105,10 @@ def test_from_the_first_drift_on_pages_overlap_and_boundaries_are_read_once_more
     refs, current, evidence = one_pass(served)
     assert current.drifted()
     assert current.overlapping
-    plain, rest = refs[:3], refs[3:]
+    plain, overlapping = refs[:3], refs[3:]
     assert plain == [(9, 5), (2, 5), (3, 5)]
-    assert rest[-1] == (1, 20)
-    covered = sorted(rest[:-1])
+    assert overlapping[-1] == (1, 20)
+    covered = sorted(overlapping[:-1])
     for boundary in (5, 10, 15):
         assert any(ref.start < boundary < ref.end for ref in covered)
     assert {row for ref in refs for row in range(ref.start, ref.end)} >= set(range(5, 40))
@@ -113,10 +121,10 @@ def test_repairs_are_deferred_and_other_pages_are_not() -> None:
     stages = Pass(evidence, 5).stages()
     drive(evidence, [next(stages)], served)
     between = next(stages)
-    plain = [between.next(), between.next()]
+    plain = [planned(between), planned(between)]
     evidence.drift.times += 1
-    repairs = [between.next(), between.next()]
-    following = [between.next(), between.next()]
+    repairs = [planned(between), planned(between)]
+    following = [planned(between), planned(between)]
     assert plain == [(2, 5), (3, 5)]
     assert repairs == [around(10, 5), around(5, 5)]
     assert following == [(4, 4), (4, 5)]
@@ -183,13 +191,13 @@ def test_a_pass_begins_without_what_the_one_before_knew() -> None:
     drive(evidence, [next(stages)], served)
     between = next(stages)
     evidence.drift.times += 1
-    assert between.next() in between.deferred  # and two more boundaries wait to be read
+    assert planned(between) in between.deferred  # and two more boundaries wait to be read
     assert first.overlapping
 
     evidence.passes += 1
     second = Pass(evidence, 5, evidence.drift.times)
-    assert not (second.overlapping)
-    assert not (second.drifted())
+    assert not second.overlapping
+    assert not second.drifted()
     stages = second.stages()
     drive(evidence, [next(stages)], served)
     between = next(stages)
@@ -198,7 +206,7 @@ def test_a_pass_begins_without_what_the_one_before_knew() -> None:
 
 
 def test_links_of_one_pass_cause_no_repairs_in_the_next() -> None:
-    """The last pass reads pages again that overlapped before and now show other rows."""
+    """The last pass reads pages that overlapped in an earlier one and now show other rows."""
 
     def change(served: List, answer: int) -> None:
         if answer == 2:

@@ -21,14 +21,10 @@ def read_pages(served: List, *refs: tuple[int, int], **changes: Any) -> Evidence
     return evidence
 
 
-def one_round(
-    evidence: Evidence, served: List, *, drifted: bool = False
-) -> list[list[tuple[int, int]]]:
+def one_round(evidence: Evidence, served: List, *, drifted: bool = False) -> list[list[PageRef]]:
     """The pages that a round requests, stage by stage."""
-    return [
-        [(ref.num, ref.size) for ref in drive(evidence, [stage], served)]
-        for stage in Repair(evidence).round(lambda: drifted)
-    ]
+    stages = Repair(evidence).round(lambda: drifted)
+    return [drive(evidence, [stage], served) for stage in stages]
 
 
 # Bridges
@@ -129,7 +125,7 @@ def test_a_bridge_is_placed_where_the_row_above_was_seen_lately() -> None:
     served.insert(7)
     for ref in (PageRef(17, 1), PageRef(1, 5)):  # row 10 is the 17th by now
         take(evidence, ref, served(ref))
-    assert around(17, 5) in [PageRef(*ref) for ref in one_round(evidence, served)[0]]
+    assert around(17, 5) in one_round(evidence, served)[0]
 
 
 def test_a_bridge_is_placed_as_far_down_as_rows_entered_meanwhile() -> None:
@@ -147,8 +143,8 @@ def test_a_bridge_is_placed_no_further_than_the_end() -> None:
     served.drop(20, 42)
     take(evidence, PageRef(1, 5), served(PageRef(1, 5)))
     first, *_ = one_round(evidence, served)
-    assert around(20, 5) in [PageRef(*ref) for ref in first]
-    assert all((num - 1) * size <= 20 for num, size in first)
+    assert around(20, 5) in first
+    assert all(ref.start <= 20 for ref in first)
 
 
 # The newest end moved on
@@ -165,10 +161,11 @@ def test_the_pages_below_the_newest_end_are_read_down_to_where_the_crawl_began(
     first, second, *_ = one_round(evidence, served)
     *descent, tail = first
     assert len(descent) == pages
+    assert descent[:3] == [(2, 3), (2, 4), (2, 5)]
     end = 5
-    for num, size in descent:
-        assert (num - 1) * size < end
-        end = num * size
-    assert PageRef(*tail) == around(300 + number, 5)
+    for ref in descent:
+        assert ref.start < end < ref.end
+        end = ref.end
+    assert tail == around(300 + number, 5)
     # Those pages are new themselves: the next stage goes down from the lowest.
-    assert max(num * size for num, size in second) > end
+    assert max(ref.end for ref in second) > end

@@ -20,9 +20,7 @@ def test_each_page_is_requested_once_and_in_order() -> None:
 
 def test_nothing_is_special_about_a_stage_unless_said() -> None:
     for stage in (each([FIRST]), Stage(lambda: None)):
-        assert not (stage.after_pass)
-        assert not (stage.shares_rows)
-        assert not (stage.sets_size)
+        assert (stage.after_pass, stage.shares_rows, stage.sets_size) == (False, False, False)
         assert FIRST not in stage.deferred
         assert stage.learned is ignore
 
@@ -57,8 +55,4 @@ def test_a_stage_hears_of_its_answers() -> None:
 
 
 def test_no_progress_is_made_before_the_first_answer() -> None:
-    progress = Progress()
-    assert not (progress.finished)
-    assert not (progress.resumed)
-    assert not (progress.started_over)
-    assert progress.skipped == 0
+    assert Progress() == Progress(finished=False, resumed=False, started_over=False, skipped=0)

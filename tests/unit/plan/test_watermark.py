@@ -1,4 +1,4 @@
-"""A watermark: a small value with one text, of one list only; whatever else is refused."""
+"""A watermark: a small value of one list, with one text; anything else is refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEXT = (
 )
 
 
-def test_its_text_is_stable() -> None:
+def test_the_text_is_stable() -> None:
     assert MARK.to_json() == TEXT
     assert Watermark.from_json(TEXT) == MARK
     assert Watermark.from_json(TEXT.encode()) == MARK
@@ -35,7 +35,7 @@ def test_keys_in_any_order_make_the_same_text() -> None:
     assert hash(made) == hash(MARK)
 
 
-def test_it_is_frozen() -> None:
+def test_a_watermark_is_frozen() -> None:
     with pytest.raises(AttributeError):
         MARK.updated = 5  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -63,14 +63,14 @@ def test_it_is_frozen() -> None:
     ],
     ids=lambda value: "",
 )
-def test_what_is_not_a_watermark_is_refused(text: Any, problem: str) -> None:
+def test_a_text_that_is_no_watermark_is_refused(text: Any, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem) as caught:
         Watermark.from_json(text)
     assert "since(None)" in str(caught.value)
 
 
 async def marked(server: Server, **filters: Any) -> Watermark:
-    """The watermark of all there is."""
+    """The watermark of the whole list."""
     async with client(server) as api, api.works(**filters).since(None) as crawl:
         async for _ in crawl:
             pass
@@ -98,7 +98,7 @@ async def test_other_lists_other_accounts_and_other_filters_are_refused_before_a
     assert not server.pages
 
 
-async def test_other_options_and_another_item_type_are_the_same_list() -> None:
+async def test_options_and_item_type_do_not_change_the_list() -> None:
     server = Server(30)
     mark = await marked(server)
     async with client(server) as api:
@@ -107,6 +107,6 @@ async def test_other_options_and_another_item_type_are_the_same_list() -> None:
         api.works().typed(msgspec.Raw).since(Watermark.from_json(mark.to_json()))
 
 
-async def test_it_holds_no_secret_and_no_filter() -> None:
+async def test_a_watermark_holds_no_secret_and_no_filter() -> None:
     text = (await marked(Server(30), name="private")).to_json()
     assert not [hidden for hidden in ("sesame", "private", "app", "127.0") if hidden in text]

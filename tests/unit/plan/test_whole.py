@@ -1,4 +1,4 @@
-"""The crawl of a whole list: what it reads at rest, what it proves, and what a limit ends."""
+"""The crawl of a whole list: the pages it reads, what it proves, what a limit ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.unit.plan.scripted_list import (
     touching,
 )
 
-# Lists at rest
+# Lists that do not change
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ from tests.unit.plan.scripted_list import (
         (14, [(1, 5), (3, 5), (2, 5), (1, 5)]),
     ],
 )
-def test_a_list_at_rest_costs_its_pages_and_one_more(
+def test_an_unchanged_list_costs_its_pages_and_one_more(
     length: int, refs: list[tuple[int, int]]
 ) -> None:
     done = crawl(List(rows(length)))
@@ -71,7 +71,7 @@ def test_a_size_that_is_not_echoed_is_the_requested_one() -> None:
     ],
     ids=["ascending", "in no order"],
 )
-def test_any_order_gets_complete_at_rest(content: list[Row]) -> None:
+def test_an_unchanged_list_in_any_order_gets_complete(content: list[Row]) -> None:
     done = crawl(List(content), allowed_lateness=0.0)
     assert done.rule == "count"
     assert len(done.items) == 12
@@ -126,7 +126,7 @@ def test_a_limit_requests_no_page_it_does_not_need(limit: int) -> None:
     assert not done.walk.progress.finished
 
 
-def test_a_limit_that_repeated_rows_leave_short_requests_one_more_page() -> None:
+def test_a_limit_requests_one_more_page_after_repeated_rows() -> None:
     done = crawl(List(rows(18), before=inserting(2, 1)), limit=10)
     assert done.refs == [(1, 5), (2, 5), (3, 5)]
     assert len(done.items) == 13
@@ -301,8 +301,8 @@ def test_only_the_pages_after_a_checkpoint_are_read() -> None:
     assert done.refs == [(1, 5), (7, 5), (4, 5), (5, 5), (6, 5), (1, 5)]
     assert done.walk.progress.resumed
     assert done.walk.progress.skipped == 3
-    assert not (done.walk.progress.started_over)
-    assert not (done.walk.progress.finished)
+    assert not done.walk.progress.started_over
+    assert not done.walk.progress.finished
     assert set(done.items) >= set(range(16, 33))
 
 
@@ -337,5 +337,5 @@ def test_a_list_of_one_page_needs_no_checkpoint() -> None:
     content = rows(4)
     done = Crawl(Walk(options(), stopped(content, pages=1, unique=4)), List(content))
     assert done.rule == "single page"
-    assert not (done.walk.progress.resumed)
-    assert not (done.walk.progress.started_over)
+    assert not done.walk.progress.resumed
+    assert not done.walk.progress.started_over
