@@ -1,11 +1,11 @@
 """An asyncio SDK for a digital-human video platform's Open API: its lists as concurrent streams.
 
-Everything public is here; the modules behind it are private.
+This file is the whole public surface; all modules with a leading underscore are private.
 """
 
 import logging
 
-from ._accounts import Accounts, AccountsFailed, crawl_accounts
+from ._accounts import AccountsCrawl, AccountsFailed, crawl_accounts
 from ._call.auth import Md5Signer
 from ._call.observe import Attempt
 from ._call.stats import ClientStats
@@ -41,7 +41,7 @@ from ._watch import Watch
 __version__ = VERSION
 
 __all__ = [
-    "Accounts",
+    "AccountsCrawl",
     "AccountsFailed",
     "Align",
     "ApiError",

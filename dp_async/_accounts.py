@@ -1,7 +1,7 @@
-"""The same list of many accounts, crawled side by side.
+"""The same list of many accounts, crawled concurrently.
 
-Some accounts are crawled at once, each by a crawl of its own; when one is done the next begins. An
-account that fails does not stop the others. No HTTP, no page numbers.
+*at_once* accounts have a crawl each; when one ends the next begins. An account that fails does not
+stop the others. No HTTP and no page numbers.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Generic, Self, TypeVar, cast
+from typing import Generic, Self, TypeAlias, TypeVar, cast
 
 from ._checks import header, instance, whole
 from ._client import Client
@@ -22,9 +22,11 @@ from ._models import Page
 
 T = TypeVar("T")
 
+Progress: TypeAlias = Callable[[str, CrawlReport], object]
+
 
 class AccountsFailed(DpError):
-    """Some accounts could not be crawled; *errors* says why, by account. All others were."""
+    """Some accounts failed, all others were crawled. ``errors`` has the error of each account."""
 
     def __init__(self, errors: dict[str, DpError]) -> None:
         super().__init__(errors)
@@ -35,29 +37,40 @@ class AccountsFailed(DpError):
         noun = "1 account" if len(self.errors) == 1 else f"{len(self.errors)} accounts"
         return f"{noun} could not be crawled (see .errors), first …{account[-4:]}: {error}"
 
-    def __repr__(self) -> str:  # the usual one would show the accounts
+    def __repr__(self) -> str:  # the default repr would show the accounts
         return f"{type(self).__name__}({str(self)!r})"
 
 
-class Accounts(Generic[T]):
-    """The items of many accounts, each with its account; ``async with`` ends its requests promptly.
+class AccountsCrawl(Generic[T]):
+    """Pairs of an account and one of its items, for all accounts of a ``crawl_accounts()``.
 
-    An account's items come in its list's order, the accounts' as they come in. When all others are
-    done, AccountsFailed is raised, once, for those that failed. A slow consumer is waited for. It
-    has one consumer; a timeout round ``anext`` loses nothing. Where the server asks the client to
-    wait for longer than ``RetryPolicy.cap``, RateLimited is raised: no account's failure. The next
-    call goes on.
+    The items of one account come in its list's order, the accounts as they arrive. After the last
+    item AccountsFailed is raised, once, if any account failed; one that is known not to be complete
+    has failed with IncompleteCrawl, after its rows were yielded. If the server makes the whole
+    client wait for longer than ``RetryPolicy.cap``, RateLimited is raised, and the next call goes
+    on: no account has failed.
 
-    ``reports`` has the report of each account that is done, failed ones too; ``errors`` the errors
-    of those that failed.
+    It has one consumer. A timeout round ``anext`` loses nothing. ``async with`` ends its requests
+    promptly.
+
+    - ``reports``: the report of each account that is done, failed ones included.
+    - ``errors``: the error of each account that failed.
     """
 
-    def __init__(self, listings: Mapping[str, Listing[T]], at_once: int) -> None:
+    def __init__(
+        self,
+        listings: Mapping[str, Listing[T]],
+        at_once: int,
+        max_in_flight: int,
+        progress: Progress | None,
+    ) -> None:
         self._waiting = deque(listings.items())
         self._at_once = at_once = min(at_once, len(listings) or 1)
-        self._ready: deque[str] = deque()  # whose last page was handed out
+        self._share = max(1, max_in_flight // at_once)
+        self._progress = progress
+        self._ready: deque[str] = deque()  # accounts whose last page was handed out
         self._crawls: dict[str, Crawl[T]] = {}
-        # In the pager's window is one page of each crawl; what is fetched ahead is in the crawls'.
+        # This window holds one page of each crawl; each crawl fetches ahead in a window of its own.
         self._pager = Pager[str, tuple[str, Page[T] | DpError | None]](
             self._plan,
             self._fetch,
@@ -66,37 +79,46 @@ class Accounts(Generic[T]):
             window=at_once,
             ordered=False,
         )
+        self._kept: tuple[str, Page[T] | DpError | None] | None = None
         self._current = ""
         self._items: Iterator[T] = iter(())
-        self._told = False
+        self._raised = False
         self.errors: dict[str, DpError] = {}
         self.reports: dict[str, CrawlReport] = {}
 
     def _plan(self) -> str | None:
-        """The account whose next page is to be had: those begun in turn, then a new one."""
+        """The account to fetch the next page of: first those begun, in turn, then a new one."""
         if self._ready:
             return self._ready.popleft()
         if self._waiting and len(self._crawls) < self._at_once:
             account, listing = self._waiting.popleft()
-            # A share of the places each, so that accounts that are slow do not take them all.
-            crawl = listing._crawl_beside(self._at_once - 1)  # pyright: ignore[reportPrivateUsage]
-            self._crawls[account] = crawl
+            self._crawls[account] = self._begin(listing)
             return account
         return None
 
+    def _begin(self, listing: Listing[T]) -> Crawl[T]:
+        """A crawl with its share of the client's slots, so that slow accounts cannot hold all."""
+        if self._at_once == 1:
+            return listing.with_options(strict=True).crawl()
+        options = listing.options
+        most = [self._share, options.window or self._share]
+        if options.concurrency != "auto":
+            most.append(options.concurrency)
+        return listing.with_options(concurrency=min(most), strict=True).crawl()
+
     async def _fetch(self, account: str) -> Callable[[], tuple[str, Page[T] | DpError | None]]:
-        came: Page[T] | DpError | None
+        result: Page[T] | DpError | None
         try:
-            came = await self._crawls[account].next_page()
-        except (ClientClosed, ConfigError):  # no account's own trouble
+            result = await self._crawls[account].next_page()
+        except (ClientClosed, ConfigError):  # the client failed, not this account
             raise
         except RateLimited as error:
-            if not error.status:  # not sent: the server has asked the whole client to wait
+            if not error.status:  # not sent: the limiter pauses the whole client
                 raise
-            came = error
+            result = error
         except DpError as error:
-            came = error
-        return lambda: (account, came)
+            result = error
+        return lambda: (account, result)
 
     def __aiter__(self) -> Self:
         return self
@@ -105,11 +127,15 @@ class Accounts(Generic[T]):
         while True:
             for item in self._items:
                 return self._current, item
-            result = await self._pager()
+            result = await self._pager() if self._kept is None else self._kept
             if result is None:
                 break
             account, page = result
             if isinstance(page, Page):
+                if self._progress is not None:
+                    self._kept = result  # the page is not lost if the callback raises
+                    self._progress(account, self._crawls[account].report)
+                    self._kept = None
                 self._current, self._items = account, iter(page.content)
                 self._ready.append(account)
                 continue
@@ -118,13 +144,13 @@ class Accounts(Generic[T]):
             if page is not None:
                 self.errors[account] = page
             await crawl.aclose()
-        if self.errors and not self._told:
-            self._told = True
+        if self.errors and not self._raised:
+            self._raised = True
             raise AccountsFailed(dict(self.errors))
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """End it; returns when none of its requests is under way. Twice is fine."""
+        """End it; returns when none of its requests is in flight. May be called twice."""
         closing = [crawl.aclose() for crawl in self._crawls.values()]
         await ended([asyncio.ensure_future(each) for each in (self._pager.aclose(), *closing)])
 
@@ -141,13 +167,19 @@ def crawl_accounts(
     listing: Callable[[Client], Listing[T]],
     *,
     at_once: int = 8,
-) -> Accounts[T]:
-    """The items of one list of many sub-accounts, each with its account.
+    progress: Progress | None = None,
+) -> AccountsCrawl[T]:
+    """Pairs ``(account, item)`` of one list of many sub-accounts.
 
-    ``crawl_accounts(client, accounts, lambda sub: sub.works())``: *at_once* accounts are crawled at
-    a time, under the limits of *client*, which they share. An account that fails does not stop the
-    others; at the end AccountsFailed tells of it. One that is given twice is crawled once. Sends
-    nothing until it is iterated. Raises ConfigError for what is not an account, before any request.
+    ``crawl_accounts(client, accounts, lambda sub: sub.works())`` crawls each account once, and
+    sends nothing until it is iterated.
+
+    - *listing*: makes the list of one account from a view of the client.
+    - *at_once*: accounts crawled concurrently; they share the limits of *client*.
+    - *progress*: called with the account and its report after each page.
+
+    An account that fails does not stop the others: AccountsFailed is raised at the end. Raises
+    ConfigError for a bad account, before any request.
     """
     instance("client", client, Client)
     whole("at_once", at_once, 1, 10_000)
@@ -162,4 +194,4 @@ def crawl_accounts(
         header(f"accounts[{place}]", account)
         listings[account] = listing(client.for_account(account))
         instance("what listing() returns", listings[account], Listing)
-    return Accounts(listings, at_once)
+    return AccountsCrawl(listings, at_once, client.settings.max_in_flight, progress)

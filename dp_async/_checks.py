@@ -1,6 +1,6 @@
-"""Validators for what callers pass: each refuses a bad value with a ConfigError that names it.
+"""Validators for what callers pass: each raises a ConfigError that names the bad value.
 
-No settings, no I/O. A value that may be a secret is never repeated in the error.
+No settings and no I/O. A text that may be a secret is never repeated in the error.
 """
 
 from __future__ import annotations
@@ -13,80 +13,77 @@ from ._errors import ConfigError
 
 T = TypeVar("T")
 
-
-HOUR, DAY = 3_600.0, 86_400.0
-
+HOUR, DAY = 3_600.0, 86_400.0  # seconds
 
 PRINTABLE = re.compile(r"[\x21-\x7e]+")
-
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
-def whole(name: str, value: object, low: int, high: int | None = None) -> None:
-    """Refuse *value* unless it is a whole number from *low* to *high*."""
-    good = isinstance(value, int) and not isinstance(value, bool) and value >= low
-    if not good or (high is not None and isinstance(value, int) and value > high):
-        span = f"of at least {low}" if high is None else f"from {low} to {high}"
-        raise ConfigError(f"{name} must be a whole number {span}, not {_shown(value)}")
+def whole(name: str, value: object, low: int, high: int) -> None:
+    """Raise unless *value* is an int from *low* to *high*; a bool is not."""
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ConfigError(f"{name} must be a whole number from {low} to {high}, not {shown(value)}")
 
 
 def number(name: str, value: object, low: float, high: float) -> None:
-    """Refuse *value* unless it is a number from *low* to *high*; infinities and NaN are neither."""
+    """Raise unless *value* is an int or float from *low* to *high*; a bool and NaN are not."""
     good = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
     if not good:
         raise ConfigError(
-            f"{name} must be a number from {low:g} to {high:,.0f}, not {_shown(value)}"
+            f"{name} must be a number from {low:g} to {high:,.0f}, not {shown(value)}"
         )
 
 
-def _shown(value: object) -> str:
-    """*value* for an error: in one line, and cut if it is long."""
-    try:
-        text = "".join(char if char.isprintable() else " " for char in repr(value))
-    except Exception:  # more digits or deeper nested than Python writes, or a repr of its own
-        return f"this {type(value).__name__}, which cannot be shown"
-    return text if len(text) <= 80 else f"{text[:79]}…"
+def flag(name: str, value: object) -> None:
+    """Raise unless *value* is True or False."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} must be True or False, not {shown(value)}")
+
+
+def one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise unless *value* is one of *choices*."""
+    if not isinstance(value, str) or value not in choices:
+        known = ", ".join(map(repr, choices))
+        raise ConfigError(f"{name} must be one of {known}, not {shown(value)}")
 
 
 def instance(name: str, value: object, kind: type[object]) -> None:
-    """Refuse *value* unless it is a *kind*."""
+    """Raise unless *value* is an instance of *kind*."""
     if not isinstance(value, kind):
         raise ConfigError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
 
 
-def flag(name: str, value: object) -> None:
-    """Refuse *value* unless it is True or False."""
-    if not isinstance(value, bool):
-        raise ConfigError(f"{name} must be True or False, not {_shown(value)}")
-
-
-def one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """Refuse *value* unless it is one of *choices*."""
-    if not isinstance(value, str) or value not in choices:
-        known = ", ".join(map(repr, choices))
-        raise ConfigError(f"{name} must be one of {known}, not {_shown(value)}")
-
-
 def text(name: str, value: object) -> None:
-    """Refuse *value* unless it is a text that can be encoded; the text itself is never repeated."""
+    """Raise unless *value* is a str that UTF-8 can encode. The error does not repeat it."""
     if not isinstance(value, str):
         raise ConfigError(f"{name} must be a string, not {type(value).__name__}")
-    # Not by encode(): its error holds the text, and would stay in reach as __context__.
+    # A regex, since the error of encode() holds the text and would stay in reach as __context__.
     if _SURROGATE.search(value):
         raise ConfigError(f"{name} holds half a surrogate pair and cannot be sent")
 
 
 def header(name: str, value: object) -> None:
-    """Refuse *value* unless it can stand in an HTTP header; the value itself is never repeated."""
+    """Raise unless *value* can be an HTTP header's value. The error does not repeat it."""
     text(name, value)
     if not isinstance(value, str) or not PRINTABLE.fullmatch(value):
         raise ConfigError(f"{name} must be printable ASCII without spaces, and not empty")
 
 
+def shown(value: object) -> str:
+    """The repr of *value* for an error text: one printable line of at most 80 characters."""
+    try:
+        line = "".join(char if char.isprintable() else " " for char in repr(value))
+    except Exception:  # an int too long to print, a list nested too deep, a broken __repr__
+        return f"this {type(value).__name__}, which cannot be shown"
+    return line if len(line) <= 80 else f"{line[:79]}…"
+
+
 def hide_arguments(made: type[T]) -> type[T]:
-    """A class whose refusal of what it is given keeps none of that in reach: who logs the variables
-    in the frames of an error would find the secret in those of ``__init__``."""
+    """Class decorator that strips constructor frames from the errors of ``__init__``.
+
+    Loggers that write a traceback's variables would find the secret in those frames.
+    """
     plain = made.__init__
 
     @wraps(plain)

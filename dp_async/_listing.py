@@ -1,12 +1,15 @@
-"""One list on the server, and what you can do with it. Immutable; sends nothing until asked."""
+"""One list on the server, with its filters and options: the calls and crawls it offers.
+
+Immutable; sends nothing until it is iterated or awaited. No paging and no HTTP.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Generic, TypeVar, overload
+from typing import Generic, TypeVar, Unpack, overload
 
 import msgspec
 from msgspec import Raw, Struct
@@ -14,7 +17,7 @@ from msgspec import Raw, Struct
 from ._checks import DAY, instance, number, whole
 from ._crawl.crawl import Crawl, Pages
 from ._crawl.engine import mark_now
-from ._crawl.report import CrawlReport, IncompleteCrawl
+from ._crawl.report import CrawlReport
 from ._crawl.runtime import Runtime, Source
 from ._errors import ConfigError
 from ._models import Page
@@ -22,7 +25,7 @@ from ._page.endpoints import ListEndpoint
 from ._page.reader import PageDecoder, RowReader
 from ._plan.checkpoint import scope_of
 from ._plan.watermark import Watermark
-from ._settings import MAX_PAGE_SIZE, CrawlOptions
+from ._settings import MAX_PAGE_SIZE, CrawlOptions, OptionChanges, with_changes
 from ._watch import Watch
 
 T = TypeVar("T")
@@ -32,9 +35,9 @@ S = TypeVar("S", bound=Struct)
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One look at a list: its *total*, and the id and time of the row at its head (None if empty).
+    """A list's *total*, and the id and time of its first row; both None where the list is empty.
 
-    The time is the update time as sent, without an offset.
+    The time is the update time as sent, without an offset; the create time where there is none.
     """
 
     total: int
@@ -43,10 +46,11 @@ class Probe:
 
 
 class Listing(Generic[T]):
-    """A list as asked for: iterate it, any number of times, or crawl it.
+    """One list of the account: iterate it, any number of times, or crawl it.
 
-    ``async for item in listing`` fetches pages concurrently and yields their items in order; it
-    ends at the first error. For a report, for prompt clean-up, or to go on after an error, use
+    ``async for item in listing`` fetches pages concurrently and yields their items in the list's
+    order. It ends at the first error, and raises IncompleteCrawl at the end of a crawl that is
+    known not to be complete. For a report, for prompt clean-up, or to go on after an error, use
     ``async with listing.crawl() as crawl``.
     """
 
@@ -68,7 +72,7 @@ class Listing(Generic[T]):
         self._runtime = runtime
 
     async def __aiter__(self) -> AsyncGenerator[T, None]:
-        crawl = self.crawl()
+        crawl = self._strict_crawl()
         try:
             while (page := await crawl.next_page()) is not None:
                 for item in page.content:
@@ -77,8 +81,22 @@ class Listing(Generic[T]):
             await crawl.aclose()
 
     def pages(self) -> Pages[T]:
-        """The pages of one walk, in order. Close it if you leave it early: ``async with``."""
-        return self.crawl().pages()
+        """The pages of one crawl, in order; ``async with`` ends its requests if you stop early.
+
+        Raises IncompleteCrawl after the last page if the crawl is known not to be complete.
+        """
+        return self._strict_crawl().pages()
+
+    async def collect(self) -> list[T]:
+        """All items. Raises IncompleteCrawl if the crawl is known not to be complete."""
+        items: list[T] = []
+        async with self._strict_crawl() as crawl:
+            while (page := await crawl.next_page()) is not None:
+                items += page.content
+        return items
+
+    def _strict_crawl(self) -> Crawl[T]:
+        return self.with_options(strict=True).crawl()
 
     def crawl(
         self,
@@ -86,21 +104,16 @@ class Listing(Generic[T]):
         resume: str | None = None,
         progress: Callable[[CrawlReport], object] | None = None,
     ) -> Crawl[T]:
-        """One walk over the whole list; *progress* is called with its report after each page.
+        """One crawl of the whole list, with a report.
 
-        *resume* is an earlier crawl's ``checkpoint()``. Raises ConfigError for one that is damaged,
+        - *resume*: an earlier crawl's ``checkpoint()``, to go on from there.
+        - *progress*: called with the report after each page.
+
+        At its end a crawl that is known not to be complete logs a warning, or raises
+        IncompleteCrawl with ``strict=True``. Raises ConfigError for a checkpoint that is damaged,
         or of another list.
         """
         return Crawl(self._source(), self._options, progress, resume)
-
-    def _crawl_beside(self, others: int) -> Crawl[T]:
-        """A crawl that, beside so many others, takes its share of the client's places at most."""
-        options = self._options
-        if others:
-            share = max(1, self._runtime.max_in_flight // (others + 1))
-            wanted = share if options.concurrency == "auto" else options.concurrency
-            options = replace(options, concurrency=min(wanted, share))
-        return Crawl(self._source(), options)
 
     def since(
         self,
@@ -109,24 +122,27 @@ class Listing(Generic[T]):
         allowed_lateness: float = 2.0,
         progress: Callable[[CrawlReport], object] | None = None,
     ) -> Crawl[T]:
-        """One walk over what is new or was updated since *watermark*, newest first.
+        """One crawl of the rows that are new or were updated since *watermark*, newest first.
 
-        *watermark* is an earlier crawl's of this list; None for all of it. ``crawl.watermark`` is
-        the next one, once the last item is delivered. A row comes once in one walk, in the version
-        that was met first; if it changes again meanwhile, the next walk has it.
+        - *watermark*: ``crawl.watermark`` of an earlier crawl of this list; None for all rows. The
+          next one is available once the last item is delivered.
+        - *allowed_lateness*: seconds after the update time it carries within which a row becomes
+          visible; that of the options if that is more. The rows of these seconds before the
+          watermark are read again, and those delivered before are left out; with a larger value
+          than in the last crawl, some of them come again.
+        - *progress*: called with the report after each page.
 
-        Rows are found that become visible up to *allowed_lateness* seconds after the update time they carry, or
-        ``allowed_lateness`` seconds if these are more: so many seconds before the watermark are read again,
-        and what was delivered of them is left out. With a larger *allowed_lateness* than before some of it comes
-        again. One request where one small page reaches down; where the newest seconds hold more
-        rows than a page, as after an import, about one for each page of these and two more.
+        Each row comes once, in the version read first; if it changes again meanwhile, the next
+        crawl yields it. The cost is one request if one small page reaches down to the watermark. If
+        the newest seconds fill more than a page, as after an import, it is about one request for
+        each of these pages and two more.
 
-        Not found: what was deleted, what changed without a newer update time, a row without an
-        update time, and a change that does not move its row, as when a message is read, unless the
-        row is on a page that is read anyway.
+        Not found: deleted rows, changes that leave the update time as it was (such as a message
+        being read) unless the row is on a page that is read anyway, and rows without an update
+        time.
 
-        Raises ConfigError for a watermark of another list, for a list asked for oldest first, and
-        with ``verify=False``. The crawl raises PaginationError if the list is not newest first, by
+        Raises ConfigError for a watermark of another list, for a list sorted oldest first, and with
+        ``verify=False``. The crawl raises PaginationError if the list is not newest first, by
         update or by create time, or shows no update times.
         """
         number("allowed_lateness", allowed_lateness, 0, DAY)
@@ -136,27 +152,28 @@ class Listing(Generic[T]):
         instance("watermark", watermark, Watermark)
         self._endpoint.newest_first(self._query)
         if not self._options.verify:
-            raise ConfigError("verify=False: since() goes by what is proven to be read")
-        options = replace(
-            self._options, allowed_lateness=max(allowed_lateness, self._options.allowed_lateness)
-        )
+            raise ConfigError("since() needs verify=True: it relies on what is proven to be read")
+        lateness = max(allowed_lateness, self._options.allowed_lateness)
+        options = with_changes(self._options, allowed_lateness=lateness)
         return Crawl(source, options, progress, after=watermark.of(source.scope))
 
     def watch(self, interval: float, *, since: Watermark | None = None) -> Watch[T]:
-        """What is new or was updated, from now on or *since* a watermark, as it comes.
+        """A live feed: rows as they are created or updated, from now on or *since* a watermark.
 
-        Looks about every *interval* seconds, give or take a tenth; a look that finds nothing new
-        costs what it does with ``since``: as a rule one small request. Rows that become visible up
-        to ``CrawlOptions.allowed_lateness`` seconds after the time they carry are found as well. Sends
-        nothing until it is iterated. Raises ConfigError as ``since``, and for options with a limit.
+        It polls every *interval* seconds, give or take 10 %; a poll that finds nothing costs one
+        small request as a rule. Rows that become visible up to ``CrawlOptions.allowed_lateness``
+        seconds after the update time they carry are found too. Sends nothing until it is iterated.
+
+        Raises ConfigError as ``since`` does, and for options with a limit or
+        ``on_bad_item="keep"``.
         """
         number("interval", interval, 0.01, DAY)
         if self._options.limit is not None:
-            raise ConfigError("watch() goes without a limit: leave it when you have enough")
+            raise ConfigError("watch() takes no limit: stop iterating when you have enough")
         if self._options.on_bad_item == "keep":
-            raise ConfigError('watch() needs on_bad_item="raise": it has nowhere to keep such rows')
+            raise ConfigError('watch() needs on_bad_item="raise": it has nowhere to keep bad rows')
         crawl = partial(self.since, allowed_lateness=self._options.allowed_lateness)
-        crawl(since)  # refuses what it cannot do, before the first request
+        crawl(since)  # raises ConfigError before the first request
         return Watch(
             mark=lambda: mark_now(self._source(), self._options),
             since=crawl,
@@ -164,6 +181,33 @@ class Listing(Generic[T]):
             interval=interval,
             watermark=since,
         )
+
+    async def page(self, page_num: int = 1, page_size: int | None = None) -> Page[T]:
+        """One page; *page_num* counts from 1, *page_size* is that of the options if None.
+
+        Raises ConfigError for a number that cannot be sent, and the errors of a call.
+        """
+        size = self._options.page_size if page_size is None else page_size
+        return await self._page(self._decoder, page_num, size)
+
+    async def first(self) -> T | None:
+        """The first item, None if the list is empty, by one small request."""
+        page = await self.page(1, 1)
+        return page.content[0] if page.content else None
+
+    async def probe(self) -> Probe:
+        """The total, and the id and time of the first row, by one small request."""
+        page = await self._page(PageDecoder(self._endpoint.name, self._endpoint.key), 1, 1)
+        if not page.content:
+            return Probe(page.total_elements, None, None)
+        head = page.content[0]
+        return Probe(page.total_elements, head.id, head.update_time or head.create_time)
+
+    async def _page(self, decoder: PageDecoder[V], page_num: int, page_size: int) -> Page[V]:
+        whole("page_num", page_num, 1, 2**31 - 1)
+        whole("page_size", page_size, 1, MAX_PAGE_SIZE)
+        call = self._runtime.call(self._runtime.tally())
+        return decoder(await call(self._endpoint.request(self._query, page_num, page_size)))
 
     def _source(self) -> Source[T]:
         endpoint = self._endpoint
@@ -182,39 +226,22 @@ class Listing(Generic[T]):
             ),
         )
 
-    async def collect(self) -> list[T]:
-        """Every item. Raises IncompleteCrawl when the crawl knows that it is not complete."""
-        items: list[T] = []
-        async with self.crawl() as crawl:
-            while (page := await crawl.next_page()) is not None:
-                items += page.content
-            report = crawl.report
-        if report.complete is False:
-            raise IncompleteCrawl(report)
-        return items
+    @property
+    def options(self) -> CrawlOptions:
+        """The options of its crawls."""
+        return self._options
 
-    async def page(self, page_num: int = 1, page_size: int | None = None) -> Page[T]:
-        """One page; *page_num* counts from 1, *page_size* is that of the options if None."""
-        size = self._options.page_size if page_size is None else page_size
-        return await self._page(self._decoder, page_num, size)
+    def with_options(self, **changes: Unpack[OptionChanges]) -> Listing[T]:
+        """The same list with other options; those not named stay as they are.
 
-    async def probe(self) -> Probe:
-        """The total and the head of the list, by one small request."""
-        page = await self._page(PageDecoder(self._endpoint.name, self._endpoint.key), 1, 1)
-        if not page.content:
-            return Probe(page.total_elements, None, None)
-        head = page.content[0]
-        return Probe(page.total_elements, head.id, head.update_time or head.create_time)
-
-    async def _page(self, decoder: PageDecoder[V], page_num: int, page_size: int) -> Page[V]:
-        whole("page_num", page_num, 1, 2**31 - 1)
-        whole("page_size", page_size, 1, MAX_PAGE_SIZE)
-        call = self._runtime.call(self._runtime.tally())
-        return decoder(await call(self._endpoint.request(self._query, page_num, page_size)))
+        ``listing.with_options(limit=10)``. Raises ConfigError for a bad value or an unknown name.
+        """
+        options = with_changes(self._options, **changes)
+        return Listing(self._endpoint, self._query, self._item, options, self._runtime)
 
     @property
     def item(self) -> type[T]:
-        """What its items are: a Struct, ``dict`` or ``msgspec.Raw``."""
+        """The type of its items: a Struct, ``dict`` or ``msgspec.Raw``."""
         return self._item
 
     @overload
@@ -224,8 +251,8 @@ class Listing(Generic[T]):
     @overload
     def typed(self, item: type[dict[str, object]]) -> Listing[dict[str, object]]: ...
     def typed(self, item: type[V]) -> Listing[V]:
-        """The same list, its items decoded as another Struct, as ``dict`` or as ``msgspec.Raw``.
+        """The same list with its items decoded as another Struct, ``dict`` or ``msgspec.Raw``.
 
-        The latter two keep every field the server sent. Raises ConfigError for another type.
+        ``dict`` and ``Raw`` keep every field the server sent. Raises ConfigError for another type.
         """
         return Listing(self._endpoint, self._query, item, self._options, self._runtime)

@@ -1,7 +1,7 @@
-"""Everything a caller can set, checked when it is set.
+"""All settings, options and policies: frozen values that are checked when they are made.
 
-A value that could not work is a ConfigError that names the setting and the fix, before any request.
-No network, no clock, no globals.
+A value that cannot work raises a ConfigError that names the setting and the fix, before any
+request. No I/O but reading the environment, no clock, no mutable globals.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from string import Formatter
-from typing import Literal, Self
+from typing import Literal, Self, TypedDict, TypeVar, Unpack
 from urllib.parse import urlsplit
 
 from ._checks import (
@@ -24,21 +24,29 @@ from ._checks import (
     instance,
     number,
     one_of,
+    shown,
     text,
     whole,
 )
 from ._errors import ConfigError
 
+S = TypeVar("S", bound="Settings")
+
 TEMPLATE_FIELDS = ("app_id", "app_secret", "timestamp", "account")
 DEFAULT_TEMPLATE = "{app_id}{app_secret}{timestamp}"
-MIB = 1024 * 1024
 MAX_PAGE_SIZE = 100_000
+
+_VARIABLES = {
+    name: f"DP_{name.upper()}"
+    for name in ("base_url", "app_id", "app_secret", "account", "auth_template", "timestamp_unit")
+}
 
 _HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?|[0-9a-f.]*:[0-9a-f:.]*")
 _LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
 
 
 def _base_url(value: object, allow_http: bool) -> str:
+    """*value* without trailing slashes. Raises ConfigError for what is no usable address."""
     text("base_url", value)
     hint = 'like "https://host" or "https://host/prefix"'
     if not isinstance(value, str) or not PRINTABLE.fullmatch(value):
@@ -47,13 +55,13 @@ def _base_url(value: object, allow_http: bool) -> str:
         parts = urlsplit(value)
         port = parts.port
     except ValueError:
-        parts, port = urlsplit(""), None  # refused below: the error may hold part of a password
+        parts, port = urlsplit(""), None  # raised below: this error may hold a password
     if "@" in value.partition("://")[2].partition("/")[0]:
         raise ConfigError("base_url must not hold a user or a password")
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise ConfigError(f"base_url must be an http(s) address {hint}")
     if not _HOST.fullmatch(parts.hostname):
-        raise ConfigError(f"base_url has no host that could be asked; write it {hint}")
+        raise ConfigError(f"base_url has no valid host; write it {hint}")
     if parts.query or parts.fragment or value.endswith(("?", "#")):
         raise ConfigError("base_url must not hold a query or a fragment")
     if parts.scheme == "http" and not allow_http and not _LOOPBACK.fullmatch(parts.hostname):
@@ -65,30 +73,37 @@ def _base_url(value: object, allow_http: bool) -> str:
 
 
 def check_template(value: object) -> None:
-    """Refuse an ``auth_template`` that is not made of the known fields, or lacks the secret."""
+    """Raise ConfigError unless *value* is a template of known fields, the secret and time included.
+
+    The error does not repeat *value*, which may hold a salt.
+    """
     text("auth_template", value)
     known = ", ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS)
     try:
-        fields = [part for part in Formatter().parse(str(value)) if part[1] is not None]
+        parts = [part for part in Formatter().parse(str(value)) if part[1] is not None]
         problem = ""
     except ValueError as error:
-        fields, problem = [], str(error)
-    if problem:  # raised out here, so that the other error does not stay in reach as __context__
+        parts, problem = [], str(error)
+    if problem:  # raised out here, so that the ValueError does not stay in reach as __context__
         raise ConfigError(f"auth_template is not a format string ({problem}); use {known}")
-    for _, name, spec, conversion in fields:
+    for _, name, spec, conversion in parts:
         if name not in TEMPLATE_FIELDS or spec or conversion:
             raise ConfigError(f"auth_template may hold only the plain fields {known}")
     for name in ("app_secret", "timestamp"):
-        if name not in [field[1] for field in fields]:
+        if name not in [part[1] for part in parts]:
             raise ConfigError(f"auth_template must hold {{{name}}}; its fields are {known}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How a failed attempt is repeated: *attempts* in all, waits of ``base * 2**n`` s up to *cap*.
+    """How often a failed attempt is repeated, and after how long.
 
-    Waits are spread over the whole span (full jitter). A ``Retry-After`` is obeyed; one above
-    *cap* ends the call instead, with the error's ``retry_after``. One attempt: never repeated.
+    - *attempts*: in all, the first one included; 1 repeats nothing.
+    - *base*, *cap*: seconds. The wait before retry n is random between 0 and
+      ``min(cap, base * 2**(n - 1))`` (full jitter). ``Retry-After`` is obeyed; one above *cap* ends
+      the call with RateLimited or ServerError, whose ``retry_after`` says how long to wait.
+
+    Raises ConfigError, which names the setting.
     """
 
     attempts: int = 4
@@ -104,17 +119,18 @@ class RetryPolicy:
 @hide_arguments
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Settings:
-    """Where the API is, who asks, and how hard. Frozen; pickles with its secret in it.
+    """Address, credentials and limits of a client. Frozen; its repr hides the secret.
 
     - *base_url*: ``https://host`` or ``https://host/prefix``; the API has no public default.
-    - *app_id*, *app_secret*: from the platform's console.
+    - *app_id*, *app_secret*: from the platform's console. Pickled settings hold the secret.
     - *account*: the sub-account's phone number, or None for the main account.
-    - *auth_template*, *timestamp_unit*: what the md5 signature is made of. The page that documents
-      it is not public, so the defaults are an assumption; a 401 may mean that they are wrong.
-    - *timeout*: seconds for one attempt, counted from when it is sent.
-    - *max_in_flight*: requests under way at once, over everything the client does.
-    - *rate*: requests a second, None for no limit.
-    - *max_response_bytes*: the longest answer accepted, after decompression.
+    - *auth_template*, *timestamp_unit*: the input of the md5 signature. The platform's recipe is
+      not public: the defaults are assumptions, and a 401 may mean that they are wrong.
+    - *timeout*: seconds for one attempt, from when it is sent.
+    - *max_in_flight*: the most requests in flight at once, over all that the client does.
+    - *rate*: the most requests a second, None for no limit.
+    - *retry*: how failed attempts are repeated.
+    - *max_response_bytes*: the longest answer accepted, counted after decompression.
     - *allow_http*: permit ``http://`` to a host that is not this machine.
 
     Raises ConfigError, which names the setting.
@@ -130,7 +146,7 @@ class Settings:
     max_in_flight: int = 16
     rate: float | None = None
     retry: RetryPolicy = RetryPolicy()
-    max_response_bytes: int = 32 * MIB
+    max_response_bytes: int = 32 * 2**20
     allow_http: bool = False
 
     def __post_init__(self) -> None:
@@ -144,31 +160,28 @@ class Settings:
             header("account", self.account)
         check_template(self.auth_template)
         one_of("timestamp_unit", self.timestamp_unit, ("ms", "s"))
-        number("timeout", self.timeout, 0.001, DAY)
+        _check_attempts(self.timeout, self.retry)
         whole("max_in_flight", self.max_in_flight, 1, 10_000)
         if self.rate is not None:
             number("rate", self.rate, 0.001, 100_000)
-        instance("retry", self.retry, RetryPolicy)
         whole("max_response_bytes", self.max_response_bytes, 1, 2**40)
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
         """Settings from ``DP_BASE_URL``, ``DP_APP_ID`` and ``DP_APP_SECRET``.
 
-        ``DP_ACCOUNT``, ``DP_AUTH_TEMPLATE`` and ``DP_TIMESTAMP_UNIT`` may be set too. Raises
-        ConfigError, which names the variable that is missing.
+        ``DP_ACCOUNT``, ``DP_AUTH_TEMPLATE`` and ``DP_TIMESTAMP_UNIT`` may be set too; an empty
+        variable counts as not set. *environ* is ``os.environ`` if None. Raises ConfigError, which
+        names the variable that is missing.
         """
-        given = {
-            name: environ[variable]
-            for name, variable in ENVIRONMENT.items()
-            if environ.get(variable, "") != ""
-        }
-        del environ  # from here on an error may be raised, and its frames show their variables
+        environ = os.environ if environ is None else environ
+        given = {name: environ[key] for name, key in _VARIABLES.items() if environ.get(key)}
+        del environ  # loggers that write a traceback's variables must not find the secret
         for name in ("base_url", "app_id", "app_secret"):
             if name not in given:
                 given.clear()
                 raise ConfigError(
-                    f"{name} is missing: set the environment variable {ENVIRONMENT[name]}"
+                    f"{name} is missing: set the environment variable {_VARIABLES[name]}"
                 )
         try:
             return cls(**given)  # type: ignore[arg-type]  # texts are checked in __post_init__
@@ -176,9 +189,9 @@ class Settings:
             given.clear()
 
     def with_account(self, account: str | None) -> Self:
-        """The same settings, asking for another sub-account."""
+        """The same settings for another sub-account, or for the main account if None."""
         if account is not None:
-            header("account", account)  # here, and not where the secret is copied, too
+            header("account", account)  # checked before replace(), whose frame holds the secret
         return replace(self, account=account)
 
     def __repr__(self) -> str:
@@ -193,33 +206,38 @@ class Settings:
         )
 
 
-ENVIRONMENT = {
-    "base_url": "DP_BASE_URL",
-    "app_id": "DP_APP_ID",
-    "app_secret": "DP_APP_SECRET",
-    "account": "DP_ACCOUNT",
-    "auth_template": "DP_AUTH_TEMPLATE",
-    "timestamp_unit": "DP_TIMESTAMP_UNIT",
-}
+def _check_attempts(timeout: object, retry: object) -> None:
+    number("timeout", timeout, 0.001, DAY)
+    instance("retry", retry, RetryPolicy)
+
+
+def with_attempts(settings: S, timeout: float | None, retry: RetryPolicy | None) -> S:
+    """*settings* with another timeout and retry policy; None keeps the present one."""
+    timeout = settings.timeout if timeout is None else timeout
+    retry = settings.retry if retry is None else retry
+    _check_attempts(timeout, retry)  # checked before replace(), whose frame holds the secret
+    return replace(settings, timeout=timeout, retry=retry)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrawlOptions:
     """How one list is crawled.
 
-    - *page_size*: rows asked for per page; the server may answer with fewer.
-    - *concurrency*: pages under way at once, also bounded by ``Settings.max_in_flight``;
-      ``"auto"``: as many as make the server answer faster, learned by the client as it goes.
-    - *window*: pages held, fetched or under way, ahead of the consumer; 3 x concurrency if None.
-    - *ordered*: hand pages out in the list's order; else as they come in, which is a little faster.
-    - *limit*: stop after exactly so many items; None for all.
-    - *verify*: yield no id twice, and prove that the crawl is complete; costs a page at least.
-    - *overlap*: rows a page shares with the one before, so that a list that moves holds together:
-      ``"auto"`` from when it is seen to move, a number from the start, 0 never.
-    - *allowed_lateness*: seconds after the time it carries within which a row becomes visible.
-    - *max_passes*: the pass over the list, and rounds of mending what did not hold together.
-    - *strict*: raise IncompleteCrawl at the end of a crawl that is known not to be complete.
-    - *on_bad_item*: ``"raise"`` for a row that cannot be read, or ``"keep"`` it in ``bad_items``.
+    - *page_size*: rows requested per page; the server may send fewer.
+    - *concurrency*: pages fetched at once, at most ``Settings.max_in_flight``. ``"auto"``: the
+      client learns the number that makes the server answer fastest.
+    - *window*: pages held ahead of the consumer, fetched or in flight; 3 x concurrency if None.
+    - *ordered*: yield pages in the list's order; if False as they arrive, a little faster.
+    - *limit*: stop after exactly this many items; None for all.
+    - *verify*: yield no id twice, and prove that the crawl is complete; costs at least one request.
+    - *overlap*: rows that a page shares with the one before, to bridge rows that move. ``"auto"``:
+      from when the list is seen to change; a number: from the start; 0: never.
+    - *allowed_lateness*: seconds after its update time within which a row becomes visible.
+    - *max_passes*: the most passes over the list: the first, then rounds that repair gaps.
+    - *strict*: raise IncompleteCrawl at the end of a crawl known not to be complete; if False, log
+      a warning.
+    - *on_bad_item*: ``"raise"`` DecodeError for a row that cannot be decoded, or ``"keep"`` it in
+      ``Crawl.bad_items``.
 
     Raises ConfigError, which names the option.
     """
@@ -254,3 +272,28 @@ class CrawlOptions:
         whole("max_passes", self.max_passes, 1, 1_000)
         flag("strict", self.strict)
         one_of("on_bad_item", self.on_bad_item, ("raise", "keep"))
+
+
+class OptionChanges(TypedDict, total=False):
+    """The options of a crawl by name, as ``Listing.with_options`` takes them."""
+
+    page_size: int
+    concurrency: int | Literal["auto"]
+    window: int | None
+    ordered: bool
+    limit: int | None
+    verify: bool
+    overlap: int | Literal["auto"]
+    allowed_lateness: float
+    max_passes: int
+    strict: bool
+    on_bad_item: Literal["raise", "keep"]
+
+
+def with_changes(options: CrawlOptions, **changes: Unpack[OptionChanges]) -> CrawlOptions:
+    """*options* but for *changes*. Raises ConfigError for a value, or a name, that is no option."""
+    known = [field.name for field in fields(options)]
+    for name in changes:
+        if name not in known:
+            raise ConfigError(f"there is no option {shown(name)}; options: {', '.join(known)}")
+    return replace(options, **changes)

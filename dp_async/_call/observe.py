@@ -38,8 +38,16 @@ class Observers:
     def __init__(self) -> None:
         self._told: list[Callable[[Attempt], object]] = []
 
-    def add(self, told: Callable[[Attempt], object]) -> None:
+    def add(self, told: Callable[[Attempt], object]) -> Callable[[], None]:
+        """Call *told* with each attempt, until the function returned is called."""
         self._told.append(told)
+        added = [told]
+
+        def end() -> None:
+            if added:
+                self._told.remove(added.pop())
+
+        return end
 
     @property
     def listening(self) -> bool:
@@ -66,7 +74,7 @@ class Observers:
             attempt.request_id or "none",
             extra=fields,
         )
-        for told in self._told:
+        for told in tuple(self._told):  # one of them may end itself
             try:
                 told(attempt)
             except Exception:

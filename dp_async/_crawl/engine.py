@@ -173,9 +173,9 @@ class Engine(Generic[T]):
         self.pager.cancel()  # at a limit, pages may be under way that nobody needs
         report = self.report(0)
         if report.complete is False:
-            log.warning("a crawl is not complete: %s", report.reason)
             if self._options.strict:
                 raise IncompleteCrawl(report)
+            log.warning("a crawl is not complete: %s", report.reason)
 
     def report(self, waiting: int) -> CrawlReport:
         """Where the crawl stands, *waiting* items of the last page not being delivered yet."""
