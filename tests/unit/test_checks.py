@@ -95,14 +95,13 @@ def test_a_bad_value_is_refused_by_name_and_with_what_is_allowed(check: Check) -
 def test_a_text_is_any_str_that_can_be_encoded() -> None:
     for value in ("", " ", "a\r\n\x00", "数字😀"):
         checks.text("name", value)
-    for value in (None, 1, b"a", ["a"], HUGE):
-        with pytest.raises(
-            ConfigError, match=f"^name must be a string, not {type(value).__name__}"
-        ):
-            checks.text("name", value)
-    for value in ("\ud800", f"{SECRET}\udfff"):
-        with pytest.raises(ConfigError, match="^name holds half a surrogate pair") as caught:
-            checks.text("name", value)
+    for other in (None, 1, b"a", ["a"], HUGE):
+        kind = type(other).__name__
+        with pytest.raises(ConfigError, match=rf"^name must be a string, not {kind}$"):
+            checks.text("name", other)
+    for half in ("\ud800", f"{SECRET}\udfff"):
+        with pytest.raises(ConfigError, match=r"^name holds half a surrogate pair") as caught:
+            checks.text("name", half)
         assert caught.value.__context__ is None
 
 
@@ -110,9 +109,9 @@ def test_a_header_is_printable_ascii_without_spaces() -> None:
     for value in ("a", "!", "~", "13800001234"):
         checks.header("name", value)
     for value in ("", " ", "a b", "a\r\nx: 1", "a\n", "\x00", "\x1f", "\x7f", "é", "数"):
-        with pytest.raises(ConfigError, match="^name must be printable ASCII without spaces"):
+        with pytest.raises(ConfigError, match=r"^name must be printable ASCII without spaces"):
             checks.header("name", value)
-    with pytest.raises(ConfigError, match="^name must be a string, not int"):
+    with pytest.raises(ConfigError, match=r"^name must be a string, not int"):
         checks.header("name", 1)
 
 
@@ -178,7 +177,7 @@ ANY = st.recursive(
         st.none(),
         st.booleans(),
         st.integers(),
-        st.integers(0, 10**5).map(lambda exponent: 10**exponent),
+        st.integers(0, 10**4).map(lambda exponent: 10**exponent),
         st.floats(),
         st.text(st.characters()),
         st.binary(),
