@@ -20,14 +20,13 @@ from dp_async import (
     CrawlOptions,
     RetryPolicy,
     Settings,
-    _settings,
     arrow,
     cli,
     dlt,
     otel,
     testing,
 )
-from dp_async._settings import DEFAULT_TEMPLATE
+from dp_async._settings import DEFAULT_TEMPLATE, OptionChanges, with_changes
 from tests.support.samples import SECRET, settings
 
 GOOD_URLS = {
@@ -457,8 +456,8 @@ def test_everything_is_set_by_name(kind: Any) -> None:
 
 
 def test_the_options_by_name_are_all_options() -> None:
-    names = dict(vars(_settings))
-    assert get_type_hints(_settings.OptionChanges, names) == get_type_hints(CrawlOptions, names)
+    names = with_changes.__globals__  # those of the public module lack Literal
+    assert get_type_hints(OptionChanges, names) == get_type_hints(CrawlOptions, names)
 
 
 def test_the_defaults_of_a_crawl() -> None:
