@@ -152,7 +152,9 @@ class Listing(Generic[T]):
         instance("watermark", watermark, Watermark)
         self._endpoint.newest_first(self._query)
         if not self._options.verify:
-            raise ConfigError("since() needs verify=True: it relies on what is proven to be read")
+            raise ConfigError(
+                "since() cannot go with verify=False: it needs a proof of what was read"
+            )
         lateness = max(allowed_lateness, self._options.allowed_lateness)
         options = with_changes(self._options, allowed_lateness=lateness)
         return Crawl(source, options, progress, after=watermark.of(source.scope))
@@ -169,7 +171,7 @@ class Listing(Generic[T]):
         """
         number("interval", interval, 0.01, DAY)
         if self._options.limit is not None:
-            raise ConfigError("watch() takes no limit: stop iterating when you have enough")
+            raise ConfigError("watch() goes without a limit: stop iterating when you have enough")
         if self._options.on_bad_item == "keep":
             raise ConfigError('watch() needs on_bad_item="raise": it has nowhere to keep bad rows')
         crawl = partial(self.since, allowed_lateness=self._options.allowed_lateness)

@@ -386,7 +386,7 @@ def test_failed_accounts_stop_no_other_and_are_raised_once_at_the_end() -> None:
     run(main())
 
 
-def test_a_long_pause_of_the_whole_client_is_no_accounts_failure() -> None:
+def test_a_long_backoff_of_the_whole_client_is_no_accounts_failure() -> None:
     async def main() -> None:
         server = Many()
         server.trouble[NAMES[3]] = later

@@ -260,7 +260,7 @@ async def test_what_is_not_known_to_be_incomplete_raises_nothing(
 # Options
 
 
-async def test_with_options_changes_what_is_named_and_keeps_the_rest() -> None:
+async def test_with_options_keeps_the_options_not_named() -> None:
     server = Server(30)
     async with client(server) as api:
         listing = api.works(status="DRAFT", options=CrawlOptions(page_size=10)).typed(Slim)
@@ -340,7 +340,7 @@ def test_a_bad_watermark_is_refused(mark: Any) -> None:
 
 def test_since_needs_verification() -> None:
     listing = client(Server(5)).works(options=CrawlOptions(verify=False))
-    with pytest.raises(ConfigError, match=r"^since\(\) needs verify=True"):
+    with pytest.raises(ConfigError, match=r"^since\(\) cannot go with verify=False"):
         listing.since(None)
 
 
