@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import Awaitable, Callable
@@ -26,6 +27,7 @@ from dp_async import (
     Work,
 )
 from tests.support.fake_server import EPOCH, Server, client, good, row
+from tests.support.virtual_loop import run
 
 
 class Slim(msgspec.Struct, rename="camel"):
@@ -390,3 +392,47 @@ async def test_since_calls_progress() -> None:
             async for _ in crawl:
                 pass
     assert [report.items for report in seen] == [30]
+
+
+# A watch
+
+
+def test_a_watch_yields_what_is_new_from_now_on_or_since_a_watermark() -> None:
+    async def main() -> None:
+        server = Server(30)
+        async with client(server) as api:
+            listing = api.works()
+            mark = await marked(listing)
+            server.asked.clear()
+            watch = listing.watch(5.0)
+            assert not server.asked
+            async with watch:
+                waiting = asyncio.ensure_future(anext(watch))
+                await asyncio.sleep(1)  # virtual: after the first poll
+                server.rows.insert(0, fresh(1, 60))
+                assert (await waiting).digital_person_works_id == 1
+            async with listing.watch(5.0, since=mark) as again:
+                assert (await anext(again)).digital_person_works_id == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("options", "refusal"),
+    [
+        ({"limit": 5}, r"^watch\(\) goes without a limit: stop iterating"),
+        ({"on_bad_item": "keep"}, r'^watch\(\) needs on_bad_item="raise"'),
+        ({"verify": False}, r"^since\(\) cannot go with verify=False"),
+    ],
+)
+def test_a_watch_refuses_options_that_cannot_work(options: Any, refusal: str) -> None:
+    server = Server(5)
+    with pytest.raises(ConfigError, match=refusal):
+        client(server).works().with_options(**options).watch(5.0)
+    assert not server.asked
+
+
+@pytest.mark.parametrize("interval", [0, 0.009, 86_401, "5", None, math.nan])
+def test_a_bad_interval_is_refused(interval: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^interval must be a number from 0.01 to 86,400"):
+        client(Server(5)).works().watch(interval)
