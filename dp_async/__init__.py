@@ -1,6 +1,6 @@
 """An asyncio SDK for a digital-human video platform's Open API: its lists as concurrent streams.
 
-Everything public is here; the modules behind it are private.
+This file is the whole public surface; all modules with a leading underscore are private.
 """
 
 import logging

@@ -1,7 +1,7 @@
-"""The same list of many accounts, crawled side by side.
+"""The same list of many accounts, crawled concurrently.
 
-Each account has a crawl of its own; when one is done the next begins. An account that fails does
-not stop the others. No HTTP, no page numbers.
+*at_once* accounts have a crawl each; when one ends the next begins. An account that fails does not
+stop the others. No HTTP and no page numbers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Progress: TypeAlias = Callable[[str, CrawlReport], object]
 
 
 class AccountsFailed(DpError):
-    """Some accounts could not be crawled; *errors* has why, by account. All others were."""
+    """Some accounts failed, all others were crawled. ``errors`` has the error of each account."""
 
     def __init__(self, errors: dict[str, DpError]) -> None:
         super().__init__(errors)
@@ -37,21 +37,24 @@ class AccountsFailed(DpError):
         noun = "1 account" if len(self.errors) == 1 else f"{len(self.errors)} accounts"
         return f"{noun} could not be crawled (see .errors), first …{account[-4:]}: {error}"
 
-    def __repr__(self) -> str:  # the default would show the accounts
+    def __repr__(self) -> str:  # the default repr would show the accounts
         return f"{type(self).__name__}({str(self)!r})"
 
 
 class AccountsCrawl(Generic[T]):
-    """The items of many accounts, each with its account; ``async with`` ends its requests promptly.
+    """Pairs of an account and one of its items, for all accounts of a ``crawl_accounts()``.
 
-    The items of an account come in the order of its list, the accounts as they are answered. When
-    all others are done, AccountsFailed is raised, once, for those that failed, among them accounts
-    whose crawl is known not to be complete. A slow consumer is waited for. There is one consumer; a
-    timeout round ``anext`` loses nothing. If the server asks the client to wait for longer than
-    ``RetryPolicy.cap``, RateLimited is raised: no account's failure. The next call goes on.
+    The items of one account come in its list's order, the accounts as they arrive. After the last
+    item AccountsFailed is raised, once, if any account failed; one that is known not to be complete
+    has failed with IncompleteCrawl, after its rows were yielded. If the server makes the whole
+    client wait for longer than ``RetryPolicy.cap``, RateLimited is raised, and the next call goes
+    on: no account has failed.
 
-    *reports* has the report of each account that is done, also of those that failed; *errors* the
-    errors of those that failed.
+    It has one consumer. A timeout round ``anext`` loses nothing. ``async with`` ends its requests
+    promptly.
+
+    - ``reports``: the report of each account that is done, failed ones included.
+    - ``errors``: the error of each account that failed.
     """
 
     def __init__(
@@ -63,12 +66,11 @@ class AccountsCrawl(Generic[T]):
     ) -> None:
         self._waiting = deque(listings.items())
         self._at_once = at_once = min(at_once, len(listings) or 1)
-        # A share of the permits for each, so that slow accounts do not take them all.
         self._share = max(1, max_in_flight // at_once)
         self._progress = progress
         self._ready: deque[str] = deque()  # accounts whose last page was handed out
         self._crawls: dict[str, Crawl[T]] = {}
-        # The pager's window holds one page of each crawl; each crawl reads ahead in its own window.
+        # This window holds one page of each crawl; each crawl fetches ahead in a window of its own.
         self._pager = Pager[str, tuple[str, Page[T] | DpError | None]](
             self._plan,
             self._fetch,
@@ -77,6 +79,7 @@ class AccountsCrawl(Generic[T]):
             window=at_once,
             ordered=False,
         )
+        self._kept: tuple[str, Page[T] | DpError | None] | None = None
         self._current = ""
         self._items: Iterator[T] = iter(())
         self._raised = False
@@ -84,7 +87,7 @@ class AccountsCrawl(Generic[T]):
         self.reports: dict[str, CrawlReport] = {}
 
     def _plan(self) -> str | None:
-        """The account whose next page to fetch: those that began in turn, then a new one."""
+        """The account to fetch the next page of: first those begun, in turn, then a new one."""
         if self._ready:
             return self._ready.popleft()
         if self._waiting and len(self._crawls) < self._at_once:
@@ -94,24 +97,28 @@ class AccountsCrawl(Generic[T]):
         return None
 
     def _begin(self, listing: Listing[T]) -> Crawl[T]:
-        wanted = listing.options.concurrency
-        if self._at_once > 1:
-            wanted = self._share if wanted == "auto" else min(wanted, self._share)
-        return listing.with_options(concurrency=wanted, strict=True).crawl()
+        """A crawl with its share of the client's slots, so that slow accounts cannot hold all."""
+        if self._at_once == 1:
+            return listing.with_options(strict=True).crawl()
+        options = listing.options
+        most = [self._share, options.window or self._share]
+        if options.concurrency != "auto":
+            most.append(options.concurrency)
+        return listing.with_options(concurrency=min(most), strict=True).crawl()
 
     async def _fetch(self, account: str) -> Callable[[], tuple[str, Page[T] | DpError | None]]:
-        answer: Page[T] | DpError | None
+        result: Page[T] | DpError | None
         try:
-            answer = await self._crawls[account].next_page()
-        except (ClientClosed, ConfigError):  # not the account's fault
+            result = await self._crawls[account].next_page()
+        except (ClientClosed, ConfigError):  # the client failed, not this account
             raise
         except RateLimited as error:
-            if not error.status:  # not sent: the server has asked the whole client to wait
+            if not error.status:  # not sent: the limiter pauses the whole client
                 raise
-            answer = error
+            result = error
         except DpError as error:
-            answer = error
-        return lambda: (account, answer)
+            result = error
+        return lambda: (account, result)
 
     def __aiter__(self) -> Self:
         return self
@@ -120,15 +127,17 @@ class AccountsCrawl(Generic[T]):
         while True:
             for item in self._items:
                 return self._current, item
-            result = await self._pager()
+            result = await self._pager() if self._kept is None else self._kept
             if result is None:
                 break
             account, page = result
             if isinstance(page, Page):
+                if self._progress is not None:
+                    self._kept = result  # the page is not lost if the callback raises
+                    self._progress(account, self._crawls[account].report)
+                    self._kept = None
                 self._current, self._items = account, iter(page.content)
                 self._ready.append(account)
-                if self._progress is not None:
-                    self._progress(account, self._crawls[account].report)
                 continue
             crawl = self._crawls.pop(account)
             self.reports[account] = crawl.report
@@ -141,7 +150,7 @@ class AccountsCrawl(Generic[T]):
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """End it; returns when none of its requests is in flight. Twice is fine."""
+        """End it; returns when none of its requests is in flight. May be called twice."""
         closing = [crawl.aclose() for crawl in self._crawls.values()]
         await ended([asyncio.ensure_future(each) for each in (self._pager.aclose(), *closing)])
 
@@ -160,16 +169,17 @@ def crawl_accounts(
     at_once: int = 8,
     progress: Progress | None = None,
 ) -> AccountsCrawl[T]:
-    """The items of one list of many sub-accounts, each with its account.
+    """Pairs ``(account, item)`` of one list of many sub-accounts.
 
-    ``crawl_accounts(client, accounts, lambda sub: sub.works())`` crawls *at_once* accounts at a
-    time, under the limits of *client*, which they share. An account that fails does not stop the
-    others; AccountsFailed is raised for it at the end. One that is given twice is crawled once.
-    *progress* is called with the account and its report before the items of each page; an exception
-    that it raises reaches the consumer and loses no item.
+    ``crawl_accounts(client, accounts, lambda sub: sub.works())`` crawls each account once, and
+    sends nothing until it is iterated.
 
-    Sends nothing until it is iterated. Raises ConfigError, before any request, for anything that is
-    not an account.
+    - *listing*: makes the list of one account from a view of the client.
+    - *at_once*: accounts crawled concurrently; they share the limits of *client*.
+    - *progress*: called with the account and its report after each page.
+
+    An account that fails does not stop the others: AccountsFailed is raised at the end. Raises
+    ConfigError for a bad account, before any request.
     """
     instance("client", client, Client)
     whole("at_once", at_once, 1, 10_000)

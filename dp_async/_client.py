@@ -1,6 +1,6 @@
-"""The composition root: binds the endpoints to a ``Call``, owns the session and the tasks.
+"""The public client: one coroutine and one listing for each endpoint, views, observers, closing.
 
-No paging, no parsing, no HTTP. Everything the layers need is put together here and nowhere else.
+No paging, no parsing, no HTTP; ``Core`` puts the layers together.
 """
 
 from __future__ import annotations
@@ -31,15 +31,17 @@ R = TypeVar("R", bound=Struct)
 
 
 class Client:
-    """The API for one app: its endpoints as coroutines, its lists as listings.
+    """The API for one app: each endpoint as a coroutine for one page and as a listing of all items.
 
-    ``async with Client(settings) as client``, or ``await client.aclose()`` at the end. It belongs
-    to the event loop it is first used in; any number of tasks may use it at once, and it may be
-    entered in one task and left in another.
+    Use ``async with Client(settings) as client``, or await ``client.aclose()`` at the end. A client
+    belongs to the event loop that it is first used in. Any number of tasks may use it at once, and
+    it may be entered in one task and left in another.
 
-    - *session*: your own ``aiohttp.ClientSession``, for a proxy or a CA; it is not closed.
-    - *sign*: how to sign, instead of md5 by ``Settings.auth_template``.
-    - *send*: the HTTP exchange, instead of aiohttp's, or a wrapper round an ``HttpTransport``.
+    - *session*: your own ``aiohttp.ClientSession``, for a proxy or a private CA. You close it.
+    - *sign*: replaces the md5 signature made from ``Settings.auth_template``.
+    - *send*: replaces the HTTP exchange, or wraps an ``HttpTransport``.
+
+    Raises ConfigError for settings, a session or a combination of them that cannot work.
     """
 
     def __init__(
@@ -70,21 +72,21 @@ class Client:
         return cls(Settings.from_env())
 
     def for_account(self, account: str | None) -> Self:
-        """The same client for another sub-account; None is the main account.
+        """A view of this client for another sub-account, or for the main account if None.
 
-        A cheap view: connections, limits and tasks are shared, and closing it closes nothing.
-        Raises ConfigError for what is not an account.
+        It shares connections, limits and tasks with the client; closing it closes nothing. Raises
+        ConfigError for an account that cannot be sent.
         """
         return self._with(self._view.settings.with_account(account))
 
     def with_options(
         self, *, timeout: float | None = None, retry: RetryPolicy | None = None
     ) -> Self:
-        """The same client with another time limit for one attempt, or another retry policy.
+        """A view of this client with another *timeout* (seconds), *retry* policy, or both.
 
-        A cheap view, as of ``for_account``. None keeps what is set. ``retry.cap`` also bounds how
-        long calls of this view wait while the server has asked the client to pause. Raises
-        ConfigError, which names the option.
+        It shares connections, limits and tasks with the client; closing it closes nothing. None
+        keeps the present value. Its ``retry.cap`` bounds its own waits, the limiter's included.
+        Raises ConfigError for a bad value.
         """
         return self._with(with_attempts(self._view.settings, timeout, retry))
 
@@ -96,12 +98,12 @@ class Client:
 
     @property
     def settings(self) -> Settings:
-        """The settings of this client, or of this view."""
+        """The settings of this client or view; their repr hides the secret."""
         return self._view.settings
 
     @property
     def stats(self) -> ClientStats:
-        """What the client and all its views have sent so far."""
+        """Counts of requests, retries and throttles, of the client and all its views."""
         tally = self._view.core.tally
         return ClientStats(
             requests=tally.requests,
@@ -111,11 +113,11 @@ class Client:
         )
 
     def observe(self, callback: Callable[[Attempt], object]) -> Callable[[], None]:
-        """Call *callback* with the ``Attempt`` of each request that was answered or has failed.
+        """Call *callback* with an ``Attempt`` after each request, of the client and all its views.
 
-        Covers the requests of all views, until the returned function is called; calling that twice
-        is fine. *callback* runs inside the event loop and must not block; an exception it raises is
-        logged and dropped. Raises ConfigError for anything that cannot be called.
+        Returns a function that ends it; calling that twice is fine. *callback* runs inside the
+        event loop and must not block; an exception it raises is logged and dropped. Raises
+        ConfigError for what cannot be called.
         """
         if not callable(callback):
             raise ConfigError(f"observe() needs a callable, not {type(callback).__name__}")
@@ -130,7 +132,7 @@ class Client:
         sort: SortOrder | str | None = None,
         status: WorkStatus | str | None = None,
     ) -> Page[Work]:
-        """One page of the works; *page_num* counts from 1. Filters as in ``works``."""
+        """One page of the works; *page_num* counts from 1. The filters are as in ``works``."""
         return await self.works(name=name, sort=sort, status=status).page(page_num, page_size)
 
     async def msg_list(
@@ -140,7 +142,7 @@ class Client:
         page_size: int = 20,
         read_status: ReadStatus | str | None = None,
     ) -> Page[Message]:
-        """One page of the messages; *page_num* counts from 1. Filters as in ``messages``."""
+        """One page of the messages; *page_num* counts from 1. The filter is as in ``messages``."""
         return await self.messages(read_status=read_status).page(page_num, page_size)
 
     def works(
@@ -153,8 +155,10 @@ class Client:
     ) -> Listing[Work]:
         """The account's works, newest update first unless *sort* says otherwise.
 
-        *name* is searched for inside the names; *status* must match. Sends nothing until it is
-        iterated. Raises ConfigError for a filter of the wrong type.
+        - *name*: a text that the work's name contains.
+        - *status*: the work's status.
+
+        Sends nothing until it is iterated. Raises ConfigError for a filter of the wrong type.
         """
         return self._list(WORKS, options, name=name, status=status, sort=sort)
 
@@ -164,9 +168,9 @@ class Client:
         read_status: ReadStatus | str | None = None,
         options: CrawlOptions | None = None,
     ) -> Listing[Message]:
-        """The account's messages, newest first. Sends nothing until it is iterated.
+        """The account's messages, newest first.
 
-        Raises ConfigError for a filter of the wrong type.
+        Sends nothing until it is iterated. Raises ConfigError for a filter of the wrong type.
         """
         return self._list(MESSAGES, options, read_status=read_status)
 
@@ -178,7 +182,7 @@ class Client:
         return Listing(endpoint, endpoint.query(filters), endpoint.model, options, self._view)
 
     async def aclose(self) -> None:
-        """End all requests and close the session, unless it was passed in. Twice is fine."""
+        """End all requests and close the session, unless you passed it in. May be called twice."""
         if self._owner:
             await self._view.core.aclose()
 

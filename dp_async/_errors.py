@@ -1,44 +1,49 @@
-"""Every way a call can fail.
+"""The errors of this library, but for those that carry a report or the errors of accounts.
 
-Errors hold plain values and import nothing. No header, secret, request body or server internals
-(``host``, ``errorStackTrace``) may stand in any of them.
+They hold plain values and import nothing. None may hold a header, a secret, a request body or
+server internals (``host``, ``errorStackTrace``).
 
 ::
 
     DpError
-    ├── ConfigError          a setting or argument was refused, nothing was sent (a ValueError)
-    ├── ClientClosed         the client or the crawl was closed
-    ├── TransportError       no answer came: connection, TLS, a truncated or foreign body
-    │   └── AttemptTimeout   one attempt took longer than Settings.timeout (a TimeoutError)
-    ├── ApiError             an answer that says no
-    │   ├── AuthError        401 or 403
-    │   ├── RateLimited      429
-    │   ├── BadRequest       any other 4xx
-    │   └── ServerError      5xx, from the API or from a gateway before it
-    ├── DecodeError          an answer that is not what the API documents, with the path inside it
-    │   └── ResponseTooLarge longer than Settings.max_response_bytes, after decompression
-    ├── PaginationError      the server's pages contradict each other
-    ├── IncompleteCrawl      the crawl ended and is not complete; it carries the report
-    └── AccountsFailed       of many accounts some could not be crawled; it carries their errors
+    ├── ConfigError               a bad setting or argument, nothing was sent (a ValueError)
+    ├── ClientClosed              the client, crawl or watch is closed
+    ├── CallError                 one call failed
+    │   ├── TransportError        no usable answer: connection, TLS, a truncated or foreign body
+    │   │   └── AttemptTimeout    an attempt took longer than Settings.timeout (a TimeoutError)
+    │   ├── ApiError              the server answered with an error
+    │   │   ├── AuthError         401 or 403
+    │   │   ├── RateLimited       429
+    │   │   ├── BadRequest        any other 4xx
+    │   │   └── ServerError       5xx, from the API or a gateway in front of it
+    │   └── DecodeError           an answer that is not what the API documents, with the path
+    │       └── ResponseTooLarge  longer than Settings.max_response_bytes, decompressed
+    ├── PaginationError           the server's pages contradict each other
+    ├── IncompleteCrawl           the crawl is known not to be complete; carries the report
+    └── AccountsFailed            some of many accounts failed; carries their errors
 """
 
 from __future__ import annotations
 
 
 class DpError(Exception):
-    """The root: ``except DpError`` catches whatever this library raises on its own account."""
+    """The root of all errors: ``except DpError`` catches every failure this library raises."""
 
 
 class ConfigError(DpError, ValueError):
-    """A setting or an argument was refused, before anything was sent. Names it and the fix."""
+    """A setting or argument that cannot work, raised before anything is sent; names the fix."""
 
 
 class ClientClosed(DpError):
-    """The client, or the crawl, was closed before or while it was asked for more."""
+    """The client, crawl or watch was closed, before or while it was used."""
 
 
 class CallError(DpError):
-    """One call failed: which *endpoint*, after how many *attempts*, over how many seconds."""
+    """One call failed.
+
+    - *endpoint*: its name, such as ``"work_list"``.
+    - *attempts*: how often it was tried. *elapsed*: for how many seconds.
+    """
 
     def __init__(self, text: str, *, endpoint: str = "") -> None:
         super().__init__(text)
@@ -65,7 +70,7 @@ def may_retry_now(error: CallError) -> bool:
 
 
 class TransportError(CallError):
-    """No usable answer came: no connection, a broken one, a truncated or a foreign body."""
+    """No usable answer: no connection, a broken one, a truncated or a foreign body."""
 
 
 class AttemptTimeout(TransportError, TimeoutError):
@@ -73,11 +78,12 @@ class AttemptTimeout(TransportError, TimeoutError):
 
 
 class ApiError(CallError):
-    """An answer that says no.
+    """The server answered with an error.
 
-    *status* is HTTP's, 0 where nothing was sent; *code*, *message* and *request_id* are the
-    envelope's (None, "" and "" where the answer had none). *retry_after* is in seconds, *date* is
-    the server's clock in seconds since the epoch; None where the server did not say.
+    - *status*: the HTTP status, 0 where nothing was sent.
+    - *code*, *message*, *request_id*: the envelope's; None, "" and "" where the answer has none.
+    - *retry_after*: seconds until the server wants the next request, None where it does not say.
+    - *date*: the server's clock, in seconds since the epoch; None where it sends none.
     """
 
     def __init__(
@@ -102,19 +108,19 @@ class ApiError(CallError):
 
 
 class AuthError(ApiError):
-    """401 or 403: the signature or the account was not accepted."""
+    """401 or 403: the server rejects the signature or the account."""
 
 
 class RateLimited(ApiError):
-    """429: too many requests. ``retry_after`` says when to come back, if the server did."""
+    """429: too many requests. ``retry_after`` is how many seconds to wait, if that is known."""
 
 
 class BadRequest(ApiError):
-    """Any other 4xx: the server did not accept the parameters, or there is no such path."""
+    """Any other 4xx: the server rejects the parameters, or the path does not exist."""
 
 
 class ServerError(ApiError):
-    """5xx, from the API itself or from a gateway in front of it."""
+    """5xx, from the API or a gateway in front of it."""
 
 
 class DecodeError(CallError):
@@ -126,4 +132,4 @@ class ResponseTooLarge(DecodeError):
 
 
 class PaginationError(DpError):
-    """The server's pages contradict each other, so that no walk over them could be trusted."""
+    """The server's pages contradict each other, so that no crawl of them could be trusted."""

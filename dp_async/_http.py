@@ -1,6 +1,6 @@
-"""What passes between the layers: a request, a response, and the shapes of those who handle them.
+"""A request, a response, and the protocols of the callables that handle them.
 
-No HTTP library, no logic. Neither value shows a header, a query or a body in its ``repr``.
+No HTTP library and no logic. Neither repr shows a header, a query or a body.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from msgspec import Raw
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request, ready to send.
+    """One HTTP request.
 
-    *target* is path and query, percent-encoded once and sent as it is; *body* is JSON or empty.
-    *idempotent* is the endpoint's word, not the verb's: may it be sent again? *attempt* counts from
-    1 how often it is.
+    - *endpoint*: the name of the API's function, for errors and logs.
+    - *target*: path and query, percent-encoded once and sent as it is. *body*: JSON, or empty.
+    - *idempotent*: whether it may be repeated; decided by the endpoint, since POST reads lists too.
+    - *attempt*: which attempt of its call this is, from 1.
     """
 
     endpoint: str
@@ -32,7 +33,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One HTTP response: *headers* under lower-case names, *body* read whole and decompressed."""
+    """One HTTP response: *headers* by lower-case name, *body* complete and decompressed."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
@@ -40,18 +41,18 @@ class Response:
 
 
 class Send(Protocol):
-    """Sends a request and returns whatever was answered. Raises TransportError for no answer."""
+    """Sends a request and returns any response. Raises TransportError if there is none."""
 
     async def __call__(self, request: Request, /) -> Response: ...
 
 
 class Call(Protocol):
-    """Sends a request and returns good answers only, unread: one that says no is an error."""
+    """Sends a request and returns the JSON of a good answer; raises CallError for any other."""
 
     async def __call__(self, request: Request, /) -> Raw: ...
 
 
 class Sign(Protocol):
-    """The headers that prove who sends *request*; *now* is in seconds since the epoch."""
+    """Returns the headers that authenticate a request at *now*, in seconds since the epoch."""
 
     def __call__(self, request: Request, now: float, /) -> Mapping[str, str]: ...

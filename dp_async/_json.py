@@ -1,4 +1,4 @@
-"""From JSON to typed values; the one place where msgspec's errors become ours. No I/O."""
+"""Decodes JSON into typed values, and turns msgspec's errors into DecodeError. No I/O."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ T = TypeVar("T")
 def decode(
     decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, endpoint: str, root: str = "$"
 ) -> T:
-    """*data* as what *decoder* reads.
+    """The value that *decoder* reads from *data*.
 
-    Raises DecodeError with the path of what is wrong, *root* being the path of *data* itself.
+    *root* is the path of *data* within the answer. Raises DecodeError, with the path of the bad
+    value.
     """
     try:
         return decoder.decode(data)
     except msgspec.ValidationError as error:
         problem = str(error)
         if "`$" not in problem:
-            problem += " - at `$`"  # msgspec leaves it out if it is the root itself
+            problem += " - at `$`"  # msgspec leaves the root's path out
         problem = problem.replace("`$", f"`{root}", 1)
     except msgspec.MsgspecError as error:
         problem = str(error)
@@ -31,6 +32,6 @@ def decode(
         problem = f"text that is not UTF-8 - at `{root}`"
     except RecursionError:
         problem = f"nested too deeply - at `{root}`"
-    del data  # it is not for those who log the variables of a traceback
-    # Raised out here, so that msgspec's error does not stay in reach as __context__.
+    del data  # loggers that write a traceback's variables must not find it
+    # Raised out here, so that msgspec's error, which may hold data, is not kept as __context__.
     raise DecodeError(f"{endpoint}: the answer cannot be read: {problem}", endpoint=endpoint)

@@ -1,9 +1,12 @@
-"""One list on the server, and what you can do with it. Immutable; sends nothing until iterated."""
+"""One list on the server, with its filters and options: the calls and crawls it offers.
+
+Immutable; sends nothing until it is iterated or awaited. No paging and no HTTP.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Generic, TypeVar, Unpack, overload
@@ -32,9 +35,9 @@ S = TypeVar("S", bound=Struct)
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """The state of a list at one moment: its *total*, and id and time of its first row.
+    """A list's *total*, and the id and time of its first row; both None where the list is empty.
 
-    The time is the update time as sent, without an offset. Both are None for an empty list.
+    The time is the update time as sent, without an offset; the create time where there is none.
     """
 
     total: int
@@ -43,11 +46,12 @@ class Probe:
 
 
 class Listing(Generic[T]):
-    """A list on the server with its filters and options: iterate it any number of times.
+    """One list of the account: iterate it, any number of times, or crawl it.
 
-    ``async for item in listing`` fetches pages concurrently and yields their items in order. It
-    ends at the first error, and with IncompleteCrawl if rows may be missing. For a report, for
-    prompt clean-up, or to go on after an error, use ``async with listing.crawl() as crawl``.
+    ``async for item in listing`` fetches pages concurrently and yields their items in the list's
+    order. It ends at the first error, and raises IncompleteCrawl at the end of a crawl that is
+    known not to be complete. For a report, for prompt clean-up, or to go on after an error, use
+    ``async with listing.crawl() as crawl``.
     """
 
     __slots__ = ("_decoder", "_endpoint", "_item", "_options", "_query", "_runtime")
@@ -68,7 +72,7 @@ class Listing(Generic[T]):
         self._runtime = runtime
 
     async def __aiter__(self) -> AsyncGenerator[T, None]:
-        crawl = self._strict()
+        crawl = self._strict_crawl()
         try:
             while (page := await crawl.next_page()) is not None:
                 for item in page.content:
@@ -77,29 +81,21 @@ class Listing(Generic[T]):
             await crawl.aclose()
 
     def pages(self) -> Pages[T]:
-        """The pages of the list, in order. Close it if you leave it early: ``async with``.
+        """The pages of one crawl, in order; ``async with`` ends its requests if you stop early.
 
-        Raises IncompleteCrawl at the end if the crawl is known not to be complete.
+        Raises IncompleteCrawl after the last page if the crawl is known not to be complete.
         """
-        return self._strict().pages()
+        return self._strict_crawl().pages()
 
     async def collect(self) -> list[T]:
-        """All items of the list.
-
-        Raises IncompleteCrawl if the crawl is known not to be complete.
-        """
+        """All items. Raises IncompleteCrawl if the crawl is known not to be complete."""
         items: list[T] = []
-        async with self._strict() as crawl:
+        async with self._strict_crawl() as crawl:
             while (page := await crawl.next_page()) is not None:
                 items += page.content
         return items
 
-    async def first(self) -> T | None:
-        """The first item, by one request for one row; None if the list is empty."""
-        async with self.with_options(limit=1).crawl() as crawl:
-            return await anext(crawl, None)
-
-    def _strict(self) -> Crawl[T]:
+    def _strict_crawl(self) -> Crawl[T]:
         return self.with_options(strict=True).crawl()
 
     def crawl(
@@ -108,10 +104,14 @@ class Listing(Generic[T]):
         resume: str | None = None,
         progress: Callable[[CrawlReport], object] | None = None,
     ) -> Crawl[T]:
-        """A crawl of the whole list; *progress* is called with its report after each page.
+        """One crawl of the whole list, with a report.
 
-        *resume* is an earlier crawl's ``checkpoint()``. Raises ConfigError if that is damaged or
-        belongs to another list.
+        - *resume*: an earlier crawl's ``checkpoint()``, to go on from there.
+        - *progress*: called with the report after each page.
+
+        At its end a crawl that is known not to be complete logs a warning, or raises
+        IncompleteCrawl with ``strict=True``. Raises ConfigError for a checkpoint that is damaged,
+        or of another list.
         """
         return Crawl(self._source(), self._options, progress, resume)
 
@@ -122,26 +122,28 @@ class Listing(Generic[T]):
         allowed_lateness: float = 2.0,
         progress: Callable[[CrawlReport], object] | None = None,
     ) -> Crawl[T]:
-        """A crawl of what is new or was updated since *watermark*, newest first.
+        """One crawl of the rows that are new or were updated since *watermark*, newest first.
 
-        *watermark* comes from an earlier crawl of this list; None means all of it. The next one is
-        ``crawl.watermark``, once the last item is delivered. A crawl delivers a row once, in the
-        version that is read first; if it changes again meanwhile, the next crawl delivers it.
+        - *watermark*: ``crawl.watermark`` of an earlier crawl of this list; None for all rows. The
+          next one is available once the last item is delivered.
+        - *allowed_lateness*: seconds after the update time it carries within which a row becomes
+          visible; that of the options if that is more. The rows of these seconds before the
+          watermark are read again, and those delivered before are left out; with a larger value
+          than in the last crawl, some of them come again.
+        - *progress*: called with the report after each page.
 
-        *allowed_lateness* is how many seconds after its update time a row may become visible and
-        still be found; at least that of the options counts. So many seconds before the watermark
-        are read again, and what was delivered of them is left out. With a larger value than before
-        some of it is delivered again. It takes one request where one small page reaches down to
-        known rows; where the newest seconds hold more rows than a page, as after an import, about
-        one for each page of these and two more.
+        Each row comes once, in the version read first; if it changes again meanwhile, the next
+        crawl yields it. The cost is one request if one small page reaches down to the watermark. If
+        the newest seconds fill more than a page, as after an import, it is about one request for
+        each of these pages and two more.
 
-        Not found: deleted rows, rows that changed without a newer update time, rows without an
-        update time; and changes that do not move their row, as when a message is read, unless the
-        row is on a page that is read anyway.
+        Not found: deleted rows, changes that leave the update time as it was (such as a message
+        being read) unless the row is on a page that is read anyway, and rows without an update
+        time.
 
         Raises ConfigError for a watermark of another list, for a list sorted oldest first, and with
-        ``verify=False``. The crawl raises PaginationError if the list is not sorted newest first,
-        by update or by create time, or shows no update times.
+        ``verify=False``. The crawl raises PaginationError if the list is not newest first, by
+        update or by create time, or shows no update times.
         """
         number("allowed_lateness", allowed_lateness, 0, DAY)
         source = self._source()
@@ -150,26 +152,30 @@ class Listing(Generic[T]):
         instance("watermark", watermark, Watermark)
         self._endpoint.newest_first(self._query)
         if not self._options.verify:
-            raise ConfigError("verify=False: since() relies on what is proven to be read")
+            raise ConfigError(
+                "since() cannot go with verify=False: it needs a proof of what was read"
+            )
         lateness = max(allowed_lateness, self._options.allowed_lateness)
-        options = replace(self._options, allowed_lateness=lateness)
+        options = with_changes(self._options, allowed_lateness=lateness)
         return Crawl(source, options, progress, after=watermark.of(source.scope))
 
     def watch(self, interval: float, *, since: Watermark | None = None) -> Watch[T]:
-        """What is new or was updated, from now on or *since* a watermark, as it happens.
+        """A live feed: rows as they are created or updated, from now on or *since* a watermark.
 
-        Polls about every *interval* seconds, plus or minus a tenth. A poll that finds nothing costs
-        what ``since`` costs, as a rule one small request, and finds rows that become visible up to
-        ``CrawlOptions.allowed_lateness`` seconds late. Sends nothing until it is iterated. Raises
-        ConfigError as ``since`` does, and for options with a limit.
+        It polls every *interval* seconds, give or take 10 %; a poll that finds nothing costs one
+        small request as a rule. Rows that become visible up to ``CrawlOptions.allowed_lateness``
+        seconds after the update time they carry are found too. Sends nothing until it is iterated.
+
+        Raises ConfigError as ``since`` does, and for options with a limit or
+        ``on_bad_item="keep"``.
         """
         number("interval", interval, 0.01, DAY)
         if self._options.limit is not None:
-            raise ConfigError("watch() takes no limit: stop iterating when you have enough")
+            raise ConfigError("watch() goes without a limit: stop iterating when you have enough")
         if self._options.on_bad_item == "keep":
-            raise ConfigError('watch() needs on_bad_item="raise": it has nowhere to keep such rows')
+            raise ConfigError('watch() needs on_bad_item="raise": it has nowhere to keep bad rows')
         crawl = partial(self.since, allowed_lateness=self._options.allowed_lateness)
-        crawl(since)  # refuses what it cannot do, before the first request
+        crawl(since)  # raises ConfigError before the first request
         return Watch(
             mark=lambda: mark_now(self._source(), self._options),
             since=crawl,
@@ -179,50 +185,31 @@ class Listing(Generic[T]):
         )
 
     async def page(self, page_num: int = 1, page_size: int | None = None) -> Page[T]:
-        """One page; *page_num* counts from 1, *page_size* None is that of the options."""
+        """One page; *page_num* counts from 1, *page_size* is that of the options if None.
+
+        Raises ConfigError for a number that cannot be sent, and the errors of a call.
+        """
         size = self._options.page_size if page_size is None else page_size
         return await self._page(self._decoder, page_num, size)
 
+    async def first(self) -> T | None:
+        """The first item, None if the list is empty, by one small request."""
+        page = await self.page(1, 1)
+        return page.content[0] if page.content else None
+
     async def probe(self) -> Probe:
-        """The total and the first row of the list, by one small request."""
+        """The total, and the id and time of the first row, by one small request."""
         page = await self._page(PageDecoder(self._endpoint.name, self._endpoint.key), 1, 1)
         if not page.content:
             return Probe(page.total_elements, None, None)
         head = page.content[0]
         return Probe(page.total_elements, head.id, head.update_time or head.create_time)
 
-    @property
-    def item(self) -> type[T]:
-        """The type of its items: a Struct, ``dict`` or ``msgspec.Raw``."""
-        return self._item
-
-    @property
-    def options(self) -> CrawlOptions:
-        """How it is crawled."""
-        return self._options
-
-    def with_options(self, **changes: Unpack[OptionChanges]) -> Listing[T]:
-        """The same list with other options: *changes* are fields of ``CrawlOptions``.
-
-        Raises ConfigError, which names the option.
-        """
-        return self._with(self._item, with_changes(self._options, **changes))
-
-    @overload
-    def typed(self, item: type[S]) -> Listing[S]: ...
-    @overload
-    def typed(self, item: type[Raw]) -> Listing[Raw]: ...
-    @overload
-    def typed(self, item: type[dict[str, object]]) -> Listing[dict[str, object]]: ...
-    def typed(self, item: type[V]) -> Listing[V]:
-        """The same list, its items decoded as another Struct, as ``dict`` or as ``msgspec.Raw``.
-
-        The latter two keep every field the server sent. Raises ConfigError for another type.
-        """
-        return self._with(item, self._options)
-
-    def _with(self, item: type[V], options: CrawlOptions) -> Listing[V]:
-        return Listing(self._endpoint, self._query, item, options, self._runtime)
+    async def _page(self, decoder: PageDecoder[V], page_num: int, page_size: int) -> Page[V]:
+        whole("page_num", page_num, 1, 2**31 - 1)
+        whole("page_size", page_size, 1, MAX_PAGE_SIZE)
+        call = self._runtime.call(self._runtime.tally())
+        return decoder(await call(self._endpoint.request(self._query, page_num, page_size)))
 
     def _source(self) -> Source[T]:
         endpoint = self._endpoint
@@ -241,8 +228,33 @@ class Listing(Generic[T]):
             ),
         )
 
-    async def _page(self, decoder: PageDecoder[V], page_num: int, page_size: int) -> Page[V]:
-        whole("page_num", page_num, 1, 2**31 - 1)
-        whole("page_size", page_size, 1, MAX_PAGE_SIZE)
-        call = self._runtime.call(self._runtime.tally())
-        return decoder(await call(self._endpoint.request(self._query, page_num, page_size)))
+    @property
+    def options(self) -> CrawlOptions:
+        """The options of its crawls."""
+        return self._options
+
+    def with_options(self, **changes: Unpack[OptionChanges]) -> Listing[T]:
+        """The same list with other options; those not named stay as they are.
+
+        ``listing.with_options(limit=10)``. Raises ConfigError for a bad value or an unknown name.
+        """
+        options = with_changes(self._options, **changes)
+        return Listing(self._endpoint, self._query, self._item, options, self._runtime)
+
+    @property
+    def item(self) -> type[T]:
+        """The type of its items: a Struct, ``dict`` or ``msgspec.Raw``."""
+        return self._item
+
+    @overload
+    def typed(self, item: type[S]) -> Listing[S]: ...
+    @overload
+    def typed(self, item: type[Raw]) -> Listing[Raw]: ...
+    @overload
+    def typed(self, item: type[dict[str, object]]) -> Listing[dict[str, object]]: ...
+    def typed(self, item: type[V]) -> Listing[V]:
+        """The same list with its items decoded as another Struct, ``dict`` or ``msgspec.Raw``.
+
+        ``dict`` and ``Raw`` keep every field the server sent. Raises ConfigError for another type.
+        """
+        return Listing(self._endpoint, self._query, item, self._options, self._runtime)

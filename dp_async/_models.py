@@ -1,7 +1,7 @@
-"""Structs that mirror the wire: rows, pages, open enums, queries.
+"""Structs that mirror the wire: rows, pages, open enums, queries and keys.
 
-``rename="camel"`` is the only translation. No defaults that the server did not send (None is its
-null, or a field it left out), no I/O, nothing of this package.
+``rename="camel"`` is the only translation. In an answer, None is the server's null or a field that
+it left out; no other default. No I/O, and no import from this package.
 """
 
 from collections.abc import Iterator
@@ -16,22 +16,22 @@ T = TypeVar("T")
 #: A value whose type the API does not document: any JSON.
 Json: TypeAlias = bool | int | float | str | list[object] | dict[str, object] | None
 
-#: Times come without an offset. Epoch milliseconds inside the URLs of the documented sample agree
-#: with UTC+08:00 within a minute.
+#: The zone of all times, which are sent without an offset. Inferred: epoch milliseconds in the URLs
+#: of the documented sample agree with UTC+08:00 within a minute.
 CHINA = timezone(timedelta(hours=8))
 
 
 class OpenEnum(StrEnum):
-    """A set of texts the server may extend: an unknown one is a member that keeps its text."""
+    """An enum that the server may extend: an unknown text is a member with that text as value."""
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.value!r})"  # the text may hold anything
+        return f"{type(self).__name__}({self.value!r})"  # escapes control characters of the server
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
         if not isinstance(value, str):
             return None
-        # Made anew each time, not registered: the server could name any number of them.
+        # Made anew each time and not registered: the server could send any number of them.
         member = str.__new__(cls, value)
         member._name_ = value
         member._value_ = value
@@ -39,7 +39,7 @@ class OpenEnum(StrEnum):
 
 
 class WorkStatus(OpenEnum):
-    """State of a work. Documented or seen: these four; any other text is kept as it is."""
+    """State of a work: four known values, and any other text the server sends."""
 
     SUCCESS = "SUCCESS"
     DRAFT = "DRAFT"
@@ -48,21 +48,21 @@ class WorkStatus(OpenEnum):
 
 
 class ReadStatus(OpenEnum):
-    """Whether a message was read. UNREAD is documented, READ presumed."""
+    """Whether a message was read. UNREAD is documented, READ is presumed."""
 
     UNREAD = "UNREAD"
     READ = "READ"
 
 
 class SortOrder(OpenEnum):
-    """Order of the works by time. ASC is documented, DESC presumed; newest first without it."""
+    """Order of the works by time. ASC is documented, DESC is presumed and the default."""
 
     ASC = "ASC"
     DESC = "DESC"
 
 
 class Align(OpenEnum):
-    """Which way up a video stands."""
+    """Orientation of a video."""
 
     VERTICAL = "VERTICAL"
     HORIZONTAL = "HORIZONTAL"
@@ -73,7 +73,7 @@ def _aware(time: datetime | None) -> datetime | None:
 
 
 class _Row(Struct, frozen=True, gc=False, kw_only=True, rename="camel"):
-    """What every row of every list carries."""
+    """The fields that the rows of all lists share."""
 
     create_time: datetime | None = None
     update_time: datetime | None = None
@@ -81,20 +81,20 @@ class _Row(Struct, frozen=True, gc=False, kw_only=True, rename="camel"):
 
     @property
     def created_at(self) -> datetime | None:
-        """``create_time`` as an aware time, +08:00."""
+        """``create_time`` as an aware time at UTC+08:00."""
         return _aware(self.create_time)
 
     @property
     def updated_at(self) -> datetime | None:
-        """``update_time`` as an aware time, +08:00."""
+        """``update_time`` as an aware time at UTC+08:00."""
         return _aware(self.update_time)
 
 
 class Work(_Row, frozen=True, gc=False, kw_only=True, rename="camel"):
-    """One video of the account. Only the id is sure; every other field may be null or missing.
+    """One video of the account. Only the id is always there; any other field may be None.
 
-    ``duration`` is in seconds. ``works_url`` holds raw Chinese: percent-encode it before fetching;
-    it is not unique. ``create_time`` and ``update_time`` are as sent, without an offset.
+    ``duration`` is in seconds. ``works_url`` holds raw Chinese characters (percent-encode it before
+    fetching) and is not unique. ``create_time`` and ``update_time`` are as sent, without an offset.
     """
 
     digital_person_works_id: int
@@ -109,7 +109,10 @@ class Work(_Row, frozen=True, gc=False, kw_only=True, rename="camel"):
 
 
 class Message(_Row, frozen=True, gc=False, kw_only=True, rename="camel"):
-    """One message to the account. Only the id is sure; every other field may be null or missing."""
+    """One message to the account. Only the id is always there; any other field may be None.
+
+    ``create_time`` and ``update_time`` are as sent, without an offset.
+    """
 
     msg_id: int
     read_status: ReadStatus | None = None
@@ -120,11 +123,12 @@ class Message(_Row, frozen=True, gc=False, kw_only=True, rename="camel"):
 
 
 class Page(Struct, Generic[T], frozen=True, gc=False, kw_only=True, rename="camel"):
-    """One page of a list, iterable over its items.
+    """One page of a list: iterate it for its items; ``len()`` counts them.
 
-    ``page_num`` counts from 1, as in the request; ``number`` is the server's own count from 0.
-    ``size`` is the size the server used, which may be less than the one asked for. The totals are
-    this answer's: the server counts anew each time, and rewrites them on the last page.
+    ``page_num`` counts from 1, as in the request; ``number`` is the server's count from 0. ``size``
+    is the size that the server used, which may be less than requested. ``total_elements`` and
+    ``total_pages`` belong to this answer: the server counts anew for each. Encodes to JSON in
+    camelCase, as it was sent.
     """
 
     content: list[T]
@@ -139,7 +143,7 @@ class Page(Struct, Generic[T], frozen=True, gc=False, kw_only=True, rename="came
 
     @property
     def page_num(self) -> int:
-        """The number to ask for this page by, from 1."""
+        """The page's number in requests, from 1."""
         return self.number + 1
 
     def __iter__(self) -> Iterator[T]:
@@ -150,7 +154,7 @@ class Page(Struct, Generic[T], frozen=True, gc=False, kw_only=True, rename="came
 
 
 class WorkQuery(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """What to ask of workList. None is not sent."""
+    """The filters of workList. None is not sent."""
 
     name: str | None = None
     sort: SortOrder | None = None
@@ -158,13 +162,13 @@ class WorkQuery(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
 
 
 class MessageQuery(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """What to ask of msgList. None is not sent."""
+    """The filter of msgList. None is not sent."""
 
     read_status: ReadStatus | None = None
 
 
 class Key(Struct, frozen=True, gc=False):
-    """What every list's rows are told apart and ordered by."""
+    """The id and times of a row of any list: they identify and order it."""
 
     id: int
     create_time: datetime | None = field(default=None, name="createTime")

@@ -1,3 +1,3 @@
-"""The version, read here by the build and sent in the user agent."""
+"""The version: the build reads it here, and requests send it in their user agent."""
 
 VERSION = "0.1.0"

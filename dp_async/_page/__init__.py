@@ -1,1 +1,1 @@
-"""A page on the wire: how to request it, and how to read it."""
+"""A page on the wire: how it is requested and how it is read. Pure."""

@@ -1,6 +1,6 @@
-"""The lists of the API, a row of the table each: how to ask for a page and how to read one.
+"""The lists of the API as a table of ``ListEndpoint``, which make the requests for their pages.
 
-GET and POST differ in ``ListEndpoint.request`` alone. No I/O, and no branch on which list it is.
+GET and POST differ in ``ListEndpoint.requests`` alone. No I/O, and no branch on which list it is.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ Query = TypeVar("Query", bound=Struct, covariant=True)
 class ListEndpoint(Generic[Row, Query]):
     """One list of the API.
 
-    *name* is the endpoint coroutine's, for errors and logs; *params* are the query's names on the
-    wire in the order the API documents them; *key* reads id and times from any row.
+    - *name*: the name of its coroutine in ``Client``, for errors and logs.
+    - *params*: the names of its parameters on the wire, in the documented order.
+    - *model*, *query_type*, *key*: the types of its rows, of its filters, and of a row's id and
+      times.
+    - *oldest_first*: the filter and the value that reverse the list, if there are any.
     """
 
     name: str
@@ -41,10 +44,9 @@ class ListEndpoint(Generic[Row, Query]):
     query_type: type[Query]
     key: type[Key]
     oldest_first: tuple[str, str] | None = None
-    """The filter that turns the list round, and its value."""
 
     def query(self, filters: Mapping[str, object]) -> Query:
-        """The query for *filters*. Raises ConfigError, which names the filter of a wrong type."""
+        """The query for *filters*. Raises ConfigError, which names a filter of the wrong type."""
         for spec in structs.fields(self.query_type):
             value = filters[spec.name]
             if isinstance(value, str):
@@ -60,11 +62,11 @@ class ListEndpoint(Generic[Row, Query]):
         return msgspec.convert(sent, self.query_type)
 
     def newest_first(self, query: Struct) -> None:
-        """Raises ConfigError if *query* asks for the list oldest first."""
+        """Raise ConfigError if *query* sorts the list oldest first."""
         if self.oldest_first and getattr(query, self.oldest_first[0]) == self.oldest_first[1]:
             name, value = self.oldest_first
             raise ConfigError(
-                f"{name}={value}: what is new is found in a list that is newest first"
+                f"{name}={value}: changes are found in a list sorted newest first; leave {name} out"
             )
 
     def request(self, query: Struct, page_num: int, page_size: int) -> Request:
@@ -72,9 +74,9 @@ class ListEndpoint(Generic[Row, Query]):
         return self.requests(query)(page_num, page_size)
 
     def requests(self, query: Struct) -> Callable[[int, int], Request]:
-        """The request for a page by its number, from 1, and its size.
+        """A function from a page's number, from 1, and size to its request.
 
-        What all pages of a query have in common is put together once.
+        The part that all pages of a query share is built once.
         """
         given: dict[str, object] = msgspec.to_builtins(query)
         known = {name: given.get(name, 0) for name in self.params if name in (*given, *_PAGE)}
@@ -83,14 +85,14 @@ class ListEndpoint(Generic[Row, Query]):
                 f"{name}={_PAGE.get(name) or quote(f'{value}', safe='')}"
                 for name, value in known.items()
             ]
-            target = f"{self.path}?{'&'.join(pairs)}".format  # what is quoted holds no brace
+            target = f"{self.path}?{'&'.join(pairs)}".format  # quoted values hold no braces
             return lambda num, size: Request(self.name, "GET", target(num, size))
 
-        def posted(num: int, size: int) -> Request:
+        def post(num: int, size: int) -> Request:
             body = msgspec.json.encode(known | {"pageNum": num, "pageSize": size})
             return Request(self.name, "POST", self.path, _JSON, body)
 
-        return posted
+        return post
 
 
 WORKS = ListEndpoint(

@@ -1,6 +1,6 @@
-"""From a good answer to a page of items, and what its rows are told apart by.
+"""Reads a good answer as a page of items, with the ids and times of its rows.
 
-Pure. Reads either shape of a page; the same for every list.
+Pure. Both shapes of a page are read, and every list in the same way.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
 
 _EPOCH = datetime(1970, 1, 1)
-_EPOCH_THERE = datetime(1970, 1, 1, tzinfo=CHINA)
+_EPOCH_CHINA = datetime(1970, 1, 1, tzinfo=CHINA)
 _NONE: array[int] = array("q")
 
 _FIELDS = msgspec.json.Decoder(dict[str, Raw])
@@ -35,7 +35,7 @@ _ID: msgspec.json.Decoder[int] = msgspec.json.Decoder(
 
 
 class _Numbers(Struct, rename="camel", gc=False):
-    """A page's numbers; later versions of the server's framework nest them under ``page``."""
+    """A page's numbers, named as by Spring Data, whose newer versions nest them under ``page``."""
 
     number: Count | None = None
     size: Count | None = None
@@ -44,7 +44,7 @@ class _Numbers(Struct, rename="camel", gc=False):
 
 
 class _WirePage(_Numbers, Generic[T], rename="camel", gc=False, kw_only=True):
-    """A page as sent, in either shape."""
+    """A page as sent: its numbers beside the content, or nested under ``page``."""
 
     content: list[T]
     page: _Numbers | None = None
@@ -55,21 +55,21 @@ class _WirePage(_Numbers, Generic[T], rename="camel", gc=False, kw_only=True):
 
 
 class _Answer(Struct, Generic[T], gc=False):
-    """A good answer, whose envelope says nothing that is needed any more."""
+    """A good answer; the envelope was checked before."""
 
     data: _WirePage[T]
 
 
 def _decoder(item: type[T]) -> msgspec.json.Decoder[_Answer[T]]:
     try:
-        # What lru_cache hands out no longer says that it depends on what went in.
+        # lru_cache loses the type parameter.
         return cast("msgspec.json.Decoder[_Answer[T]]", _made(cast("Hashable", item)))
     except TypeError as error:
         problem = f"typed() needs a Struct, dict or msgspec.Raw: {error}"
     raise ConfigError(problem)
 
 
-@lru_cache(maxsize=64)  # making one costs as much as decoding a page
+@lru_cache(maxsize=64)  # making a decoder costs as much as decoding a page
 def _made(item: Hashable) -> object:
     return msgspec.json.Decoder(_Answer[item])  # type: ignore[valid-type]
 
@@ -82,7 +82,7 @@ class PageDecoder(Generic[T]):
         self._decoder = _decoder(item)
 
     def __call__(self, answer: Raw) -> Page[T]:
-        """The page. Raises DecodeError, with the path inside the answer."""
+        """The page. Raises DecodeError, with the path within the answer."""
         wire = decode(self._decoder, answer, self._endpoint).data
         numbers = wire.page or wire
         number, size, total = numbers.number, numbers.size, numbers.total_elements
@@ -114,7 +114,7 @@ class PageDecoder(Generic[T]):
 
 
 class Timed(Protocol):
-    """A row with times: any item of a model, or a key."""
+    """A row with times: a model or a key."""
 
     @property
     def create_time(self) -> datetime | None: ...
@@ -124,7 +124,7 @@ class Timed(Protocol):
 
 
 class _Plain(Protocol):
-    """A row as it usually is: with both times."""
+    """A row with both times set, the usual case."""
 
     @property
     def create_time(self) -> datetime: ...
@@ -135,9 +135,11 @@ class _Plain(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BadItem:
-    """A row that could not be read: *path* and *problem* say where and why, *raw* is the row.
+    """A row that could not be decoded.
 
-    *page_num* is the page it came on; *id* is None where even that could not be read.
+    - *page_num*: the page it came on, from 1. *path*: its place in the answer.
+    - *problem*: why, with the path of the bad value. *raw*: the row's JSON.
+    - *id*: None where the id cannot be decoded either.
     """
 
     page_num: int
@@ -147,13 +149,15 @@ class BadItem:
     id: int | None
 
 
-@dataclass(slots=True)  # frozen, it would take three times as long to make one
+@dataclass(slots=True)  # not frozen: that would triple the time to make one
 class Rows(Generic[T]):
-    """A page, and the numbers of its rows.
+    """A page, with the ids and times of its rows.
 
-    *ids* is parallel to the page's content. *keyed*, *updated* and *created* are the ids and times,
-    in whole seconds, of the rows that have an id and an update time, read or not; *created* is
-    empty where one lacks it. *count* is how many rows were sent.
+    - *ids*: parallel to the page's content.
+    - *keyed*, *updated*, *created*: ids and times, in whole seconds at UTC+08:00 since 1970 there,
+      of all rows with an id and an update time, bad ones included; *created* is empty if one of
+      them has no create time.
+    - *count*: how many rows were sent. *bad*: those that could not be decoded.
     """
 
     page: Page[T]
@@ -168,9 +172,9 @@ class Rows(Generic[T]):
 class RowReader(Generic[T]):
     """Reads a good answer as ``Rows`` of one type of item.
 
-    Ids and times are read off the items where these are of *model*; of another type, from the same
-    bytes through *key*. With *keep*, a row that cannot be read is kept apart; without, the page is
-    a DecodeError that names the row.
+    Ids and times come from the items if these are of type *model*; else *key* decodes them from the
+    same bytes. With *keep*, rows that cannot be decoded go to ``Rows.bad``; without, the first one
+    raises DecodeError.
     """
 
     def __init__(
@@ -187,9 +191,10 @@ class RowReader(Generic[T]):
         self._key = msgspec.json.Decoder(key)
 
     def __call__(self, answer: Raw, *, keys: bool = True, created: bool = True) -> Rows[T]:
-        """The rows; without times and what costs a decoding, or without create times, if unwanted.
+        """The rows; without times if not *keys*, without create times if not *created*.
 
-        Raises DecodeError, with the path inside the answer.
+        Not *keys*: no ids either where these would need a second decoding. Raises DecodeError, with
+        the path within the answer.
         """
         try:
             page = self._whole(answer)
@@ -198,12 +203,12 @@ class RowReader(Generic[T]):
                 return Rows(page, len(page.content), ids, _NONE, _NONE, _NONE)
             timed = self._keys(answer).content if self._keys else cast("list[Timed]", page.content)
             return Rows(page, len(timed), *_columns(timed, self._id_of, created))
-        except (DecodeError, OverflowError):  # or an id that 64 bits do not hold
+        except (DecodeError, OverflowError):  # OverflowError: an id of more than 64 bits
             pass
         return self._one_by_one(self._raw(answer))
 
     def _one_by_one(self, page: Page[Raw]) -> Rows[T]:
-        """The page again, row by row, so that one bad row is named and spoils no other."""
+        """The rows, decoded one by one, so that a bad row is named and the others are kept."""
         items: list[T] = []
         ids: list[int] = []
         keys: list[Key] = []
@@ -230,7 +235,7 @@ class RowReader(Generic[T]):
         return Rows(good, len(page.content), ids, keyed, updated, created, bad)
 
     def _id(self, raw: Raw) -> int | None:
-        """The id of a row, whatever else is wrong with it."""
+        """The id of a row, or None; other fields may be bad."""
         try:
             fields = decode(_FIELDS, raw, self._endpoint)
             return decode(_ID, fields[self._id_sent], self._endpoint)
@@ -239,25 +244,25 @@ class RowReader(Generic[T]):
 
 
 def _id_sent(key: type[Key]) -> str:
-    """What the id that *key* reads is called on the wire."""
+    """The name on the wire of the id that *key* decodes."""
     return next(field.encode_name for field in structs.fields(key) if field.name == "id")
 
 
 def _attribute(model: type[Struct], sent: str) -> str:
-    """The attribute of *model* that is called *sent* on the wire."""
+    """The attribute of *model* whose name on the wire is *sent*."""
     return next(field.name for field in structs.fields(model) if field.encode_name == sent)
 
 
 def _columns(
     rows: Sequence[Timed], id_of: Callable[[Timed], int], with_created: bool = True
 ) -> tuple[list[int], array[int], array[int], array[int]]:
-    """The ids of *rows*, and of those with an update time their ids, update and create times."""
+    """The ids of *rows*; then ids, update and create times of the rows with an update time."""
     ids = list(map(id_of, rows))
-    keyed = array("q", ids)  # before all else: OverflowError for one that 64 bits do not hold
+    keyed = array("q", ids)  # first: raises OverflowError for an id of more than 64 bits
     plain = cast("Sequence[_Plain]", rows)
     try:
-        # The usual case: no time is null, none has an offset; else this is a TypeError. One loop
-        # without a call, since it runs for each row there is.
+        # The usual case: no time is null or has an offset (else TypeError). The loop runs for every
+        # row of a crawl, so it makes no call of its own.
         updated = [(gap := row.update_time - _EPOCH).days * 86400 + gap.seconds for row in plain]
         created = [
             (gap := row.create_time - _EPOCH).days * 86400 + gap.seconds
@@ -270,12 +275,12 @@ def _columns(
         return (
             ids,
             array("q", map(id_of, timed)),
-            _seconds_there(row.update_time for row in timed),
-            _seconds_there([] if None in times else times),
+            _china_seconds(row.update_time for row in timed),
+            _china_seconds([] if None in times else times),
         )
 
 
-def _seconds_there(times: Iterable[datetime | None]) -> array[int]:
-    """*times* but None as whole seconds at +08:00, should one ever come with another offset."""
-    gaps = (time - (_EPOCH_THERE if time.tzinfo else _EPOCH) for time in times if time is not None)
+def _china_seconds(times: Iterable[datetime | None]) -> array[int]:
+    """*times* but None, as whole seconds at UTC+08:00; a time may have another offset."""
+    gaps = (time - (_EPOCH_CHINA if time.tzinfo else _EPOCH) for time in times if time is not None)
     return array("q", [gap.days * 86400 + gap.seconds for gap in gaps])

@@ -26,6 +26,7 @@ from dp_async import (
     Probe,
     Request,
     Response,
+    RetryPolicy,
     Send,
     Settings,
     Sign,
@@ -60,6 +61,12 @@ async def listings(client: Client) -> None:
         assert_type(page, Page[Work])
     assert_type(await works.collect(), list[Work])
     assert_type(await works.probe(), Probe)
+    assert_type(await works.first(), Work | None)
+    assert_type(works.options, CrawlOptions)
+    assert_type(works.with_options(page_size=50, concurrency="auto"), Listing[Work])
+    assert_type(works.typed(Slim).with_options(limit=None), Listing[Slim])
+    works.with_options(page_size="50")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    works.with_options(pages=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     assert_type(works.typed(Slim), Listing[Slim])
     assert_type(works.typed(dict), Listing[dict[str, object]])
     assert_type(works.typed(msgspec.Raw), Listing[msgspec.Raw])
@@ -83,7 +90,9 @@ async def watching(client: Client, mark: Watermark) -> None:
 
 
 async def accounts(client: Client) -> None:
-    crawl = crawl_accounts(client, ["19999999999"], lambda sub: sub.works(), at_once=4)
+    crawl = crawl_accounts(
+        client, ["19999999999"], lambda sub: sub.works(), at_once=4, progress=account_seen
+    )
     assert_type(crawl, AccountsCrawl[Work])
     try:
         async for account, work in crawl:
@@ -92,8 +101,11 @@ async def accounts(client: Client) -> None:
     except AccountsFailed as failed:
         assert_type(failed.errors, dict[str, DpError])
     assert_type(crawl.reports["19999999999"], CrawlReport)
-    crawl_accounts(client, ["1"], lambda sub: sub)  # type: ignore[arg-type,return-value]  # pyright: ignore
-    crawl_accounts(client, [1], lambda sub: sub.works())  # type: ignore[list-item]  # pyright: ignore
+    crawl_accounts(client, ["1"], lambda sub: sub)  # type: ignore[arg-type,return-value]  # pyright: ignore[reportArgumentType]
+    crawl_accounts(client, [1], lambda sub: sub.works())  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+
+
+def account_seen(account: str, report: CrawlReport) -> None: ...
 
 
 async def errors(client: Client) -> None:
@@ -113,7 +125,7 @@ def options() -> None:
     CrawlOptions(concurrency="fast")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-def told(attempt: Attempt) -> None:
+def seen_attempt(attempt: Attempt) -> None:
     assert_type(attempt.endpoint, str)
     assert_type(attempt.number, int)
     assert_type(attempt.seconds, float)
@@ -123,17 +135,13 @@ def told(attempt: Attempt) -> None:
     assert_type(attempt.error, str)
 
 
-def no_observer(report: CrawlReport) -> None: ...
-
-
 def observing(client: Client) -> None:
     attempts: list[Attempt] = []
-    client.observe(told)
+    end = client.observe(seen_attempt)
+    assert_type(end, Callable[[], None])
     client.observe(attempts.append)
     client.observe(lambda attempt: attempt.seconds)
-    observe: Callable[[Callable[[Attempt], object]], Callable[[], None]] = client.observe
-    observe(told)
-    client.observe(no_observer)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.observe(seen)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.observe(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -170,3 +178,5 @@ async def gaps(settings: Settings) -> None:
     async with HttpTransport(settings) as transport:
         async with Client(settings, send=Recorder(transport), sign=sign) as client:
             assert_type(client.for_account("19999999999"), Client)
+            assert_type(client.with_options(timeout=5, retry=RetryPolicy(attempts=1)), Client)
+            assert_type(client.settings, Settings)

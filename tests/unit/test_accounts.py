@@ -1,4 +1,4 @@
-"""Many accounts at once: what comes, who waits for whom, what fails, and what it refuses."""
+"""Many accounts crawled at once: items, shares of the limiter, progress, failures, bad input."""
 
 from __future__ import annotations
 
@@ -32,21 +32,22 @@ from dp_async import (
     Work,
     crawl_accounts,
 )
-from tests.support.fake_server import SETTINGS, answer, page_of, row, until
+from tests.support.fake_server import SETTINGS, answer, row, until
+from tests.support.fake_server import page_of as page_of
 from tests.support.virtual_loop import run
 
 OPTIONS = CrawlOptions(page_size=10)
 
 
 class Many:
-    """A server of many accounts: *rows* for each, *seconds* an answer, and *trouble* of some."""
+    """A server of many accounts: *rows* each, an answer takes *seconds*, some have *trouble*."""
 
     def __init__(self, rows: int = 25, seconds: float = 0.1) -> None:
         self.rows: Counter[str] = Counter()
         self.seconds: dict[str, float] = {}
         self.pages: dict[int, float] = {}  # seconds, where a page takes longer
         self.trouble: dict[str, Callable[[int], Response | Exception]] = {}
-        self.restless: set[str] = set()  # in no order, and never at rest
+        self.unsorted: set[str] = set()  # in another order in each answer
         self.accounts: list[str] = []
         self.in_flight: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
@@ -72,7 +73,7 @@ class Many:
                     return outcome
             count = self.rows.get(account, self._rows)
             rows = [row(index) for index in range(count)]
-            if account in self.restless:
+            if account in self.unsorted:
                 self._random.shuffle(rows)
             return answer(rows, num, size)
         finally:
@@ -110,10 +111,10 @@ def expected(rows: int = 25) -> list[int]:
 NAMES = [f"139{index:08}" for index in range(30)]
 
 
-# What comes
+# Items
 
 
-def test_each_accounts_items_come_in_order_and_each_report_says_complete() -> None:
+def test_the_items_of_each_account_come_in_order_and_each_report_is_complete() -> None:
     async def main() -> None:
         async with client(Many()) as api, crawl_accounts(api, NAMES, works) as accounts:
             assert await drain(accounts) == {name: expected() for name in NAMES}
@@ -149,10 +150,10 @@ def test_no_accounts_are_no_items_and_empty_lists_are_complete() -> None:
     run(main())
 
 
-# At once, and in turn
+# Concurrency
 
 
-def test_they_begin_a_few_at_a_time_and_only_once_they_are_wanted() -> None:
+def test_at_most_at_once_accounts_have_begun_and_none_before_the_first_anext() -> None:
     async def main() -> None:
         server = Many()
         async with client(server) as api:
@@ -167,32 +168,41 @@ def test_they_begin_a_few_at_a_time_and_only_once_they_are_wanted() -> None:
     run(main())
 
 
-@pytest.mark.parametrize(("places", "at_once"), [(1, 8), (4, 8), (16, 4), (16, 100)])
-def test_no_more_are_in_flight_than_the_client_permits(places: int, at_once: int) -> None:
+@pytest.mark.parametrize(("places", "at_once"), [(1, 8), (16, 100)])
+def test_max_in_flight_of_the_client_is_kept(places: int, at_once: int) -> None:
     async def main() -> None:
-        server = Many(95)
+        server = Many(55)
         async with client(server, max_in_flight=places) as api:
             async with crawl_accounts(api, NAMES, works, at_once=at_once) as accounts:
                 found = await drain(accounts)
-        assert found == {name: expected(95) for name in NAMES}
+        assert found == {name: expected(55) for name in NAMES}
         assert server.max_in_flight == places
 
     run(main())
 
 
-@pytest.mark.parametrize("concurrency", [8, "auto"])
 @pytest.mark.parametrize(
-    ("accounts", "at_once", "share"), [(30, 8, 2), (30, 100, 1), (3, 8, 5), (1, 8, 8)]
+    ("accounts", "at_once", "options", "share"),
+    [
+        (10, 8, {}, 2),
+        (20, 100, {}, 1),
+        (3, 8, {"concurrency": "auto"}, 5),
+        (3, 8, {"concurrency": 4}, 4),
+        (3, 8, {"concurrency": "auto", "window": 2}, 2),
+        (1, 8, {}, 8),
+    ],
 )
-def test_each_has_a_share_of_the_places(
-    accounts: int, at_once: int, share: int, concurrency: Any
+def test_each_account_has_a_share_of_max_in_flight(
+    accounts: int, at_once: int, options: Any, share: int
 ) -> None:
     async def main() -> None:
-        server = Many(155)
-        options = CrawlOptions(page_size=10, concurrency=concurrency)
+        server = Many(155 if accounts == 1 else 85)
         async with client(server) as api:
             async with crawl_accounts(
-                api, NAMES[:accounts], lambda sub: sub.works(options=options), at_once=at_once
+                api,
+                NAMES[:accounts],
+                lambda sub: works(sub).with_options(**options),
+                at_once=at_once,
             ) as several:
                 await drain(several)
         assert max(server.most.values()) == share
@@ -200,7 +210,7 @@ def test_each_has_a_share_of_the_places(
     run(main())
 
 
-def test_accounts_as_slow_as_may_be_do_not_hold_up_the_rest() -> None:
+def test_slow_accounts_do_not_delay_the_others() -> None:
     async def main() -> None:
         server = Many()
         slow = NAMES[:5]
@@ -215,22 +225,22 @@ def test_accounts_as_slow_as_may_be_do_not_hold_up_the_rest() -> None:
     run(main())
 
 
-def test_a_long_list_and_short_ones_come_in_turn() -> None:
+def test_a_long_list_and_short_ones_alternate() -> None:
     async def main() -> None:
         server = Many()
-        server.rows["long"] = 2_000
+        server.rows["long"] = 1_000
         came: list[str] = []
         async with client(server) as api:
-            async with crawl_accounts(api, ["long", *NAMES], works, at_once=2) as accounts:
+            async with crawl_accounts(api, ["long", *NAMES[:16]], works, at_once=2) as accounts:
                 async for account, _ in accounts:
                     came.append(account)
-        before = came[: came.index(NAMES[-1])]
+        before = came[: came.index(NAMES[15])]
         assert before.count("long") < len(before) * 0.75
 
     run(main())
 
 
-def test_a_consumer_that_is_slow_holds_it_by_the_windows_of_those_begun() -> None:
+def test_a_slow_consumer_is_bounded_by_the_windows_of_the_accounts_begun() -> None:
     async def main() -> None:
         server = Many(5_000)
         options = CrawlOptions(page_size=10, concurrency=2, window=4)
@@ -265,7 +275,7 @@ def test_timeouts_round_anext_lose_nothing() -> None:
     run(main())
 
 
-def test_leaving_it_ends_all_that_is_under_way_at_once() -> None:
+def test_closing_ends_all_requests_at_once() -> None:
     async def main() -> None:
         server = Many(500, seconds=5.0)
         async with client(server) as api:
@@ -285,7 +295,7 @@ def test_leaving_it_ends_all_that_is_under_way_at_once() -> None:
     run(main())
 
 
-def test_closed_or_with_its_client_closed_whoever_waits_is_told() -> None:
+def test_a_waiting_consumer_gets_client_closed() -> None:
     async def main(close: Callable[[Client, AccountsCrawl[Work]], Any]) -> None:
         server = Many(seconds=5.0)
         api = client(server)
@@ -303,7 +313,7 @@ def test_closed_or_with_its_client_closed_whoever_waits_is_told() -> None:
     run(main(lambda api, accounts: accounts.aclose()))
 
 
-def test_cancelled_while_it_closes_it_has_closed_all_the_same() -> None:
+def test_a_cancelled_aclose_still_closes() -> None:
     async def main() -> None:
         server = Many(500, seconds=5.0)
         async with client(server) as api:
@@ -320,7 +330,7 @@ def test_cancelled_while_it_closes_it_has_closed_all_the_same() -> None:
     run(main())
 
 
-def test_dropped_it_says_so_and_leaves_nothing() -> None:
+def test_dropping_it_warns_and_ends_its_tasks() -> None:
     async def main() -> None:
         server = Many(500)
         async with client(server) as api:
@@ -350,7 +360,7 @@ def test_it_has_one_consumer() -> None:
 # Failing
 
 
-def test_those_that_fail_stop_no_other_and_are_told_of_at_the_end_once() -> None:
+def test_failed_accounts_stop_no_other_and_are_raised_once_at_the_end() -> None:
     async def main() -> None:
         server = Many()
         server.trouble[NAMES[2]] = lambda num: Response(status=401 if num == 1 else 200)
@@ -367,7 +377,7 @@ def test_those_that_fail_stop_no_other_and_are_told_of_at_the_end_once() -> None
         assert isinstance(errors[NAMES[2]], AuthError)
         assert isinstance(errors[NAMES[20]], ServerError)
         assert accounts.errors == errors
-        assert found.pop(NAMES[20]) == expected(10)  # what came before it failed
+        assert found.pop(NAMES[20]) == expected(10)  # its rows before the failure
         assert found == {name: expected() for name in NAMES if name not in errors}
         assert accounts.reports[NAMES[20]].items == 10
         incomplete = {name for name in NAMES if not accounts.reports[name].complete}
@@ -376,7 +386,7 @@ def test_those_that_fail_stop_no_other_and_are_told_of_at_the_end_once() -> None
     run(main())
 
 
-def test_where_the_whole_client_is_to_wait_for_long_no_other_account_has_failed() -> None:
+def test_a_long_backoff_of_the_whole_client_is_no_accounts_failure() -> None:
     async def main() -> None:
         server = Many()
         server.trouble[NAMES[3]] = later
@@ -399,7 +409,7 @@ def test_where_the_whole_client_is_to_wait_for_long_no_other_account_has_failed(
     run(main())
 
 
-def test_what_is_under_way_for_one_that_failed_is_ended_at_once() -> None:
+def test_requests_of_a_failed_account_end_at_once() -> None:
     async def main() -> None:
         server = Many(95)
         server.pages[3] = 1_000.0
@@ -414,53 +424,101 @@ def test_what_is_under_way_for_one_that_failed_is_ended_at_once() -> None:
     run(main())
 
 
-def test_an_account_known_not_to_be_complete_has_failed() -> None:
+def test_an_account_that_is_not_complete_has_failed_after_its_rows_came(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def main() -> None:
         server = Many()
-
-        server.restless.add(NAMES[0])
+        server.unsorted.add(NAMES[0])
         server.rows[NAMES[0]] = 195
         options = CrawlOptions(page_size=5, max_passes=1)
+        found: Counter[str] = Counter()
         async with client(server) as api:
             async with crawl_accounts(
                 api, NAMES[:2], lambda sub: sub.works(options=options)
             ) as accounts:
                 with pytest.raises(AccountsFailed) as failed:
-                    await drain(accounts)
-                assert list(failed.value.errors) == [NAMES[0]]
-                assert isinstance(failed.value.errors[NAMES[0]], IncompleteCrawl)
-                assert accounts.reports[NAMES[0]].complete is False
-                assert accounts.reports[NAMES[1]].complete is True
+                    async for account, _ in accounts:
+                        found[account] += 1
+        assert list(failed.value.errors) == [NAMES[0]]
+        error = failed.value.errors[NAMES[0]]
+        assert isinstance(error, IncompleteCrawl)
+        assert error.report == accounts.reports[NAMES[0]]
+        assert error.report.complete is False
+        assert accounts.reports[NAMES[1]].complete is True
+        assert found == {NAMES[0]: error.report.items, NAMES[1]: 25}
+        assert error.report.items > 100
 
     run(main())
+    assert not caplog.records  # raised, so not logged as well
 
 
-def test_progress_is_called_with_the_account_and_its_report() -> None:
+def test_what_cannot_be_proven_has_not_failed() -> None:
     async def main() -> None:
-        seen: list[tuple[str, int]] = []
-
-        def progress(account: str, report: CrawlReport) -> None:
-            seen.append((account, report.items))
-            if len(seen) == 2:
-                raise LookupError("once")
-
-        options = CrawlOptions(page_size=10)
         async with client(Many()) as api:
             async with crawl_accounts(
-                api, NAMES[:1], lambda sub: sub.works(options=options), progress=progress
+                api, NAMES[:3], lambda sub: works(sub).with_options(limit=12)
             ) as accounts:
-                items: list[tuple[str, Work]] = []
-                with pytest.raises(LookupError, match="once"):
-                    async for item in accounts:
-                        items.append(item)  # noqa: PERF401  # those before the error count
-                items += [item async for item in accounts]
-        assert seen == [(NAMES[0], 10), (NAMES[0], 20), (NAMES[0], 25)]
-        assert len({work.digital_person_works_id for _, work in items}) == len(items) == 25
+                found = await drain(accounts)
+        assert found == {name: expected(12) for name in NAMES[:3]}
+        assert [report.complete for report in accounts.reports.values()] == [None] * 3
 
     run(main())
 
 
-def test_the_error_says_how_many_and_why_and_shows_no_account() -> None:
+# Progress
+
+
+def test_progress_is_called_after_each_page_of_each_account() -> None:
+    async def main() -> None:
+        seen: dict[str, list[int]] = {}
+
+        def progress(account: str, report: CrawlReport) -> None:
+            seen.setdefault(account, []).append(report.items)
+
+        async with client(Many()) as api:
+            async with crawl_accounts(api, NAMES, works, progress=progress) as accounts:
+                await anext(accounts)
+                assert len(seen) == 1
+                await drain(accounts)
+        assert seen == {name: [10, 20, 25] for name in NAMES}
+
+    run(main())
+
+
+def test_a_progress_callback_that_raises_loses_no_page() -> None:
+    async def main() -> None:
+        calls = 0
+
+        def moody(account: str, report: CrawlReport) -> None:
+            nonlocal calls
+            calls += 1
+            if calls in (1, 5):
+                raise ZeroDivisionError
+
+        found: dict[str, list[int]] = {}
+        raised = 0
+        async with client(Many()) as api:
+            async with crawl_accounts(api, NAMES[:4], works, progress=moody) as accounts:
+                while True:
+                    try:
+                        account, work = await anext(accounts)
+                    except ZeroDivisionError:
+                        raised += 1
+                    except StopAsyncIteration:
+                        break
+                    else:
+                        found.setdefault(account, []).append(work.digital_person_works_id)
+        assert found == {name: expected() for name in NAMES[:4]}
+        assert raised == 2
+
+    run(main())
+
+
+# The error
+
+
+def test_the_error_shows_the_count_and_the_first_reason_but_no_account() -> None:
     error = AccountsFailed({"13912345678": ServerError("it is down"), "1": ServerError("x")})
     text = "2 accounts could not be crawled (see .errors), first …5678: it is down"
     assert str(error) == text
@@ -471,7 +529,7 @@ def test_the_error_says_how_many_and_why_and_shows_no_account() -> None:
     assert list(copy.errors) == ["13912345678", "1"]
 
 
-def test_a_bug_in_what_sends_is_raised_as_it_is() -> None:
+def test_a_bug_in_send_is_raised_as_it_is() -> None:
     async def main() -> None:
         server = Many()
         server.trouble[NAMES[1]] = lambda num: ZeroDivisionError()
@@ -482,7 +540,7 @@ def test_a_bug_in_what_sends_is_raised_as_it_is() -> None:
     run(main())
 
 
-def test_another_loop_is_no_accounts_own_trouble() -> None:
+def test_another_loop_is_no_accounts_failure() -> None:
     api = client(Many())
 
     async def first() -> None:
@@ -513,20 +571,20 @@ def test_another_loop_is_no_accounts_own_trouble() -> None:
         (139, "accounts must be a list of accounts, not int"),
     ],
 )
-def test_what_is_no_account_is_refused_before_any_request(accounts: Any, text: str) -> None:
+def test_a_bad_account_is_refused_before_any_request(accounts: Any, text: str) -> None:
     with pytest.raises(ConfigError, match=text) as refused:
         crawl_accounts(Client(SETTINGS), accounts, works)
     assert "13912345678" not in str(refused.value)
 
 
 @pytest.mark.parametrize("at_once", [0, -1, 10_001, True, 1.5, "8", None])
-def test_so_many_at_once_are_refused(at_once: Any) -> None:
+def test_a_bad_at_once_is_refused(at_once: Any) -> None:
     with pytest.raises(ConfigError, match="at_once must be a whole number from 1 to 10000"):
         crawl_accounts(Client(SETTINGS), NAMES, works, at_once=at_once)
 
 
-def test_no_client_and_no_listing_are_refused() -> None:
+def test_another_type_of_client_or_listing_is_refused() -> None:
     with pytest.raises(ConfigError, match="client must be a Client, not Settings"):
         crawl_accounts(SETTINGS, NAMES, works)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     with pytest.raises(ConfigError, match=r"what listing\(\) returns must be a Listing, not Crawl"):
-        crawl_accounts(Client(SETTINGS), NAMES, lambda sub: sub.works().crawl())  # type: ignore[arg-type,return-value]  # pyright: ignore
+        crawl_accounts(Client(SETTINGS), NAMES, lambda sub: sub.works().crawl())  # type: ignore[arg-type,return-value]  # pyright: ignore[reportArgumentType]

@@ -1,4 +1,4 @@
-"""The client: its life, its loop, its views, what it refuses; over a scripted server."""
+"""The client: its life, its loop, its views, its observers, bad input; over a scripted server."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ import dp_async
 from dp_async import (
     ApiError,
     Attempt,
+    AttemptTimeout,
     AuthError,
     Client,
     ClientClosed,
@@ -31,6 +32,7 @@ from dp_async import (
     CrawlOptions,
     DpError,
     HttpTransport,
+    RateLimited,
     Request,
     Response,
     RetryPolicy,
@@ -63,7 +65,7 @@ async def test_the_endpoint_coroutines_send_what_they_are_given() -> None:
     assert messages.body == b'{"pageNum":2,"pageSize":3,"readStatus":"UNREAD"}'
 
 
-async def test_every_request_says_who_asks() -> None:
+async def test_every_request_carries_app_account_and_signature() -> None:
     server = Server(1)
     async with client(server, replace(SETTINGS, account="13800001234")) as api:
         await api.work_list()
@@ -79,7 +81,7 @@ async def test_every_request_says_who_asks() -> None:
         assert headers["timestamp"].isdigit()
 
 
-async def test_a_view_shares_everything_and_closes_nothing() -> None:
+async def test_a_view_of_an_account_shares_everything_and_closes_nothing() -> None:
     server = Server(1)
     async with client(server) as api:
         async with api.for_account("13900005678") as view:
@@ -90,7 +92,116 @@ async def test_a_view_shares_everything_and_closes_nothing() -> None:
         await view.work_list()
 
 
-async def test_a_closed_client_says_so_and_closing_twice_is_fine() -> None:
+# Views with other options
+
+
+async def test_a_view_with_options_shares_everything_and_closes_nothing() -> None:
+    server = Server(1)
+    attempts: list[Attempt] = []
+    async with client(server) as api:
+        async with api.with_options(timeout=5) as view:
+            view.observe(attempts.append)
+            await view.work_list()
+        await view.work_list()
+        await api.work_list()
+        assert len(attempts) == api.stats.requests == view.stats.requests == 3
+    with pytest.raises(ClientClosed):
+        await view.work_list()
+
+
+def test_a_view_has_the_settings_of_its_client_but_for_what_is_named() -> None:
+    settings = replace(SETTINGS, account="1390", timeout=7.0, max_in_flight=3)
+    api = client(Server(1), settings)
+    policy = RetryPolicy(attempts=9)
+    assert api.settings == settings
+    assert api.with_options().settings == settings
+    assert api.with_options(timeout=1).settings == replace(settings, timeout=1)
+    assert api.with_options(retry=policy).settings == replace(settings, retry=policy)
+    both = replace(settings, timeout=1, retry=policy, account="1391")
+    assert api.with_options(timeout=1, retry=policy).for_account("1391").settings == both
+    assert api.for_account("1391").with_options(retry=policy).with_options(timeout=1).settings == (
+        both
+    )
+    assert api.settings == settings
+
+
+async def test_a_view_repeats_by_its_own_policy() -> None:
+    server = Server(1)
+    server.script[1] = [TransportError("gone")] * 4
+    view = RetryPolicy(attempts=3, base=0)
+    async with client(server) as api:  # whose policy is one attempt
+        with pytest.raises(TransportError, match="gone"):
+            await api.for_account("1390").work_list()
+        with pytest.raises(TransportError, match="gave up after 3 attempts"):
+            await api.with_options(retry=view).for_account("1390").work_list()
+        assert len(server.requests) == 4
+        server.script[1] = [TransportError("gone")] * 2
+        await api.for_account("1390").with_options(retry=view).works().collect()
+
+
+def test_a_view_has_its_own_timeout() -> None:
+    async def main() -> None:
+        server = Server(1)
+        server.block(1)
+        async with client(server) as api:
+            loop = asyncio.get_running_loop()
+            for view, seconds in [(api.with_options(timeout=2.5), 2.5), (api, 30.0)]:
+                begun = loop.time()
+                with pytest.raises(AttemptTimeout):
+                    await view.work_list()
+                assert loop.time() - begun == pytest.approx(seconds)
+
+    run(main())
+
+
+def test_a_view_gives_up_where_retry_after_is_above_its_own_cap() -> None:
+    async def main() -> None:
+        server = Server(1)
+        refused = Response(status=429, headers={"retry-after": "10"})
+        async with client(server, PATIENT) as api:
+            loop = asyncio.get_running_loop()
+            server.script[1] = [refused]
+            await api.work_list()
+            assert loop.time() >= 10
+            server.script[1] = [refused]
+            begun = loop.time()
+            with pytest.raises(RateLimited) as caught:
+                await api.with_options(retry=RetryPolicy(attempts=3, base=0, cap=5)).work_list()
+            assert loop.time() == begun
+            assert caught.value.retry_after == 10
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("options", "refusal"),
+    [
+        ({"timeout": 0}, "^timeout must be a number from 0.001 to 86,400, not 0"),
+        ({"timeout": "5"}, "^timeout must be a number"),
+        ({"retry": 3}, "^retry must be a RetryPolicy, not int"),
+    ],
+)
+def test_a_bad_option_is_refused_and_no_traceback_variable_shows_the_secret(
+    options: Any, refusal: str
+) -> None:
+    api = client(Server(1))
+    with pytest.raises(ConfigError, match=refusal) as caught:
+        api.with_options(**options)
+    stack = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
+    assert not [frame for frame in stack if "sesame" in f"{frame.locals}"]
+
+
+def test_the_settings_of_a_client_hide_the_secret_and_cannot_be_set() -> None:
+    api = client(Server(1))
+    assert "sesame" not in repr(api.settings)
+    with pytest.raises(AttributeError):
+        api.settings = SETTINGS  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+# Life
+
+
+async def test_a_closed_client_refuses_calls_and_closes_twice() -> None:
     api = client(Server(1))
     await api.aclose()
     await api.aclose()
@@ -118,33 +229,33 @@ async def test_closing_while_a_call_waits_ends_the_call() -> None:
         await second
 
 
-async def test_who_is_let_in_while_the_client_closes_does_not_go() -> None:
+async def test_a_call_that_got_its_slot_while_the_client_closes_is_not_sent() -> None:
     server = Server(1)
-    told: list[Attempt] = []
+    attempts: list[Attempt] = []
     limiter = server.block(1)
     api = client(server, replace(SETTINGS, max_in_flight=1))
-    api.observe(told.append)
+    api.observe(attempts.append)
 
-    async def ask_and_close() -> None:
+    async def call_and_close() -> None:
         await api.work_list()
-        await api.aclose()  # in the turn in which the place of the first went to the second
+        await api.aclose()  # in the loop's iteration that gave the slot of the first to the second
 
-    first = asyncio.ensure_future(ask_and_close())
+    first = asyncio.ensure_future(call_and_close())
     second = asyncio.ensure_future(api.msg_list())
     await until(lambda: server.in_flight == 1)
     limiter.set()
     await first
     with pytest.raises(ClientClosed):
         await second
-    assert [(each.endpoint, each.error) for each in told] == [("work_list", "")]
+    assert [(each.endpoint, each.error) for each in attempts] == [("work_list", "")]
     assert len(server.requests) == 1
     stats = api.stats
     assert (stats.requests, stats.retries, stats.in_flight) == (1, 0, 0)
 
 
-async def test_it_may_be_entered_in_one_task_and_left_in_another() -> None:
+async def test_it_is_entered_in_one_task_and_closed_in_another() -> None:
     api = client(Server(30))
-    await asyncio.create_task(_enter(api))
+    await asyncio.create_task(_open(api))
     works = await asyncio.gather(
         *(api.works(options=CrawlOptions(page_size=10)).collect() for _ in range(5))
     )
@@ -152,7 +263,7 @@ async def test_it_may_be_entered_in_one_task_and_left_in_another() -> None:
     await asyncio.create_task(api.__aexit__(None, None, None))
 
 
-async def _enter(api: Client) -> None:
+async def _open(api: Client) -> None:
     await api.__aenter__()
 
 
@@ -174,13 +285,13 @@ async def test_another_thread_is_refused() -> None:
     await api.work_list()
     caught: list[Exception] = []
 
-    def in_another_loop() -> None:
+    def elsewhere() -> None:
         try:
             asyncio.run(_once(api))
         except DpError as error:
             caught.append(error)
 
-    thread = threading.Thread(target=in_another_loop)
+    thread = threading.Thread(target=elsewhere)
     thread.start()
     thread.join()
     assert isinstance(caught[0], ConfigError)
@@ -197,22 +308,22 @@ async def test_a_fork_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     await api.aclose()
 
 
-def _forked(api: Client, told: multiprocessing.Queue[str]) -> None:
+def _forked(api: Client, errors: multiprocessing.Queue[str]) -> None:
     try:
         asyncio.run(_once(api))
     except DpError as error:
-        told.put(type(error).__name__)
+        errors.put(type(error).__name__)
 
 
 def test_a_real_fork_is_refused() -> None:
     api = client(Server(1))
     asyncio.run(_once(api))
     context = multiprocessing.get_context("fork")
-    told: multiprocessing.Queue[str] = context.Queue()
-    child = context.Process(target=_forked, args=(api, told))
+    errors: multiprocessing.Queue[str] = context.Queue()
+    child = context.Process(target=_forked, args=(api, errors))
     child.start()
     child.join()
-    assert told.get() == "ConfigError"
+    assert errors.get() == "ConfigError"
 
 
 def test_a_client_does_not_pickle_and_hides_its_secret() -> None:
@@ -254,7 +365,7 @@ async def test_filters_take_texts_enums_and_the_unknown() -> None:
     ]
 
 
-async def test_own_signing() -> None:
+async def test_a_sign_of_the_caller_replaces_the_signature() -> None:
     def sign(request: Request, now: float, /) -> Mapping[str, str]:
         return {"authorization": f"{request.endpoint}-{request.headers['app_id']}"}
 
@@ -264,7 +375,7 @@ async def test_own_signing() -> None:
     assert server.requests[0].headers["authorization"] == "work_list-app"
 
 
-async def test_what_cannot_be_a_client_is_refused() -> None:
+async def test_arguments_that_cannot_work_are_refused() -> None:
     with pytest.raises(ConfigError, match="settings"):
         Client({"base_url": "https://x"})  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="session"):
@@ -296,7 +407,7 @@ async def test_stats_count_what_was_sent() -> None:
 PATIENT = replace(SETTINGS, retry=RetryPolicy(attempts=3, base=0))
 
 
-async def test_stats_count_repeats_and_refusals() -> None:
+async def test_stats_count_retries_and_throttles() -> None:
     server = Server(1)
     server.script[1] = [TransportError("gone"), Response(status=429)]
     async with client(server, PATIENT) as api:
@@ -306,7 +417,7 @@ async def test_stats_count_repeats_and_refusals() -> None:
     assert [request.attempt for request in server.requests] == [1, 2, 3]
 
 
-async def test_all_views_have_one_budget_of_repeats() -> None:
+async def test_all_views_share_one_retry_budget() -> None:
     server = Server(1)
     server.script[1] = [TransportError("gone") for _ in range(1_000)]
     async with client(server, PATIENT) as api:
@@ -316,7 +427,7 @@ async def test_all_views_have_one_budget_of_repeats() -> None:
     assert len(server.requests) == 200
 
 
-def test_closing_ends_the_wait_before_another_attempt() -> None:
+def test_closing_ends_the_wait_before_a_retry() -> None:
     async def closed_while_it_waits() -> float:
         server = Server(1)
         server.script[1] = [TransportError("gone"), TransportError("gone")]
@@ -333,32 +444,59 @@ def test_closing_ends_the_wait_before_another_attempt() -> None:
     assert run(closed_while_it_waits()) == 0
 
 
-async def test_an_observer_is_told_of_every_request_of_every_view() -> None:
+# Observers
+
+
+async def test_an_observer_gets_every_request_of_every_view() -> None:
     server = Server(25)
     server.script[1] = [TransportError("gone"), Response(status=502)]
-    told: list[Attempt] = []
+    attempts: list[Attempt] = []
     async with client(server, PATIENT) as api:
-        api.for_account("13900005678").observe(told.append)
+        api.for_account("13900005678").observe(attempts.append)
         await api.work_list()
         await api.for_account(None).msg_list()
-        assert [(each.endpoint, each.number, each.status, each.error) for each in told] == [
+        assert [(each.endpoint, each.number, each.status, each.error) for each in attempts] == [
             ("work_list", 1, None, "TransportError"),
             ("work_list", 2, 502, "ServerError"),
             ("work_list", 3, 200, ""),
             ("msg_list", 1, 200, ""),
         ]
-        assert told[-1].request_id == "abc"
-        assert all(each.seconds >= 0 for each in told)
+        assert attempts[-1].request_id == "abc"
+        assert all(each.seconds >= 0 for each in attempts)
         await api.works(options=CrawlOptions(page_size=10)).collect()
-        assert len(told) == len(server.requests) == api.stats.requests
+        assert len(attempts) == len(server.requests) == api.stats.requests
 
 
-@pytest.mark.parametrize("told", [None, "print", [], 7])
-async def test_an_observer_that_cannot_be_called_is_refused(told: Any) -> None:
+async def test_an_observer_is_ended_by_the_function_returned() -> None:
+    once: list[Attempt] = []
+    twice: list[Attempt] = []
+
+    def first_only(attempt: Attempt) -> None:
+        once.append(attempt)
+        end()
+
     async with client(Server(1)) as api:
-        with pytest.raises(ConfigError, match=rf"^observe\(\) .*, not {type(told).__name__}$"):
-            api.observe(told)
-        await api.work_list()  # and nobody is told
+        end = api.observe(first_only)
+        ends = [api.observe(twice.append), api.observe(twice.append)]
+        for expected in [(1, 2), (1, 4)]:
+            await api.work_list()
+            assert (len(once), len(twice)) == expected
+        ends[0]()
+        ends[0]()  # once more changes nothing
+        await api.work_list()
+        assert len(twice) == 5
+        ends[1]()
+        await api.work_list()
+    end()
+    assert (len(once), len(twice)) == (1, 5)
+
+
+@pytest.mark.parametrize("callback", [None, "print"])
+async def test_an_observer_that_cannot_be_called_is_refused(callback: Any) -> None:
+    async with client(Server(1)) as api:
+        with pytest.raises(ConfigError, match=rf"^observe\(\) .*, not {type(callback).__name__}$"):
+            api.observe(callback)
+        await api.work_list()  # and nothing is called
 
 
 async def test_an_observer_that_raises_breaks_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -374,22 +512,25 @@ async def test_an_observer_that_raises_breaks_nothing(caplog: pytest.LogCaptureF
     assert len(caplog.records) == requests == len(server.requests)
 
 
-async def test_a_call_that_is_cancelled_is_told_and_not_repeated() -> None:
+async def test_a_cancelled_call_is_observed_and_not_repeated() -> None:
     server = Server(1)
     server.block(1)
-    told: list[Attempt] = []
+    attempts: list[Attempt] = []
     async with client(server, PATIENT) as api:
-        api.observe(told.append)
+        api.observe(attempts.append)
         call = asyncio.ensure_future(api.work_list())
         await until(lambda: server.in_flight == 1)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
         assert (api.stats.requests, api.stats.in_flight) == (1, 0)
-    assert [each.error for each in told] == ["CancelledError"]
+    assert [each.error for each in attempts] == ["CancelledError"]
 
 
-async def test_no_error_repeats_what_the_client_knows_and_asks() -> None:
+# Secrets
+
+
+async def test_no_error_repeats_credentials_or_filters() -> None:
     hidden = ["sesame", "salt-of-ours", "13800001234", "数字人"]
     said = {"code": 500, "resultMsg": " ".join(hidden), "requestId": "-".join(hidden)}
     server = Server(1)
@@ -409,7 +550,7 @@ PACKAGE = Path(dp_async.__file__).parent
 
 
 def variables(error: BaseException) -> dict[str, str]:
-    """What a logger that writes variables writes of each function of ours on the way of *error*."""
+    """The local variables in *error*'s traceback, by function of this package."""
     found: dict[str, str] = {}
     for frame in traceback.TracebackException.from_exception(error, capture_locals=True).stack:
         path = Path(frame.filename)
@@ -424,7 +565,7 @@ def silent(request: Request) -> Response:
 
 
 def repeating(request: Request) -> Response:
-    """Repeats who asked, and what it knows."""
+    """An answer that repeats account, signature and secret."""
     words = ["sesame", "salt-of-ours", request.headers["account"], request.headers["authorization"]]
     said = {"code": 401, "resultMsg": " ".join(words), "requestId": "-".join(words)}
     return Response(status=401, body=json.dumps(said).encode())
@@ -439,13 +580,16 @@ WAYS: dict[str, Callable[[Client], Awaitable[object]]] = {
 }
 
 
-@pytest.mark.parametrize("observed", [True, False])
 @pytest.mark.parametrize(
-    "refusing",
-    [silent, repeating],
+    ("way", "refusing", "observed"),
+    [
+        ("a call", repeating, True),
+        ("a call", silent, False),
+        ("a crawl", repeating, False),
+        ("a crawl that adapts", silent, True),
+    ],
 )
-@pytest.mark.parametrize("way", WAYS)
-async def test_no_variable_on_the_way_of_a_refusal_shows_who_asks(
+async def test_no_traceback_variable_shows_the_credentials(
     way: str, refusing: Callable[[Request], Response], observed: bool
 ) -> None:
     sent: list[Request] = []
@@ -472,7 +616,7 @@ async def test_no_variable_on_the_way_of_a_refusal_shows_who_asks(
 
 
 class Elsewhen(Server):
-    """A server whose clock is *ahead* of ours, and that refuses what was not signed by it."""
+    """A server whose clock is *ahead*, which rejects signatures made by another clock."""
 
     def __init__(self, ahead: float, *, accepts: bool = True) -> None:
         super().__init__(1)
@@ -491,7 +635,7 @@ class Elsewhen(Server):
 
 
 @pytest.mark.parametrize("ahead", [3_600.0, -3_600.0])
-async def test_a_wrong_clock_costs_one_request_each_and_no_attempt(
+async def test_a_wrong_clock_costs_one_request_and_no_attempt(
     ahead: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = Elsewhen(ahead)
@@ -507,9 +651,7 @@ async def test_a_wrong_clock_costs_one_request_each_and_no_attempt(
 
 
 @pytest.mark.parametrize(("ahead", "requests"), [(0.0, 1), (3_600.0, 2)])
-async def test_a_signature_that_is_wrong_at_any_time_is_not_sent_on_and_on(
-    ahead: float, requests: int
-) -> None:
+async def test_a_wrong_signature_is_corrected_at_most_once(ahead: float, requests: int) -> None:
     server = Elsewhen(ahead, accepts=False)
     async with client(server, PATIENT) as api:
         with pytest.raises(AuthError) as caught:
@@ -518,14 +660,14 @@ async def test_a_signature_that_is_wrong_at_any_time_is_not_sent_on_and_on(
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-async def test_a_session_that_signs_in_the_same_header_is_refused() -> None:
+async def test_a_session_with_an_auth_is_refused() -> None:
     async with aiohttp.ClientSession(auth=aiohttp.BasicAuth("user", "word")) as session:
         with pytest.raises(ConfigError, match="session must not have an auth") as caught:
             Client(SETTINGS, session=session)
     assert "word" not in str(caught.value)
 
 
-async def test_an_exchange_passed_in_stays_its_owners() -> None:
+async def test_a_send_passed_in_is_not_closed() -> None:
     async with HttpTransport(SETTINGS) as transport:
         async with Client(SETTINGS, send=transport) as api:
             with pytest.raises(TransportError, match="no connection"):

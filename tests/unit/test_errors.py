@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable
+import re
 
 import pytest
 
 from dp_async import (
+    AccountsFailed,
     ApiError,
     AttemptTimeout,
     AuthError,
@@ -18,6 +19,7 @@ from dp_async import (
     ConfigError,
     DecodeError,
     DpError,
+    IncompleteCrawl,
     PaginationError,
     RateLimited,
     ResponseTooLarge,
@@ -58,38 +60,42 @@ def test_each_kind_has_its_parents_and_no_others(
     assert kind.__bases__ == parents
 
 
+def test_the_docstring_draws_the_tree() -> None:
+    drawn: dict[str, str] = {}
+    path = ["DpError"]
+    for line in CallError.__init__.__globals__["__doc__"].splitlines():
+        if match := re.fullmatch(r"    ([│ ]*)[├└]── (\w+) .*", line):
+            depth = len(match[1]) // 4 + 1
+            path[depth:] = [match[2]]
+            drawn[match[2]] = path[depth - 1]
+    kinds = [*[kind for kind, _ in TREE], IncompleteCrawl, AccountsFailed]
+    assert drawn == {kind.__name__: kind.__bases__[0].__name__ for kind in kinds}
+
+
 @pytest.mark.parametrize("kind", CALL_ERRORS)
-def test_a_call_error_says_its_text_and_nothing_else(kind: type[CallError]) -> None:
+def test_a_call_error_is_its_text_and_how_often_it_was_tried(kind: type[CallError]) -> None:
     error = kind("work_list: no", endpoint="work_list")
     assert str(error) == "work_list: no"
     assert error.args == ("work_list: no",)
     assert (error.endpoint, error.attempts, error.elapsed) == ("work_list", 1, 0.0)
     assert not may_retry_now(error)
-
-
-@pytest.mark.parametrize("kind", CALL_ERRORS)
-def test_a_call_error_says_how_often_it_was_tried(kind: type[CallError]) -> None:
-    error = kind("no")
     error.attempts, error.elapsed = 3, 1.25
-    assert str(error) == "no (gave up after 3 attempts in 1.2 s)"
-    assert error.args == ("no",)
+    assert str(error) == "work_list: no (gave up after 3 attempts in 1.2 s)"
+    assert error.args == ("work_list: no",)
 
 
 @pytest.mark.parametrize("kind", CALL_ERRORS)
-@pytest.mark.parametrize("copied", [copy.copy, pickled])
-def test_a_call_error_survives_the_way_to_another_process(
-    kind: type[CallError], copied: Callable[[CallError], CallError]
-) -> None:
+def test_a_call_error_survives_copying_and_pickling(kind: type[CallError]) -> None:
     error = kind("no", endpoint="work_list")
     error.attempts, error.elapsed = 3, 1.5
     allow_retry_now(error)
     error.add_note("not repeated")
-    again = copied(error)
-    assert type(again) is kind
-    assert again.args == error.args
-    assert vars(again) == vars(error)
-    assert (may_retry_now(again), again.__notes__) == (True, ["not repeated"])
-    assert str(again) == str(error)
+    for again in (copy.copy(error), pickled(error)):
+        assert type(again) is kind
+        assert again.args == error.args
+        assert vars(again) == vars(error)
+        assert (may_retry_now(again), again.__notes__) == (True, ["not repeated"])
+        assert str(again) == str(error)
 
 
 def test_an_api_error_keeps_what_the_server_said() -> None:
@@ -107,7 +113,7 @@ def test_an_api_error_keeps_what_the_server_said() -> None:
     assert (again.request_id, again.retry_after, again.date) == ("abc", 7.0, 8.0)
 
 
-def test_an_api_error_without_an_envelope_says_so_by_empty_values() -> None:
+def test_an_api_error_without_an_envelope_has_empty_values() -> None:
     error = ApiError("no")
     assert (error.status, error.code, error.message) == (0, None, "")
     assert (error.request_id, error.retry_after, error.date) == ("", None, None)

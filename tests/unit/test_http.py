@@ -1,13 +1,11 @@
-"""Requests and responses: values that cannot change, and that show nothing secret."""
+"""Requests and responses are frozen, and their repr shows nothing secret."""
 
 from __future__ import annotations
 
 import pytest
 from rich.pretty import pretty_repr
 
-import dp_async
 from dp_async import Request, Response
-from dp_async._version import VERSION
 from tests.support.samples import SECRET
 
 VALUES = [
@@ -29,7 +27,7 @@ def test_neither_shows_headers_query_or_body(value: Request | Response) -> None:
         assert shown.startswith(type(value).__name__)
 
 
-def test_they_show_what_helps() -> None:
+def test_the_repr_shows_endpoint_method_and_status() -> None:
     assert "work_list" in repr(VALUES[0])
     assert "GET" in repr(VALUES[0])
     assert "200" in repr(VALUES[1])
@@ -49,11 +47,7 @@ def test_no_headers_are_shared_between_values() -> None:
     assert one.headers is not two.headers
 
 
-def test_a_request_is_the_first_attempt_and_may_be_repeated_unless_it_says_otherwise() -> None:
+def test_a_request_is_a_first_attempt_and_idempotent_by_default() -> None:
     request = Request(endpoint="e", method="POST", target="/")
     assert request.idempotent
     assert request.attempt == 1
-
-
-def test_the_version_is_the_package_s() -> None:
-    assert dp_async.__version__ == VERSION

@@ -1,4 +1,4 @@
-"""Whatever bytes come, decoding gives a value or a DecodeError that names the place."""
+"""Decoding any bytes gives a value or a DecodeError with the path of the bad value."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("decoder", "text", "problem"), BAD)
-def test_a_bad_text_is_an_error_with_its_place(
+def test_a_bad_text_is_an_error_with_its_path(
     decoder: msgspec.json.Decoder[Any], text: bytes, problem: str
 ) -> None:
     with pytest.raises(DecodeError) as caught:
@@ -64,13 +64,13 @@ def test_a_bad_text_is_an_error_with_its_place(
     assert caught.value.endpoint == "work_list"
 
 
-def test_the_place_is_counted_from_the_answer_unless_said_otherwise() -> None:
+def test_the_path_starts_at_the_answer_by_default() -> None:
     with pytest.raises(DecodeError, match=r"at `\$\.content`$"):
         decode(DECODER, b'{"content": 1}', "work_list")
 
 
 @pytest.mark.parametrize("text", [b"{}", b'"\xff"', b"[" * 100_000])
-def test_msgspec_s_error_is_not_in_reach(text: bytes) -> None:
+def test_the_error_of_msgspec_is_not_kept(text: bytes) -> None:
     with pytest.raises(DecodeError) as caught:
         decode(DECODER if text == b"{}" else ANYTHING, text, "work_list")
     assert caught.value.__context__ is None

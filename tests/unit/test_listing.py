@@ -1,13 +1,12 @@
-"""A listing: immutable, iterated again, one page, probe, other item types."""
+"""A listing: crawls and their end, options, one page, first, probe, item types, watermarks."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
-from collections.abc import Callable, Coroutine
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from random import Random
 from typing import Any
 
 import msgspec
@@ -22,10 +21,13 @@ from dp_async import (
     Listing,
     PaginationError,
     Probe,
+    Request,
+    Response,
     Watermark,
     Work,
 )
 from tests.support.fake_server import EPOCH, Server, client, good, row
+from tests.support.virtual_loop import run
 
 
 class Slim(msgspec.Struct, rename="camel"):
@@ -48,7 +50,7 @@ async def test_a_listing_can_be_iterated_again() -> None:
         assert len(first) == 15
 
 
-async def test_one_page_uses_the_options_unless_told() -> None:
+async def test_one_page_has_the_page_size_of_the_options_by_default() -> None:
     server = Server(50)
     async with client(server) as api:
         listing = api.works(options=CrawlOptions(page_size=7))
@@ -57,7 +59,7 @@ async def test_one_page_uses_the_options_unless_told() -> None:
     assert server.pages == [(2, 7), (3, 11)]
 
 
-NO_PAGE: list[Any] = [0, -1, True, 1.5, math.nan, math.inf, "1", b"1", 10**400, -(10**5000)]
+NO_PAGE: list[Any] = [0, True, 1.5, "1", -(10**5000)]
 
 
 @pytest.mark.parametrize(
@@ -71,9 +73,7 @@ NO_PAGE: list[Any] = [0, -1, True, 1.5, math.nan, math.inf, "1", b"1", 10**400, 
     ],
     ids=lambda value: "",  # its own text may be none that could be shown
 )
-async def test_a_nonsense_page_is_refused_before_any_request(
-    num: int, size: int, refusal: str
-) -> None:
+async def test_a_bad_page_is_refused_before_any_request(num: int, size: int, refusal: str) -> None:
     server = Server(5)
     async with client(server) as api:
         with pytest.raises(ConfigError, match=f"^{refusal}"):
@@ -83,12 +83,24 @@ async def test_a_nonsense_page_is_refused_before_any_request(
     assert not server.pages
 
 
-async def test_the_first_and_the_last_page_there_can_be_are_asked_for() -> None:
+async def test_the_smallest_and_the_largest_page_are_sent() -> None:
     server = Server(5)
     async with client(server) as api:
         await api.works().page(1, 1)
         await api.works().page(2**31 - 1, 100_000)
     assert server.pages == [(1, 1), (2**31 - 1, 100_000)]
+
+
+async def test_first_is_the_first_item_by_one_small_request() -> None:
+    server = Server(5)
+    async with client(server) as api:
+        first = await api.works(options=CrawlOptions(limit=0)).first()
+        assert isinstance(first, Work)
+        assert first.digital_person_works_id == 100_000
+        assert await api.messages().typed(Slim).first() == Slim(100_000)
+        assert server.pages == [(1, 1), (1, 1)]
+        server.rows.clear()
+        assert await api.works().first() is None
 
 
 async def test_probe_is_one_small_request() -> None:
@@ -147,100 +159,146 @@ async def test_a_page_without_its_numbers_is_named() -> None:
             await api.works().collect()
 
 
-def unordered(number: int) -> Server:
-    """A list of *number* rows in no order that grows with each answer: it cannot be proven."""
-    server = Server(number)
-    Random(1).shuffle(server.rows)
-    server.before = lambda num: server.rows.append(row(len(server.rows)))
-    return server
+# The end of a crawl
+
+
+class Unsorted(Server):
+    """Its rows are in another order in each answer, so that no crawl of it is complete."""
+
+    async def __call__(self, request: Request, /) -> Response:
+        self.rows = self.rows[7:] + self.rows[:7]
+        return await super().__call__(request)
 
 
 ONE_PASS = CrawlOptions(page_size=5, max_passes=1)
 
 
-async def items(listing: Listing[Work], rows: list[Work]) -> None:
+async def by_items(listing: Listing[Work], seen: list[int]) -> None:
     async for work in listing:
-        rows.append(work)  # noqa: PERF401  # those before the error count
+        seen.append(work.digital_person_works_id)  # noqa: PERF401  # kept if the loop raises
 
 
-async def pages(listing: Listing[Work], rows: list[Work]) -> None:
+async def by_pages(listing: Listing[Work], seen: list[int]) -> None:
     async with listing.pages() as pages:
         async for page in pages:
-            rows.extend(page)
+            seen += [work.digital_person_works_id for work in page]
 
 
-async def collected(listing: Listing[Work], rows: list[Work]) -> None:
-    rows.extend(await listing.collect())
+async def by_crawl(listing: Listing[Work], seen: list[int]) -> None:
+    async with listing.crawl() as crawl:
+        seen += [work.digital_person_works_id async for work in crawl]
 
 
-@pytest.mark.parametrize("read", [items, pages, collected])
-async def test_a_plain_loop_raises_at_its_end_if_rows_may_be_missing(
-    read: Callable[[Listing[Work], list[Work]], Coroutine[Any, Any, None]],
+async def by_crawl_pages(listing: Listing[Work], seen: list[int]) -> None:
+    async for page in listing.crawl().pages():
+        seen += [work.digital_person_works_id for work in page]
+
+
+@pytest.mark.parametrize("read", [by_items, by_pages])
+async def test_iteration_raises_at_its_end_if_the_crawl_is_not_complete(
+    read: Callable[[Listing[Work], list[int]], Awaitable[None]],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    rows: list[Work] = []
-    async with client(unordered(40)) as api:
-        with pytest.raises(IncompleteCrawl, match="not complete: the rows are not sorted") as error:
-            await read(api.works(options=ONE_PASS), rows)
-    assert error.value.report.complete is False
-    assert error.value.report.items >= 40
-    assert len(rows) == (0 if read is collected else error.value.report.items)
+    seen: list[int] = []
+    async with client(Unsorted(60)) as api:
+        with pytest.raises(IncompleteCrawl) as caught:
+            await read(api.works(options=ONE_PASS), seen)
+    assert caught.value.report.complete is False
+    assert caught.value.report.items == len(seen) > 20
     assert not caplog.records
 
 
-async def test_a_plain_loop_ends_quietly_where_nothing_is_claimed() -> None:
-    async with client(unordered(40)) as api:
-        listing = api.works(options=ONE_PASS)
-        assert await listing.with_options(verify=False).collect()
-        assert len(await listing.with_options(limit=7).collect()) == 7
-
-
-async def test_a_crawl_raises_only_if_strict_and_else_warns(
+async def test_collect_raises_if_the_crawl_is_not_complete(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with client(unordered(40)) as api:
+    async with client(Unsorted(60)) as api:
+        with pytest.raises(IncompleteCrawl) as caught:
+            await api.works(options=ONE_PASS).collect()
+    assert caught.value.report.complete is False
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("read", [by_crawl, by_crawl_pages])
+async def test_a_crawl_logs_a_warning_instead_and_raises_only_if_strict(
+    read: Callable[[Listing[Work], list[int]], Awaitable[None]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with client(Unsorted(60)) as api:
         listing = api.works(options=ONE_PASS)
-        async with listing.crawl() as crawl:
-            assert len([work async for work in crawl]) >= 40
-        assert crawl.report.complete is False
-        assert [record.levelname for record in caplog.records] == ["WARNING"]
-        async with listing.crawl() as crawl:
-            assert [page async for page in crawl.pages()]
+        await read(listing, [])
+        (record,) = caplog.records
+        assert record.levelname == "WARNING"
+        assert record.getMessage().startswith("a crawl is not complete: ")
+        caplog.clear()
         with pytest.raises(IncompleteCrawl):
-            async with listing.with_options(strict=True).crawl() as crawl:
-                async for _ in crawl:
-                    pass
+            await read(listing.with_options(strict=True), [])
+    assert not caplog.records
 
 
-async def test_the_first_item_takes_one_request_for_one_row() -> None:
+async def test_pages_end_after_the_error() -> None:
+    async with client(Unsorted(60)) as api:
+        pages = api.works(options=ONE_PASS).pages()
+        with pytest.raises(IncompleteCrawl):
+            while True:
+                await anext(pages)
+        with pytest.raises(StopAsyncIteration):
+            await anext(pages)
+
+
+@pytest.mark.parametrize("read", [by_items, by_pages, by_crawl])
+@pytest.mark.parametrize("options", [{"limit": 12}, {"verify": False}])
+async def test_what_is_not_known_to_be_incomplete_raises_nothing(
+    read: Callable[[Listing[Work], list[int]], Awaitable[None]],
+    options: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    seen: list[int] = []
+    async with client(Unsorted(60)) as api:
+        await read(api.works(options=ONE_PASS).with_options(**options), seen)
+    assert len(seen) >= 12
+    assert not caplog.records
+
+
+# Options
+
+
+async def test_with_options_keeps_the_options_not_named() -> None:
     server = Server(30)
     async with client(server) as api:
-        first = await api.works().first()
-        assert first == (await api.works().page()).content[0]
-        assert server.pages[0] == (1, 1)
-        assert len(server.pages) == 2
-    async with client(Server(0)) as api:
-        assert await api.messages().first() is None
-
-
-def test_with_options_changes_those_named_and_nothing_else() -> None:
-    listing = client(Server(3)).works(name="a", options=ONE_PASS).typed(Slim)
-    other = listing.with_options(limit=3, allowed_lateness=5.0)
-    assert other.options == replace(ONE_PASS, limit=3, allowed_lateness=5.0)
-    assert other.item is Slim
-    assert listing.options is ONE_PASS
+        listing = api.works(status="DRAFT", options=CrawlOptions(page_size=10)).typed(Slim)
+        other = listing.with_options(limit=7)
+        assert listing.options == CrawlOptions(page_size=10)
+        assert other.options == CrawlOptions(page_size=10, limit=7)
+        assert other.item is Slim
+        assert len(await other.collect()) == 7
+        assert len(await listing.collect()) == 30
+        assert listing.with_options().options == listing.options
+    assert all("status=DRAFT" in request.target for request in server.requests)
 
 
 @pytest.mark.parametrize(
-    ("changes", "problem"),
+    ("changes", "refusal"),
     [
-        ({"settle": 1}, "no option 'settle'; options: page_size, "),
-        ({"limit": -1}, "^limit must be"),
+        (
+            {"pagesize": 5},
+            "^there is no option 'pagesize'; options: page_size, concurr",
+        ),
+        ({"\ud800\n": 5}, r"^there is no option '\\ud800\\n'; options: "),
+        ({"page_size": 0}, "^page_size must be a whole number from 1 to 100000, not 0"),
+        ({"limit": "7"}, "^limit must be a whole number"),
+        ({"window": 3}, "^window must be a whole number from 8 to 100000, not 3"),
+        ({"overlap": 11}, '^overlap, if not "auto", must be a whole number from 0 to 10, not 11'),
     ],
 )
-def test_with_options_names_what_it_refuses(changes: Any, problem: str) -> None:
-    with pytest.raises(ConfigError, match=problem):
-        client(Server(3)).works().with_options(**changes)
+def test_with_options_refuses_a_bad_option(changes: Any, refusal: str) -> None:
+    listing = client(Server(1)).works(options=CrawlOptions(page_size=20))
+    with pytest.raises(ConfigError, match=refusal):
+        listing.with_options(**changes)
+
+
+def test_the_options_cannot_be_set() -> None:
+    with pytest.raises(AttributeError):
+        client(Server(1)).works().options = CrawlOptions()  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 # Since a watermark
@@ -255,12 +313,15 @@ async def marked(listing: Listing[Work]) -> Watermark:
         return crawl.watermark
 
 
-async def test_a_list_that_is_asked_for_oldest_first_has_no_news() -> None:
+async def test_since_refuses_a_list_sorted_oldest_first() -> None:
     server = Server(30)
     async with client(server) as api:
         for mark in (None, await marked(api.works())):
             server.pages.clear()
-            with pytest.raises(ConfigError, match="sort=ASC: what is new is found"):
+            with pytest.raises(
+                ConfigError,
+                match=r"sort=ASC: changes are found .* leave sort out",
+            ):
                 api.works(sort="ASC").since(mark)
         api.works(sort="DESC").since(None)
         api.messages().since(None)
@@ -268,20 +329,20 @@ async def test_a_list_that_is_asked_for_oldest_first_has_no_news() -> None:
 
 
 @pytest.mark.parametrize("allowed_lateness", [-1, math.nan, math.inf, "2", None, 86401])
-def test_a_nonsense_lateness_is_refused(allowed_lateness: Any) -> None:
+def test_a_bad_lateness_is_refused(allowed_lateness: Any) -> None:
     with pytest.raises(ConfigError, match=r"^allowed_lateness must be"):
         client(Server(5)).works().since(None, allowed_lateness=allowed_lateness)
 
 
 @pytest.mark.parametrize("mark", ["{}", b"", 5, {}, object()])
-def test_what_is_no_watermark_is_refused(mark: Any) -> None:
+def test_a_bad_watermark_is_refused(mark: Any) -> None:
     with pytest.raises(ConfigError, match=r"^watermark must be"):
         client(Server(5)).works().since(mark)
 
 
-def test_news_need_verification() -> None:
+def test_since_needs_verification() -> None:
     listing = client(Server(5)).works(options=CrawlOptions(verify=False))
-    with pytest.raises(ConfigError, match="verify=False: since"):
+    with pytest.raises(ConfigError, match=r"^since\(\) cannot go with verify=False"):
         listing.since(None)
 
 
@@ -318,16 +379,60 @@ async def test_the_seconds_of_allowed_lateness_are_read_again(
     async with client(server) as api:
         listing = api.works(options=CrawlOptions(allowed_lateness=crawl))
         mark = await marked(listing)
-        late = [fresh(2, 58), fresh(1, 55)]
-        server.rows[:1] = [fresh(3, 60), server.rows[0], *late]
+        delayed = [fresh(2, 58), fresh(1, 55)]
+        server.rows[:1] = [fresh(3, 60), server.rows[0], *delayed]
         async with listing.since(mark, allowed_lateness=since) as found_since:
             assert [work.digital_person_works_id async for work in found_since] == found
 
 
-async def test_progress_is_told() -> None:
+async def test_since_calls_progress() -> None:
     seen: list[CrawlReport] = []
     async with client(Server(30)) as api:
         async with api.works().since(None, progress=seen.append) as crawl:
             async for _ in crawl:
                 pass
     assert [report.items for report in seen] == [30]
+
+
+# A watch
+
+
+def test_a_watch_yields_what_is_new_from_now_on_or_since_a_watermark() -> None:
+    async def main() -> None:
+        server = Server(30)
+        async with client(server) as api:
+            listing = api.works()
+            mark = await marked(listing)
+            server.pages.clear()
+            watch = listing.watch(5.0)
+            assert not server.pages
+            async with watch:
+                waiting = asyncio.ensure_future(anext(watch))
+                await asyncio.sleep(1)  # virtual: after the first poll
+                server.rows.insert(0, fresh(1, 60))
+                assert (await waiting).digital_person_works_id == 1
+            async with listing.watch(5.0, since=mark) as again:
+                assert (await anext(again)).digital_person_works_id == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("options", "refusal"),
+    [
+        ({"limit": 5}, r"^watch\(\) goes without a limit: stop iterating"),
+        ({"on_bad_item": "keep"}, r'^watch\(\) needs on_bad_item="raise"'),
+        ({"verify": False}, r"^since\(\) cannot go with verify=False"),
+    ],
+)
+def test_a_watch_refuses_options_that_cannot_work(options: Any, refusal: str) -> None:
+    server = Server(5)
+    with pytest.raises(ConfigError, match=refusal):
+        client(server).works().with_options(**options).watch(5.0)
+    assert not server.pages
+
+
+@pytest.mark.parametrize("interval", [0, 0.009, 86_401, "5", None, math.nan])
+def test_a_bad_interval_is_refused(interval: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^interval must be a number from 0.01 to 86,400"):
+        client(Server(5)).works().watch(interval)

@@ -1,4 +1,4 @@
-"""A row of the table is all a list needs: its requests byte for byte, and how its rows are read."""
+"""Each list is a row of the table: its requests byte for byte, filters, and an unknown list."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw, Struct
 
@@ -79,7 +79,6 @@ def test_a_post_is_its_body_byte_for_byte(read_status: object, body: bytes) -> N
     assert request.body == body
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.integers(1, 10**9))
 def test_any_text_arrives_as_it_was(text: str, num: int) -> None:
     target = work_target(num, name=text)
@@ -92,20 +91,21 @@ def test_any_text_arrives_as_it_was(text: str, num: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["name", "sort", "status"])
-@pytest.mark.parametrize("value", [1, True, b"a", 1.5, ["a"], {"a": 1}, object(), "\ud800"])
-def test_a_filter_that_could_not_be_sent_is_named(name: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=rf"^{name}\b") as caught:
-        work_target(**{name: value})
-    assert caught.value.__context__ is None
+def test_a_filter_that_cannot_be_sent_is_named(name: str) -> None:
+    values: list[Any] = [1, True, b"a", 1.5, ["a"], {"a": 1}, object(), "\ud800"]
+    for value in values:
+        with pytest.raises(ConfigError, match=rf"^{name}\b") as caught:
+            work_target(**{name: value})
+        assert caught.value.__context__ is None
 
 
-def test_a_filter_of_another_list_s_enum_is_its_text() -> None:
+def test_a_filter_of_another_enum_is_its_text() -> None:
     assert work_target(status=ReadStatus.READ, name=SortOrder.ASC) == (
         "?name=ASC&pageNum=1&pageSize=20&status=READ"
     )
 
 
-# A list the package does not know: a model, a query and a row of the table are all it needs.
+# A list that the package does not have: a model, a query, a key and a row of the table suffice.
 
 
 class Voice(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -150,7 +150,7 @@ def test_a_third_list_is_a_row_of_the_table(method: Any) -> None:
     assert list(read(answer).ids) == [9]
 
 
-def test_a_query_that_turns_the_list_round_is_refused_where_it_has_to_be_newest_first() -> None:
+def test_a_query_that_sorts_oldest_first_is_refused_where_newest_first_is_needed() -> None:
     WORKS.newest_first(WORKS.query({"name": None, "sort": "DESC", "status": None}))
     WORKS.newest_first(WORKS.query({"name": None, "sort": None, "status": None}))
     MESSAGES.newest_first(MESSAGES.query({"read_status": "ASC"}))
