@@ -224,7 +224,7 @@ def report() -> CrawlReport:
 
 
 def outcome(resource: Literal["works", "messages"] = "works", **values: Any) -> Outcome:
-    given = {"new": 0, "updated": 0, "gone": 0, "report": report(), **values}
+    given: dict[str, Any] = {"new": 0, "updated": 0, "gone": 0, "report": report(), **values}
     return Outcome(resource=resource, account="", **given)
 
 
@@ -297,7 +297,7 @@ def test_watching_ends_when_every_list_is_refused(
     refused = [outcome(error=AuthError("no")), outcome("messages", error=AuthError("no"))]
     results = [[outcome()], refused]
     pauses: list[float] = []
-    monkeypatch.setattr(_sync.Job, "run", lambda job: results.pop(0))
+    monkeypatch.setattr(_sync.Job, "run", lambda _: results.pop(0))
     job = _sync.Job(settings=Simulator().settings, target=target_of("x", "dp_data"))
     assert _sync.sync(job, 7.0, pauses.append) is Exit.FAILED
     assert pauses == [7.0]

@@ -164,7 +164,7 @@ def test_a_backlog_is_read_in_few_requests() -> None:
 def test_rows_that_become_visible_within_the_allowed_lateness_are_found() -> None:
     async def main() -> None:
         options = CrawlOptions(allowed_lateness=8.0)
-        async with world(late=8.0) as (simulator, client):
+        async with world(lateness=8.0) as (simulator, client):
             async with client.works(options=options).watch(1) as watch:
                 await within(watch, 5)
                 new: list[int] = []
