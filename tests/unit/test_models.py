@@ -43,7 +43,7 @@ WEIRD = [
 ]
 
 
-def documented(endpoint: ListEndpoint[Struct, Struct]) -> tuple[Any, Page[Struct]]:
+def documented(endpoint: ListEndpoint[Struct, Struct]) -> tuple[Any, Page[Any]]:
     """The documented answer's data, as plain JSON and as the page it decodes to."""
     text = vector(endpoint.path.rpartition("/")[2])
     return json.loads(text)["data"], PageDecoder(endpoint.name, endpoint.model)(Raw(text))
@@ -87,7 +87,6 @@ def test_the_documented_page_is_decoded_intact(endpoint: ListEndpoint[Struct, St
 def test_documented_times_are_chinese_times(endpoint: ListEndpoint[Struct, Struct]) -> None:
     data, page = documented(endpoint)
     for sent, row in zip(data["content"], page, strict=True):
-        assert isinstance(row, Work | Message)
         for field, aware in (("createTime", row.created_at), ("updateTime", row.updated_at)):
             assert aware is not None
             assert aware.isoformat(sep=" ") == f"{sent[field]}+08:00"
