@@ -140,7 +140,9 @@ def test_consumers_use_public_names_only(name: str) -> None:
     libraries, below = CONSUMERS[folder_of(name)]
     assert foreign - {"dp_async"} <= libraries
     for other in own - {"", "__init__"}:
-        assert folder_of(other) == folder_of(name) or folder_of(other) in below, f"{name} imports {other}"
+        assert folder_of(other) == folder_of(name) or folder_of(other) in below, (
+            f"{name} imports {other}"
+        )
         private = [part for part in other.split("/")[1:] if part.startswith("_")]
         assert folder_of(other) == folder_of(name) or not private, f"{name} reaches into {other}"
     for node in ast.walk(tree(name)):

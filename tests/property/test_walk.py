@@ -124,17 +124,18 @@ def judge(case: Case) -> Outcome:
 
 @TRIALS
 def test_a_complete_crawl_lost_no_row(trials: int) -> None:
+    examples = min(trials, 500)  # slower than seeds
     rules: Counter[tuple[str | None, bool]] = Counter()
 
-    @settings(max_examples=trials, deadline=None, suppress_health_check=SLOW)
+    @settings(max_examples=examples, deadline=None, suppress_health_check=SLOW)
     @given(cases())
     def trial(case: Case) -> None:
         outcome = judge(case)
         rules[certificate(case, outcome), outcome.moment.writes > 0] += 1
 
     trial()
-    assert rules["count", True] >= trials // 100
-    assert rules["single page", True] >= trials // 100
+    assert rules["count", True] >= examples // 100
+    assert rules["single page", True] >= examples // 100
 
 
 @TRIALS

@@ -86,6 +86,8 @@ def test_the_next_page_shares_rows_but_no_more_than_half(
     frontier, _ = frontier_of()
     assert frontier.advance(overlap) == ref
     assert frontier.edge == PageRef(*ref).end
+    frontier, _ = frontier_of(edge=15)
+    assert frontier.advance(9) == (2, 10)
 
 
 def test_pages_that_share_what_is_meant_need_no_repair() -> None:

@@ -102,6 +102,7 @@ def test_without_verification_each_page_is_read_once() -> None:
     assert done.refs == [(1, 5), (2, 5), (3, 5)]
     assert done.decision is None
     assert not done.walk.progress.finished
+    assert crawl(List(rows(10)), verify=False).refs == [(1, 5), (2, 5)]
     done = crawl(List(rows_at(9) * 12), verify=False)  # the same id twelve times
     assert len(done.items) == 12
 
@@ -253,6 +254,7 @@ def test_a_wide_page_1_may_be_answered_with_fewer_rows(largest: int) -> None:
     assert done.rule is not None
     assert set(done.items) >= set(range(1, 43))
     assert max(ref.size for ref in done.refs if ref.num == 1) == 20
+    assert all(result.after_pass for result in done.results if result.ref == (1, 20))
     assert all(ref.size <= largest for ref in done.refs if ref.num > 1)
 
 
