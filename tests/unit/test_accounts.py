@@ -424,8 +424,9 @@ def test_requests_of_a_failed_account_end_at_once() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("at_once", [1, 2])
 def test_an_account_that_is_not_complete_has_failed_after_its_rows_came(
-    caplog: pytest.LogCaptureFixture,
+    at_once: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
         server = Many()
@@ -435,7 +436,7 @@ def test_an_account_that_is_not_complete_has_failed_after_its_rows_came(
         found: Counter[str] = Counter()
         async with client(server) as api:
             async with crawl_accounts(
-                api, NAMES[:2], lambda sub: sub.works(options=options)
+                api, NAMES[:2], lambda sub: sub.works(options=options), at_once=at_once
             ) as accounts:
                 with pytest.raises(AccountsFailed) as failed:
                     async for account, _ in accounts:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from traceback import TracebackException
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dp_async import DecodeError
@@ -77,7 +78,14 @@ def test_the_error_of_msgspec_is_not_kept(text: bytes) -> None:
     assert caught.value.__cause__ is None
 
 
-@settings(deadline=None)
+def test_no_traceback_variable_shows_the_data() -> None:
+    with pytest.raises(DecodeError) as caught:
+        decode(DECODER, b'{"content": 1, "name": "open-sesame"}', "work_list")
+    stack = TracebackException.from_exception(caught.value, capture_locals=True).stack
+    assert [frame.name for frame in stack][1:] == ["decode"]
+    assert "open-sesame" not in f"{stack[1].locals}"
+
+
 @given(st.binary())
 def test_any_bytes_are_a_value_or_a_decode_error(text: bytes) -> None:
     with suppress(DecodeError):

@@ -26,7 +26,7 @@ from dp_async import (
     Watermark,
     Work,
 )
-from tests.support.fake_server import EPOCH, Server, client, good, row
+from tests.support.fake_server import EPOCH, Server, client, good, row, until
 from tests.support.virtual_loop import run
 
 
@@ -233,6 +233,18 @@ async def test_a_crawl_logs_a_warning_instead_and_raises_only_if_strict(
         with pytest.raises(IncompleteCrawl):
             await read(listing.with_options(strict=True), [])
     assert not caplog.records
+
+
+async def test_closing_an_iteration_ends_its_requests() -> None:
+    server = Server(500)
+    server.hold(7)
+    async with client(server) as api:
+        stream = aiter(api.works(options=CrawlOptions(page_size=10)))
+        await anext(stream)
+        await until(lambda: server.in_flight > 0)
+        await stream.aclose()
+        assert server.in_flight == 0
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_pages_end_after_the_error() -> None:
