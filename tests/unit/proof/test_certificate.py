@@ -44,7 +44,8 @@ def test_a_static_list_is_counted() -> None:
     assert decide(reads, ALLOWED_LATENESS) == counted
     assert decide(reads, ALLOWED_LATENESS, distinct=7) == counted
     assert decide(reads, ALLOWED_LATENESS, distinct=6) == counted  # counted once more, in full
-    assert rule(decide(reads[:3], ALLOWED_LATENESS)) is None
+    for distinct in (None, 7):
+        assert rule(decide(reads[:3], ALLOWED_LATENESS, distinct)) is None
 
 
 def test_links_spare_the_full_count() -> None:

@@ -121,6 +121,12 @@ def test_wanted_rows_may_be_older_than_the_horizon() -> None:
     assert not down([first, read(2, 0, 2, [(1, 19), (2, 8)])])
 
 
+def test_a_row_of_the_end_counts_once_and_a_page_without_rows_not_at_all() -> None:
+    above = read(2, 0, 3, [(1, 9), (2, 8), (3, 8)])
+    empty = read(3, 9, 3, [], total=9)
+    assert down([END, above, empty], known=frozenset({(1, 9), (2, 8), (3, 8)}))
+
+
 def test_wanted_rows_are_counted_in_every_order() -> None:
     first = read(0, 0, 2, [(1, 20), (9, 20)])
     reads = [first, END, read(2, 0, 2, [(1, 19), (2, 8)])]
