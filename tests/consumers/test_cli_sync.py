@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -24,7 +24,7 @@ from dlt.common.exceptions import SignalReceivedException
 from pyarrow import parquet
 
 from dp_async import AuthError, Client, CrawlReport
-from dp_async.cli import _sync, main
+from dp_async.cli import _sync, _target, main
 from dp_async.cli._run import Exit
 from dp_async.cli._target import LoadFailed, target_of
 from dp_async.dlt import Outcome
@@ -385,6 +385,19 @@ def test_a_file_that_is_not_duckdb_is_one_line(
     assert err.startswith("dp-async: --to: IO Error: ")
     assert simulator.served == 0
     assert content is None or file.read_text() == content
+
+
+def test_a_lock_that_is_not_granted_is_refused(
+    open_warehouse: Callable[[str], Warehouse], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_target, "LOCK", "SELECT %s = 'granted'")
+    for dataset in ("granted", "taken"):
+        target = replace(target_of(open_warehouse("duckdb").to, dataset), locks=True)
+        with ExitStack() as stack:
+            if dataset == "taken":
+                stack.enter_context(pytest.raises(LoadFailed, match="another sync into this"))
+            with target.opened():
+                assert dataset == "granted"
 
 
 @pytest.mark.slow
