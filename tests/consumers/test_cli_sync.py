@@ -155,7 +155,11 @@ def test_each_account_of_a_file_is_synced_and_fails_alone(
 
 def test_an_unproven_crawl_has_its_own_exit_code(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     unproven = replace(report(), complete=False, reason="no end")
-    monkeypatch.setattr(_sync.Job, "run", lambda job: [outcome(report=unproven)])
+
+    def run(job: _sync.Job) -> list[Outcome]:
+        return [outcome(report=unproven)]
+
+    monkeypatch.setattr(_sync.Job, "run", run)
     code, out, err = cli("sync --to a-folder --reconcile")
     assert code == 3
     assert table(out)["works", "main"][4] == "NOT complete"
@@ -224,7 +228,7 @@ def report() -> CrawlReport:
 
 
 def outcome(resource: Literal["works", "messages"] = "works", **values: Any) -> Outcome:
-    given = {"new": 0, "updated": 0, "gone": 0, "report": report(), **values}
+    given: dict[str, Any] = {"new": 0, "updated": 0, "gone": 0, "report": report(), **values}
     return Outcome(resource=resource, account="", **given)
 
 
@@ -297,7 +301,11 @@ def test_watching_ends_when_every_list_is_refused(
     refused = [outcome(error=AuthError("no")), outcome("messages", error=AuthError("no"))]
     results = [[outcome()], refused]
     pauses: list[float] = []
-    monkeypatch.setattr(_sync.Job, "run", lambda job: results.pop(0))
+
+    def run(job: _sync.Job) -> list[Outcome]:
+        return results.pop(0)
+
+    monkeypatch.setattr(_sync.Job, "run", run)
     job = _sync.Job(settings=Simulator().settings, target=target_of("x", "dp_data"))
     assert _sync.sync(job, 7.0, pauses.append) is Exit.FAILED
     assert pauses == [7.0]
