@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -24,7 +24,7 @@ from dlt.common.exceptions import SignalReceivedException
 from pyarrow import parquet
 
 from dp_async import AuthError, Client, CrawlReport
-from dp_async.cli import _sync, main
+from dp_async.cli import _sync, _target, main
 from dp_async.cli._run import Exit
 from dp_async.cli._target import LoadFailed, target_of
 from dp_async.dlt import Outcome
@@ -155,7 +155,11 @@ def test_each_account_of_a_file_is_synced_and_fails_alone(
 
 def test_an_unproven_crawl_has_its_own_exit_code(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     unproven = replace(report(), complete=False, reason="no end")
-    monkeypatch.setattr(_sync.Job, "run", lambda job: [outcome(report=unproven)])
+
+    def run(job: _sync.Job) -> list[Outcome]:
+        return [outcome(report=unproven)]
+
+    monkeypatch.setattr(_sync.Job, "run", run)
     code, out, err = cli("sync --to a-folder --reconcile")
     assert code == 3
     assert table(out)["works", "main"][4] == "NOT complete"
@@ -297,7 +301,11 @@ def test_watching_ends_when_every_list_is_refused(
     refused = [outcome(error=AuthError("no")), outcome("messages", error=AuthError("no"))]
     results = [[outcome()], refused]
     pauses: list[float] = []
-    monkeypatch.setattr(_sync.Job, "run", lambda _: results.pop(0))
+
+    def run(job: _sync.Job) -> list[Outcome]:
+        return results.pop(0)
+
+    monkeypatch.setattr(_sync.Job, "run", run)
     job = _sync.Job(settings=Simulator().settings, target=target_of("x", "dp_data"))
     assert _sync.sync(job, 7.0, pauses.append) is Exit.FAILED
     assert pauses == [7.0]
@@ -385,6 +393,19 @@ def test_a_file_that_is_not_duckdb_is_one_line(
     assert err.startswith("dp-async: --to: IO Error: ")
     assert simulator.served == 0
     assert content is None or file.read_text() == content
+
+
+def test_a_lock_that_is_not_granted_is_refused(
+    open_warehouse: Callable[[str], Warehouse], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_target, "LOCK", "SELECT %s = 'granted'")
+    for dataset in ("granted", "taken"):
+        target = replace(target_of(open_warehouse("duckdb").to, dataset), locks=True)
+        with ExitStack() as stack:
+            if dataset == "taken":
+                stack.enter_context(pytest.raises(LoadFailed, match="another sync into this"))
+            with target.opened():
+                assert dataset == "granted"
 
 
 @pytest.mark.slow

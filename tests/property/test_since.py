@@ -68,7 +68,7 @@ class Trial:
         self.rates = chance.choice(RATES)
         self.rows = chance.choice((0, 1, 5, 60, 300))
         busy = sum(self.rates) > 10  # then read in larger pages, faster than it grows
-        self.late = chance.choice((0, 0, 1.5, 2))
+        self.lateness = chance.choice((0, 0, 1.5, 2))
         self.largest = chance.choice((50, 100) if busy else (10, 50, 100))
         self.options = CrawlOptions(
             page_size=chance.choice((20, 50) if busy else (5, 10, 20, 50)),
@@ -88,7 +88,7 @@ class Trial:
             clock=lambda: START + self.seed % 997 / 997 + loop.time(),
             tolerance=float("inf"),
             max_page_size=self.largest,
-            lateness=self.late,
+            lateness=self.lateness,
             remember=False,
         )
         self.truth: SimulatedList = getattr(simulator, self.endpoint)

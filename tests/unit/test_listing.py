@@ -237,7 +237,7 @@ async def test_a_crawl_logs_a_warning_instead_and_raises_only_if_strict(
 
 async def test_closing_an_iteration_ends_its_requests() -> None:
     server = Server(500)
-    server.hold(7)
+    server.block(7)
     async with client(server) as api:
         stream = aiter(api.works(options=CrawlOptions(page_size=10)))
         await anext(stream)

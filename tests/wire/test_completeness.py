@@ -106,12 +106,12 @@ async def test_no_false_certificate_over_http() -> None:
                     ordered=bool(seed % 5),
                     overlap="auto" if seed % 2 else 2,
                 )
-                at_rest = seed % 8 == 0
-                rates = (0, 0, 0) if at_rest else (20, 20, 20)
+                is_static = seed % 8 == 0
+                rates = (0, 0, 0) if is_static else (20, 20, 20)
                 async with writing(simulator, rates, seed):
                     outcome = await crawl(simulator, client.works(options=options))
                 outcome.check(options)
-                assert outcome.report.complete or not at_rest
+                assert outcome.report.complete or not is_static
 
 
 # In virtual time

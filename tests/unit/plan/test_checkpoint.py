@@ -153,7 +153,7 @@ async def test_other_lists_other_accounts_and_other_filters_are_refused() -> Non
     server = Server(55)
     _, token = await stopped(server, 35)
     async with client(server) as api:
-        asked = len(server.pages)
+        requests = len(server.pages)
         with pytest.raises(ConfigError, match="another list"):
             api.messages(options=OPTIONS).crawl(resume=token)
         for other in (
@@ -168,7 +168,7 @@ async def test_other_lists_other_accounts_and_other_filters_are_refused() -> Non
         for options in (replace(OPTIONS, limit=5), replace(OPTIONS, verify=False)):
             with pytest.raises(ConfigError, match="verify=True and without a limit"):
                 api.works(options=options).crawl(resume=token)
-    assert len(server.pages) == asked
+    assert len(server.pages) == requests
 
 
 async def test_another_page_size_starts_over() -> None:
