@@ -24,7 +24,7 @@ from aiohttp import web
 
 from dp_async import Client, RetryPolicy, TransportError, Watermark
 from dp_async.testing import Reset, Simulator
-from tests.wire.test_faults import MovingLoop, connections, inside, nothing_left, pool, quietly
+from tests.wire.test_faults import LoopbackLoop, connections, in_flight, nothing_left, pool, quietly
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -91,7 +91,7 @@ def test_the_feed_goes_on_from_its_file_after_a_restart_and_misses_nothing(
             assert await session() == set()
             await nothing_left(client)
 
-    quietly(main(), MovingLoop)
+    quietly(main(), LoopbackLoop)
 
 
 # FastAPI, under uvicorn
@@ -143,7 +143,7 @@ def under_uvicorn(
             await soon(lambda: not connections())
         gc.collect()  # what was dropped and not closed complains in this test, not in a later one
 
-    quietly(main(), MovingLoop)
+    quietly(main(), LoopbackLoop)
 
 
 async def nothing_open(served: Served, before: set[asyncio.Task[Any]]) -> None:
@@ -151,7 +151,7 @@ async def nothing_open(served: Served, before: set[asyncio.Task[Any]]) -> None:
     await soon(lambda: tasks() <= before)
     await soon(lambda: not served.server.server_state.connections)
     assert served.client.stats.in_flight == 0
-    assert not any(inside(served.client))
+    assert not any(in_flight(served.client))
     assert pool(served.client)[0] == 0
 
 
@@ -288,7 +288,7 @@ def test_the_download_is_the_whole_list_as_the_server_sent_it(
             await soon(lambda: tasks() == {asyncio.current_task()})
             assert client.stats.in_flight == 0
 
-    quietly(main(), MovingLoop)
+    quietly(main(), LoopbackLoop)
 
 
 def test_one_who_leaves_in_the_midst_of_a_download_leaves_nothing(
@@ -301,10 +301,10 @@ def test_one_who_leaves_in_the_midst_of_a_download_leaves_nothing(
                 response.close()
             await soon(lambda: tasks() == {asyncio.current_task()})
             await soon(lambda: pool(client)[0] == 0)
-            assert not any(inside(client))
+            assert not any(in_flight(client))
             assert len(simulator.requests) < 30  # the whole list has 31
 
-    quietly(main(), MovingLoop)
+    quietly(main(), LoopbackLoop)
 
 
 # A library

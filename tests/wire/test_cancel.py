@@ -35,10 +35,10 @@ from dp_async import (
 from dp_async.testing import Fault, HalfBody, Hang, Html, Reset, Simulator, Throttle
 from tests.support.fake_server import SETTINGS, Server, until
 from tests.wire.test_faults import (
-    Moving,
-    MovingLoop,
+    Advancing,
+    LoopbackLoop,
     connections,
-    inside,
+    in_flight,
     nothing_left,
     quietly,
     still_works,
@@ -215,7 +215,7 @@ Way = Callable[[Job], Started]
 # At every turn
 
 
-class Turns(Moving):
+class Turns(Advancing):
     """Does something at the beginning of one of the loop's turns."""
 
     def __init__(self, moment: float) -> None:
@@ -269,7 +269,7 @@ def at_every_turn(scene: Scene, way: Way, *, in_process: bool) -> None:
                 assert turn > 5
                 break
 
-    quietly(main(), lambda: MovingLoop(turns))
+    quietly(main(), lambda: LoopbackLoop(turns))
     gc.collect()  # what was dropped would complain now
 
 
@@ -313,7 +313,7 @@ def test_nothing_is_left_whenever_anyio_moves_on(name: str) -> None:
             ends[scope.cancelled_caught] += 1
         assert ends[True] >= 10  # some waits are spread at random, so not of all
 
-    quietly(main(), lambda: MovingLoop(Turns(0.0)))
+    quietly(main(), lambda: LoopbackLoop(Turns(0.0)))
     gc.collect()
 
 
@@ -405,7 +405,7 @@ async def test_a_consumer_that_stops_keeps_no_other_crawl_from_its_end() -> None
                 view = client.for_account("13800000001")
                 assert len(await view.works(options=OPTIONS).collect()) == 200
                 await until(lambda: not client.stats.in_flight)
-                assert not any(inside(client))
+                assert not any(in_flight(client))
                 rest = [work async for work in stopped]
             ids = [work.digital_person_works_id for work in (first, *rest)]
             assert ids == simulator.works.ids()
@@ -458,9 +458,9 @@ def test_all_who_wait_end_at_once_when_the_client_is_closed(
         for task in tasks[:under_way]:  # on an exchange that is not the client's to end
             task.cancel()
             await asyncio.wait({task})
-        assert not any(inside(client))
+        assert not any(in_flight(client))
 
-    quietly(main(), lambda: MovingLoop(Turns(0.0)))
+    quietly(main(), lambda: LoopbackLoop(Turns(0.0)))
 
 
 @pytest.mark.parametrize("attempts", [1, 3])
@@ -473,7 +473,7 @@ def test_all_that_is_under_way_ends_at_once_when_the_client_is_closed(attempts: 
             tasks = started(client)
             await until(lambda: simulator.in_flight == len(tasks))
             await closed(client, tasks)
-            assert not any(inside(client))
+            assert not any(in_flight(client))
             await until(lambda: not connections())
 
     quietly(main())
@@ -491,4 +491,4 @@ def test_what_fails_after_the_client_was_closed_is_not_waited_for() -> None:
         answers.set()
         await closed(client, [task])
 
-    quietly(main(), lambda: MovingLoop(Turns(0.0)))
+    quietly(main(), lambda: LoopbackLoop(Turns(0.0)))

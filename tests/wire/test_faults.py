@@ -157,7 +157,7 @@ PLACES = {
 # A loop for both ends of a socket
 
 
-class _Advancing(selectors.SelectSelector):
+class Advancing(selectors.SelectSelector):
     """Waits a *moment* for data on loopback; if none comes, advances the time to the next timer."""
 
     moment = 0.005
@@ -173,8 +173,8 @@ class _Advancing(selectors.SelectSelector):
 class LoopbackLoop(asyncio.SelectorEventLoop):
     """An event loop in virtual time, from 0, that serves sockets of this process too."""
 
-    def __init__(self, selector: _Advancing | None = None) -> None:
-        self._advancing = _Advancing() if selector is None else selector
+    def __init__(self, selector: Advancing | None = None) -> None:
+        self._advancing = Advancing() if selector is None else selector
         super().__init__(self._advancing)
 
     def time(self) -> float:

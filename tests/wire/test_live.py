@@ -30,12 +30,12 @@ from dp_async import (
 from dp_async.testing import Html, Reset, SimulatedList, Simulator, Throttle
 from tests.support.fake_server import until
 from tests.support.virtual_loop import VirtualLoop
-from tests.wire.test_faults import Moving, MovingLoop, connections, nothing_left, quietly
+from tests.wire.test_faults import Advancing, LoopbackLoop, connections, nothing_left, quietly
 
 NOW = 1_800_000_000.0  # when the loop's time is 0
 
 
-class Brisk(Moving):
+class Brisk(Advancing):
     """For what fails and is asked again all the time: an answer that is late is one more."""
 
     moment = 0.001
@@ -149,7 +149,7 @@ def test_a_thousand_changes_through_restarts_and_refusals_none_is_lost(
         await server.stop()
 
     with caplog.at_level(logging.CRITICAL, "dp_async"):
-        quietly(main(), lambda: MovingLoop(Brisk()))
+        quietly(main(), lambda: LoopbackLoop(Brisk()))
 
 
 def test_idle_costs_one_request_an_interval() -> None:
@@ -167,7 +167,7 @@ def test_idle_costs_one_request_an_interval() -> None:
         await until(lambda: not connections())
         await server.stop()
 
-    quietly(main(), MovingLoop)
+    quietly(main(), LoopbackLoop)
 
 
 # Many accounts
