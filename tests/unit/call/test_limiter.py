@@ -489,6 +489,11 @@ async def test_after_refused_bursts_the_learned_pace_applies() -> None:
     first, second, third = callers.times[60:]
     assert first == 2.0
     assert third - second == pytest.approx(1 / (0.95 * 22), rel=0.001)
+    callers.limiter.passed(0, good=True)  # in flight at the refusal, answered after the probe
+    callers.start(4)
+    await asyncio.sleep(1)
+    *_, before, last = callers.times
+    assert last - before == pytest.approx(1 / (0.964 * 22), rel=0.002)  # 1 s later
 
 
 @pytest.mark.parametrize(("accepted", "retry_after"), [(4, 2.0), (9, 0.0)])
@@ -582,6 +587,18 @@ async def test_each_caller_is_refused_as_soon_as_the_wait_exceeds_its_own_cap() 
     await callers.succeed_all()
     assert callers.order[3:] == [5, 7, 9]
     assert callers.times[3] == 25.0
+
+
+@in_virtual_time
+async def test_the_others_keep_their_order_when_some_callers_are_refused() -> None:
+    callers = await started(Limiter(1, jitter=no_jitter), 1)
+    callers.start(cap=1.0)
+    callers.start(6)
+    callers.start(first=True, cap=1.0)  # before all others
+    await run_due()
+    callers.refuse(0, 5.0)
+    await callers.succeed_all()
+    assert callers.order == [0, 2, 3, 4, 5, 6, 7]
 
 
 @in_virtual_time
