@@ -124,7 +124,8 @@ class Limiter:
         ticket: int | None = None
         while True:
             now = self.clock()
-            self._check(endpoint, cap, now)
+            if self._closed or now < self._backoff.ends:
+                self._check(endpoint, cap, now)
             if not self._waiting and self._wait(now) <= 0:
                 self.in_flight += 1
                 self._pace.take_slot(now)
@@ -161,9 +162,9 @@ class Limiter:
             self._pace.accepted(self.clock(), before_refusal=not current)
         if not current:
             return
-        self._pace.resumed()
-        self._backoff.passed()
-        if self._limit_after_probe is not None:
+        if self._limit_after_probe is not None:  # the first to pass after a refusal
+            self._pace.resumed()
+            self._backoff.passed()
             self.limit, self._limit_after_probe = self._limit_after_probe, None
         elif good and self.limit < self.ceiling:
             self.limit = min(self.ceiling, self.limit + 1 / self.limit)
