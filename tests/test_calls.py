@@ -27,16 +27,16 @@ from tests.support.virtual_loop import run
 #: Upper limits of the calls for a page and for an item. A page's limit is the measured count and 3
 #: or 4 more. An item's 1 is the resumption of the generator or iterator.
 LIMITS: dict[str, tuple[float, float]] = {
-    "items, verified": (180, 1),
-    "items, not verified": (140, 1),
-    "items of a crawl, verified": (181, 1),
-    "items of a crawl, not verified": (141, 1),
-    "pages, verified": (181, 0),
-    "pages, not verified": (141, 0),
-    "pages, as they come in": (178, 0),
-    "pages of raw rows, verified": (184, 0),
-    "collected, verified": (180, 0),
-    "page by page": (173, 0),
+    "items, verified": (175, 1),
+    "items, not verified": (133, 1),
+    "items of a crawl, verified": (176, 1),
+    "items of a crawl, not verified": (134, 1),
+    "pages, verified": (176, 0),
+    "pages, not verified": (134, 0),
+    "pages, as they come in": (176, 0),
+    "pages of raw rows, verified": (179, 0),
+    "collected, verified": (175, 0),
+    "page by page": (169, 0),
 }
 PACKAGE = "dp_async."
 FEW, MANY = 20, 60  # pages
