@@ -1,10 +1,10 @@
 """How much of what a server allows does a crawl take, and what does it ask of one that fails?
 
-    python -m benchmarks.load [--only rate|room|faults] [--seeds 8] [--pages 1000] [--seconds 12]
+    python -m benchmarks.load [--only rate|capacity|faults] [--seeds 8] [--pages 1000] [--seconds 12]
 
 *rate*: the server answers 50 requests in each second of its clock, and all others with a 429 and
 ``Retry-After: 1``. The crawls know no rate, and are verified; latencies are log-normal with sigma
-0.3. *room*: the server works on so many requests at once, 50 ms each; all others wait in line. Up
+0.3. *capacity*: the server works on so many requests at once, 50 ms each; all others wait in line. Up
 to 64 in flight, not verified, *seconds* of work; looked at over the second half of the answers, and
 held against the best of seven fixed numbers. *faults*: a share of all requests fails, or all do.
 
@@ -296,7 +296,7 @@ def capacity(answers: Answers, seconds: int, seeds: int) -> None:
     ]
     for how, capacities, knobs, crawl in ways:
         for at_once in capacities:
-            server = f"room for {at_once}, {how}"
+            server = f"capacity {at_once}, {how}"
             cases = [busy_crawl(at_once, number, FIXED_SECONDS, knobs) for number in FIXED]
             cases.append(busy_crawl(at_once, AUTO, seconds, knobs))
             crawls: dict[Concurrency, list[Outcome]] = {}
@@ -418,7 +418,7 @@ def measure(*, only: str = "", seeds: int = 8, pages: int = 1000, seconds: int =
     answers = Answers()
     if only in ("", "rate"):
         rate(answers, pages, seeds)
-    if only in ("", "room"):
+    if only in ("", "capacity"):
         capacity(answers, seconds, seeds)
     if only in ("", "faults"):
         faults(answers, min(seeds, 2))

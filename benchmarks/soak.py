@@ -374,7 +374,7 @@ WRONG = {
     "lost": "rows lost by crawls that called themselves complete",
     "doubled": "rows that came twice",
     "tasks": "tasks left",
-    "places": "places at the gates, requests and sleepers left",
+    "places": "permits, requests and sleepers left",
     "sockets": "sockets left",
     "complaints": "warnings, and exceptions that nobody saw",
 }
