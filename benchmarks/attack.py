@@ -2,10 +2,10 @@
 
     python -m benchmarks.attack [--rounds 3]
 
-Real HTTP, the server and each client in a process of its own, every setting at its default but for
-one attempt a call, and one second for it where the server does not end its answer. A client makes
-one good call, which is what *idle* stands for, and is attacked in the next. Memory is what the
-system counts as resident: the peak, against what it was just before the attack.
+Real HTTP; the server and each client have a process of their own. Every setting is at its default,
+except one attempt a call, and a timeout of one second where the server does not end its answer. A
+client makes one good call, whose memory is *idle*, and is attacked in the next. Memory is the peak
+of the resident set, compared with that just before the attack.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
-"""How much of what a server allows does a crawl take, and what does it ask of one that fails?
+"""How much of a server's allowance does a crawl use, and how many requests does a failing one get?
 
-    python -m benchmarks.load [--only rate|capacity|faults] [--seeds 8] [--pages 1000] [--seconds 12]
+    python -m benchmarks.load [--only rate|capacity|faults] [--seeds 8] [--pages N] [--seconds 12]
 
 *rate*: the server answers 50 requests in each second of its clock, and all others with a 429 and
-``Retry-After: 1``. The crawls know no rate, and are verified; latencies are log-normal with sigma
-0.3. *capacity*: the server works on so many requests at once, 50 ms each; all others wait in line. Up
-to 64 in flight, not verified, *seconds* of work; looked at over the second half of the answers, and
-held against the best of seven fixed numbers. *faults*: a share of all requests fails, or all do.
+``Retry-After: 1``. The crawls have no rate set, and are verified; latencies are log-normal with
+sigma 0.3. *capacity*: the server works on a fixed number of requests at once, 50 ms each; others
+queue. Up to 64 are in flight, not verified, for *seconds* of work; the second half of the answers
+counts, and is compared with the best of seven fixed numbers. *faults*: a share of all requests
+fails, or all do.
 
-Virtual time is exact, in it no code takes any time; over HTTP the server has a process of its own.
+Virtual time is exact: code takes no time in it. Over HTTP the server has a process of its own.
 """
 
 from __future__ import annotations

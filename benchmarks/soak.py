@@ -1,15 +1,16 @@
-"""Does anything get lost, doubled or left behind when everything goes wrong for a long time?
+"""Is anything lost, doubled or left behind when everything goes wrong for a long time?
 
     python -m benchmarks.soak [--minutes 20] [--seconds 60] [--seed 0]
 
-One client and its views do random things at random moments, six at once: crawls of both lists by
-all kinds of options, calls, calls that are cancelled, crawls that are cancelled, left, closed,
-or waited for too shortly. Lists are written to, requests meet faults, servers have limits. In the
-end the client is closed in the middle of it.
+One client and its views do random things at random moments, six at once: crawls of both lists with
+all kinds of options, calls, cancelled calls, crawls that are cancelled, left early, closed, or
+awaited with too short a timeout. Lists are written to, requests meet faults, servers have limits.
+At the end the client is closed in the middle of it.
 
-First for so many *minutes* of virtual time, a minute with each of as many servers, where the truth
-is known: what a crawl that calls itself complete should have brought. Then for so many *seconds*
-over HTTP, the server in another process. Ends with 1 if anything was lost, doubled or left behind.
+First it runs for *minutes* of virtual time, a minute with each of as many servers, where the truth
+is known: the rows that a crawl which reports complete must have delivered. Then it runs for
+*seconds* over HTTP, with the server in another process. It exits with 1 if anything was lost,
+doubled or left behind.
 """
 
 # pyright: reportPrivateUsage=false
