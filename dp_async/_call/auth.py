@@ -22,9 +22,8 @@ from .._errors import AuthError, ConfigError, allow_retry_now
 from .._http import Call, Request, Sign
 from .._settings import DEFAULT_TEMPLATE, Settings, check_template
 from .._version import VERSION
+from .observe import log
 from .redact import Secrets
-
-log = logging.getLogger("dp_async")
 
 #: Header names and values as HTTP allows them, in ASCII only; neither can hold a line break.
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -124,7 +123,8 @@ class Clock:
         self.ahead = date - now
         if not self._warned:
             self._warned = True
-            log.warning(
+            log(
+                logging.WARNING,
                 "this machine's clock is %.0f s %s the server's, which refused a signature: "
                 "requests are signed by the server's clock from now on",
                 abs(self.ahead),
