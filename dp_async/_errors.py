@@ -51,6 +51,7 @@ class CallError(DpError):
         self.attempts = 1
         self.elapsed = 0.0
         self._retry_now = False
+        self._clock_ahead: float | None = None
 
     def __str__(self) -> str:
         text: str = self.args[0]
@@ -59,14 +60,23 @@ class CallError(DpError):
         return text
 
 
-def allow_retry_now(error: CallError) -> None:
-    """Mark that the cause of *error* is gone, so that its call may be repeated once, at once."""
+def allow_retry_now(error: CallError, clock_ahead: float | None = None) -> None:
+    """Mark that the cause of *error* may be gone, so that its call may be repeated once, at once.
+
+    *clock_ahead*: as in ``Request``, for the repeated call.
+    """
     error._retry_now = True  # pyright: ignore[reportPrivateUsage]  # private to this file
+    error._clock_ahead = clock_ahead  # pyright: ignore[reportPrivateUsage]  # private to this file
 
 
 def may_retry_now(error: CallError) -> bool:
     """Whether ``allow_retry_now`` was called for *error*."""
     return error._retry_now  # pyright: ignore[reportPrivateUsage]  # private to this file
+
+
+def clock_ahead_of(error: CallError) -> float | None:
+    """The *clock_ahead* that ``allow_retry_now`` was given for *error*."""
+    return error._clock_ahead  # pyright: ignore[reportPrivateUsage]  # private to this file
 
 
 class TransportError(CallError):

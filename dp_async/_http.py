@@ -20,6 +20,8 @@ class Request:
     - *target*: path and query, percent-encoded once and sent as it is. *body*: JSON, or empty.
     - *idempotent*: whether it may be repeated; decided by the endpoint, since POST reads lists too.
     - *attempt*: which attempt of its call this is, from 1.
+    - *clock_ahead*: seconds that the server's clock is taken to be ahead of this machine's in the
+      signature of this attempt; None for what the client knows.
     """
 
     endpoint: str
@@ -29,6 +31,7 @@ class Request:
     body: bytes = field(default=b"", repr=False)
     idempotent: bool = True
     attempt: int = 1
+    clock_ahead: float | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

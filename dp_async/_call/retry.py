@@ -14,6 +14,7 @@ from .._errors import (
     RateLimited,
     ServerError,
     TransportError,
+    clock_ahead_of,
     may_retry_now,
 )
 from .._http import Call, Request
@@ -67,8 +68,10 @@ def retrying(
                 answer = await call(request)
             except CallError as error:
                 error.attempts, error.elapsed = request.attempt, clock() - start
+                ahead = request.clock_ahead
                 if may_retry_now(error) and request.idempotent and not free:
                     free, wait = 1, 0.0
+                    ahead = clock_ahead_of(error)
                 else:
                     planned = backoff(error, request, request.attempt - free, policy, jitter)
                     if planned is None:
@@ -86,7 +89,7 @@ def retrying(
             tally.retried()
             if wait:
                 await sleep(wait)
-            request = replace(request, attempt=request.attempt + 1)
+            request = replace(request, attempt=request.attempt + 1, clock_ahead=ahead)
 
     return repeating
 

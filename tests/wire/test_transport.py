@@ -525,12 +525,11 @@ async def test_a_wrong_secret_is_found_despite_a_wrong_clock(
 ) -> None:
     async with Simulator(skew=3600) as simulator:
         async with Client(replace(simulator.settings, app_secret="another")) as client:
-            for requests in (2, 3, 4):
+            for requests in (2, 4):
                 with pytest.raises(AuthError) as caught:
                     await call(client)
-                assert simulator.served == requests
-                assert caught.value.attempts == (2 if requests == 2 else 1)
-    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
+                assert (simulator.served, caught.value.attempts) == (requests, 2)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 # Limits, through a client

@@ -343,6 +343,16 @@ async def test_a_marked_error_is_retried_at_once_and_costs_no_token(
     assert (rig.attempts, rig.waits, rig.tally.retries) == ([1, 2], [], 1)
 
 
+async def test_the_correction_of_a_marked_error_is_tried_until_the_call_ends() -> None:
+    refused = AuthError("no")
+    allow_retry_now(refused, 3600.0)
+    rig = Rig(refused, ServerError("down"), TransportError("gone"), GOOD, GOOD)
+    await rig.call(REQUEST)
+    await rig.call(REQUEST)
+    tried = [request.clock_ahead for request in rig.script.requests]
+    assert tried == [None, 3600.0, 3600.0, 3600.0, None]
+
+
 @KINDS
 async def test_a_second_marked_error_is_raised(kind: type[CallError]) -> None:
     errors = [marked(kind("1")), marked(kind("2"))]
