@@ -92,7 +92,8 @@ class ApiError(CallError):
 
     - *status*: the HTTP status, 0 where nothing was sent.
     - *code*, *message*, *request_id*: the envelope's; None, "" and "" where the answer has none.
-    - *retry_after*: seconds until the server wants the next request, None where it does not say.
+    - *retry_after*: seconds until the server wants the next request, None where it does not say. As
+      it was sent: the client itself ignores more than a day.
     - *date*: the server's clock, in seconds since the epoch; None where it sends none.
     """
 

@@ -19,6 +19,7 @@ from .._errors import (
 )
 from .._http import Call, Request
 from .._settings import RetryPolicy
+from .limits import wait_of
 from .stats import Tally
 
 
@@ -75,6 +76,7 @@ def retrying(
                 else:
                     planned = backoff(error, request, request.attempt - free, policy, jitter)
                     if planned is None:
+                        _mention_wait(error, policy.cap)
                         raise
                     if not retry_budget.take():
                         error.add_note(
@@ -94,6 +96,18 @@ def retrying(
     return repeating
 
 
+def _mention_wait(error: CallError, cap: float) -> None:
+    """Add a ``Retry-After`` above the *cap* to the text of *error*: it may be why it is raised.
+
+    The limiter's error for a request that was not sent, of status 0, names the wait already.
+    """
+    wait = wait_of(error)
+    if wait is not None and wait > cap and isinstance(error, ApiError) and error.status:
+        text = str(error.args[0]).removesuffix(".")
+        waiting = f"The server asks for a wait of {wait:.0f} s (Retry-After)"
+        error.args = (f"{text}. {waiting}, which is longer than RetryPolicy.cap, {cap:g} s",)
+
+
 def backoff(
     error: CallError,
     request: Request,
@@ -110,10 +124,10 @@ def backoff(
         return None
     if not isinstance(error, TransportError | RateLimited | ServerError):
         return None
-    retry_after = error.retry_after if isinstance(error, ApiError) else None
-    if retry_after is not None and retry_after > policy.cap:
+    server_wait = wait_of(error)
+    if server_wait is not None and server_wait > policy.cap:
         return None
-    if retry_after is not None or isinstance(error, RateLimited):
+    if server_wait is not None or isinstance(error, RateLimited):
         return 0.0
     # The exponent is bounded: 2.0 ** 1024 is an OverflowError.
     return jitter() * min(policy.cap, policy.base * 2.0 ** min(attempt - 1, 64))

@@ -205,19 +205,46 @@ def test_a_retry_after_above_the_cap_is_not_retried() -> None:
         (0.0, 0.0),
         (10.0, 0.0),
         (10.1, None),
-        (float("inf"), None),
+        (86_400.0, None),
+        (1_700_000_000.0, 0.0),  # an epoch second, which is ignored
     ]
     for after, wait in cases:
         refused = RateLimited("", retry_after=after)
         assert backoff(refused, REQUEST, 1, POLICY, lambda: 0.5) == wait
 
 
-async def test_the_error_of_a_retry_after_above_the_cap_carries_it() -> None:
-    rig = Rig(ServerError("down", retry_after=3600.0), GOOD)
+async def test_the_error_of_a_retry_after_above_the_cap_names_it() -> None:
+    rig = Rig(ServerError("down.", status=503, retry_after=60.4), GOOD)
     with pytest.raises(ServerError) as caught:
         await rig.call(REQUEST)
-    assert caught.value.retry_after == 3600.0
+    assert caught.value.retry_after == 60.4
+    assert str(caught.value) == (
+        "down. The server asks for a wait of 60 s (Retry-After), which is longer than "
+        "RetryPolicy.cap, 10 s"
+    )
     assert rig.waits == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ServerError("down", status=503, retry_after=10.0),  # the cap
+        ServerError("down", status=503, retry_after=86_401.0),  # ignored
+        RateLimited("down", retry_after=10.5),  # not sent: the limiter's own text
+        ServerError("down", status=503),
+    ],
+)
+async def test_no_other_error_names_the_wait(error: CallError) -> None:
+    rig = Rig(*[error] * 3)
+    with pytest.raises(CallError) as caught:
+        await rig.call(REQUEST)
+    assert caught.value.args == ("down",)
+
+
+async def test_a_wait_of_more_than_a_day_is_retried_by_the_policy() -> None:
+    rig = Rig(ServerError("down", status=503, retry_after=1_700_000_000.0), GOOD)
+    assert await rig.call(REQUEST) is GOOD
+    assert rig.waits == [0.5]
 
 
 @settings(max_examples=50)
@@ -226,7 +253,7 @@ async def test_the_error_of_a_retry_after_above_the_cap_carries_it() -> None:
     base=st.floats(0, 3_600),
     cap=st.floats(0, 86_400),
     jitter=st.floats(0, 1, exclude_max=True),
-    after=st.none() | st.floats(0, 1e9),
+    after=st.none() | st.floats(0, 86_400),
     kind=st.sampled_from([RateLimited, ServerError]),
 )
 def test_no_wait_is_above_its_bounds(
