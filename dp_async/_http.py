@@ -5,7 +5,7 @@ No HTTP library and no logic. Neither repr shows a header, a query or a body.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -56,6 +56,12 @@ class Call(Protocol):
 
 
 class Sign(Protocol):
-    """Returns the headers that authenticate a request at *now*, in seconds since the epoch."""
+    """Returns the headers that authenticate a request at *now*, in seconds since the epoch.
 
-    def __call__(self, request: Request, now: float, /) -> Mapping[str, str]: ...
+    It may be a coroutine function, for credentials that are fetched. That time is not part of
+    ``Settings.timeout``; keep credentials, since every attempt is signed.
+    """
+
+    def __call__(
+        self, request: Request, now: float, /
+    ) -> Mapping[str, str] | Awaitable[Mapping[str, str]]: ...

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from string import Formatter
@@ -149,7 +149,7 @@ class Signing:
     sign: Sign = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
 
-    def __call__(self, request: Request, now: float) -> Request:
+    async def __call__(self, request: Request, now: float) -> Request:
         identified = Request(  # written out: dataclasses.replace() takes twice the time
             request.endpoint,
             request.method,
@@ -160,20 +160,27 @@ class Signing:
             request.attempt,
         )
         signature = self.sign(identified, now)
-        for name in signature:
-            if problem := _problem(name, signature[name]):
-                del signature
-                raise ConfigError(f"sign(): {name!r} {problem}")
+        # A dict is checked for first, here and below: isinstance() of an ABC takes far longer.
+        if not isinstance(signature, dict) and isinstance(signature, Awaitable):
+            signature = await signature
+        if problem := _problem(signature):
+            del signature
+            raise ConfigError(problem)
         cast("dict[str, str]", identified.headers).update(signature)  # the dict made above
         return identified
 
 
-def _problem(name: object, value: object) -> str:
-    """Why this header cannot be sent; "" if it can."""
-    if not isinstance(value, str):
-        return f"must be a string, not {type(value).__name__}"
-    if not isinstance(name, str) or not _is_name(name) or not _VALUE.fullmatch(value):
-        return "is not a header that can be sent"
+def _problem(signature: object) -> str:
+    """Why these are no headers that can be sent; "" if they are."""
+    if not isinstance(signature, (dict, Mapping)):
+        return f"sign() must return a mapping of headers, not {type(signature).__name__}"
+    headers = cast("Mapping[object, object]", signature)
+    for name in headers:
+        value = headers[name]
+        if not isinstance(value, str):
+            return f"sign(): {name!r} must be a string, not {type(value).__name__}"
+        if not isinstance(name, str) or not _is_name(name) or not _VALUE.fullmatch(value):
+            return f"sign(): {name!r} is not a header that can be sent"
     return ""
 
 
@@ -194,7 +201,7 @@ def signed(call: Call, signing: Signing, clock: Clock) -> Call:
         ahead = clock.ahead if tried is None else tried
         now = clock.at(ahead)
         try:
-            answer = await call(signing(request, now))
+            answer = await call(await signing(request, now))
         except AuthError as error:
             if 401 in (error.code, error.status):
                 correction = clock.correction(error.date, now, ahead)

@@ -224,6 +224,31 @@ async def test_a_signature_that_is_no_header_is_refused() -> None:
         assert "evil" not in str(caught.value)
 
 
+async def test_a_signer_may_be_a_coroutine_function() -> None:
+    call = Script(GOOD)
+
+    async def fetched(request: Request, now: float, /) -> Mapping[str, str]:
+        await asyncio.sleep(0)
+        return {"authorization": f"{request.endpoint} {now}"}
+
+    await signed(call, Signing(fetched, {}), CLOCK)(REQUEST)
+    assert call.requests[0].headers == {"authorization": f"work_list {NOW}"}
+
+
+@pytest.mark.parametrize("made", [None, 7, "text", [("a", "b")], {"a"}])
+@pytest.mark.parametrize("fetched", [True, False])
+async def test_a_signer_that_returns_no_mapping_is_refused(made: Any, fetched: bool) -> None:
+    async def later() -> Any:
+        return made
+
+    call, signing = Script[Raw](), Signing(lambda _request, _now: later() if fetched else made, {})
+    with pytest.raises(ConfigError) as caught:
+        await signed(call, signing, CLOCK)(REQUEST)
+    kind = type(made).__name__
+    assert str(caught.value) == f"sign() must return a mapping of headers, not {kind}"
+    assert not call.requests
+
+
 async def test_an_exception_of_a_custom_signer_is_not_caught() -> None:
     def broken(request: Request, now: float, /) -> Mapping[str, str]:
         raise KeyError("bug")
