@@ -7,6 +7,8 @@ aiohttp leaves this file: some of them show the request's headers in their ``rep
 from __future__ import annotations
 
 import asyncio
+import sys
+from traceback import walk_tb
 from typing import Self
 
 import aiohttp
@@ -17,6 +19,7 @@ from .._errors import (
     AttemptTimeout,
     ClientClosed,
     ConfigError,
+    DpError,
     ResponseTooLarge,
     TransportError,
     allow_retry_now,
@@ -63,14 +66,25 @@ class HttpTransport:
                 f"{self._settings.max_response_bytes}, counted after decompression",
                 endpoint=request.endpoint,
             )
-        except aiohttp.InvalidURL:
-            failure = ConfigError("base_url is not an address that a request can be sent to")
+        except aiohttp.InvalidURL as error:
+            if self._owned or error.url == self._url(request.target):
+                failure = ConfigError("base_url is not an address that a request can be sent to")
+            else:
+                failure = ConfigError(
+                    "the proxy of the session, or of HTTP_PROXY and HTTPS_PROXY, is no address: "
+                    "it must be http://host:port"
+                )
         except _Lost as lost:
             failure = broken = _translated(lost.error, request.endpoint)
             if used:  # the server may have closed an idle connection: a new one is all it takes
                 allow_retry_now(broken)
         except (aiohttp.ClientError, OSError) as error:
             failure = _translated(error, request.endpoint)
+        except _REFUSALS as error:
+            session = self._session
+            if session is None or self._owned or not _is_raised_by_aiohttp(error):
+                raise
+            failure = _refused(error, session)
         except asyncio.CancelledError as error:
             # The caller's timeout error may be logged: without aiohttp's frames, whose variables
             # hold the headers.
@@ -82,9 +96,10 @@ class HttpTransport:
     async def _exchange(self, request: Request) -> Response | None:
         """The answer, or None if it is too long: an error raised here would hold this frame, whose
         variables include the address with the filters."""
-        async with self._open().request(
+        session, url = self._open(), self._url(request.target)
+        async with session.request(
             request.method,
-            self._url(request.target),
+            url,
             headers=request.headers,
             data=request.body or None,
             allow_redirects=False,  # a redirect would carry the signed headers elsewhere
@@ -156,6 +171,49 @@ class _Lost(Exception):
     def __init__(self, error: aiohttp.ClientError) -> None:
         super().__init__()
         self.error = error
+
+
+#: What aiohttp, yarl and Python's own modules raise for a setting of a session that cannot work.
+_REFUSALS = (AssertionError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+#: The packages whose frames such an error may have passed.
+_EXCHANGE: frozenset[str] = sys.stdlib_module_names | {
+    __name__.partition(".")[0],
+    "aiohttp",
+    "aiohappyeyeballs",
+    "multidict",
+    "yarl",
+}
+
+
+def _is_raised_by_aiohttp(error: BaseException) -> bool:
+    """Whether no code of the application ran: the mistake of a middleware is not translated."""
+    packages = {
+        str(frame.f_globals.get("__name__")).partition(".")[0]
+        for frame, _ in walk_tb(error.__traceback__)
+    }
+    return "aiohttp" in packages and packages <= _EXCHANGE
+
+
+def _refused(error: BaseException, session: aiohttp.ClientSession) -> DpError:
+    """Why a session passed in can send no request. The text of *error* may show a password."""
+    if session.closed:
+        return ClientClosed("the aiohttp session is closed")
+    if isinstance(error, RuntimeError) and "loop" in str(error):
+        return ConfigError(
+            "session cannot be used: create it in the running event loop that uses the client"
+        )
+    if "AUTHORIZATION" in str(error):
+        return ConfigError(
+            "session has trust_env=True, and .netrc (or the file that NETRC names) has a login for "
+            "the host of base_url, which would replace the signature: remove that entry, or use "
+            "trust_env=False with a proxy given to the session"
+        )
+    where = "its proxy, which must be http://host:port, and its headers"
+    if session.trust_env:
+        where += "; with trust_env=True also HTTP_PROXY, HTTPS_PROXY and .netrc"
+    return ConfigError(f"session cannot send a request ({type(error).__name__}): check {where}")
 
 
 async def _once(

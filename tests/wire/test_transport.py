@@ -15,6 +15,7 @@ import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import aiohttp
@@ -641,6 +642,107 @@ async def test_a_session_with_an_auth_is_refused() -> None:
     async with aiohttp.ClientSession(auth=aiohttp.BasicAuth("user")) as session:
         with pytest.raises(ConfigError, match="session must not have an auth"):
             HttpTransport(settings(), session)
+
+
+NETRC = f"machine 127.0.0.1 login joe password {SECRET}\n"
+LONG = f"http://{'a' * 64}.example.com:3128"
+#: The arguments of a session that cannot work, the environment, and words of the error.
+UNUSABLE: dict[str, tuple[dict[str, Any], dict[str, str], list[str]]] = {
+    "netrc": ({"trust_env": True}, {"NETRC": NETRC}, [".netrc", "trust_env=True"]),
+    "netrc default": (
+        {"trust_env": True},
+        {"NETRC": "default login joe password pw\n"},
+        [".netrc", "trust_env=True"],
+    ),
+    "netrc no text": ({"trust_env": True}, {"NETRC": "\udcff"}, [".netrc", "trust_env=True"]),
+    "proxy no URL": ({"proxy": f"http://[{SECRET}"}, {}, ["proxy", "http://host:port"]),
+    "proxy no scheme": ({"proxy": "127.0.0.1:3128"}, {}, ["proxy", "http://host:port"]),
+    "proxy of another kind": ({"proxy": "socks5://127.0.0.1"}, {}, ["proxy", "http://host:port"]),
+    "proxy host": ({"proxy": LONG}, {}, ["proxy"]),
+    "proxy type": ({"proxy": 7}, {}, ["proxy"]),
+    "proxy auth": ({"proxy": "http://127.0.0.1:1", "proxy_auth": ("a", SECRET)}, {}, ["proxy"]),
+    "HTTP_PROXY no URL": (
+        {"trust_env": True},
+        {"http_proxy": f"http://{SECRET}:pw@host:99999"},
+        ["HTTP_PROXY", "trust_env=True"],
+    ),
+    "HTTP_PROXY no scheme": ({"trust_env": True}, {"http_proxy": "proxy:3128"}, ["HTTP_PROXY"]),
+    "HTTP_PROXY host": ({"trust_env": True}, {"http_proxy": LONG}, ["HTTP_PROXY"]),
+    "header": ({"headers": {"x": f"{SECRET}\nb"}}, {}, ["headers"]),
+    "header type": ({"headers": {"x": 7}}, {}, ["headers"]),
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("name", UNUSABLE)
+async def test_a_session_that_can_send_nothing_is_refused(
+    name: str, wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, environment, words = UNUSABLE[name]
+    for variable in ("no_proxy", "NO_PROXY", "http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in environment.items():
+        if variable == "NETRC":
+            file = tmp_path / "netrc"
+            file.write_bytes(value.encode(errors="surrogateescape"))
+            value = str(file)
+        monkeypatch.setenv(variable, value)
+    async with aiohttp.ClientSession(**given) as session:
+        error = await failure(wire.transport(session)(replace(SECRETIVE, method="GET", body=b"")))
+    assert type(error) is ConfigError
+    for word in words:
+        assert word in str(error)
+    assert not wire.received
+
+
+async def test_a_login_of_netrc_is_no_conflict_without_an_authorization(
+    wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text(NETRC)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    async with aiohttp.ClientSession(trust_env=True) as session:
+        assert (await wire.transport(session)(REQUEST)).body == b"hi"
+
+
+def test_a_session_of_another_loop_is_refused() -> None:
+    async def made() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession()
+
+    session = asyncio.run(made())
+
+    async def use() -> None:
+        error = await failure(HttpTransport(settings(), session)(SECRETIVE))
+        assert type(error) is ConfigError
+        assert "event loop" in str(error)
+        await session.close()
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize("kind", [ValueError, TypeError, AssertionError, RuntimeError, KeyError])
+async def test_a_mistake_in_a_middleware_is_raised_as_it_is(
+    wire: Wire, kind: type[Exception]
+) -> None:
+    mistake = kind("bug")
+
+    async def broken(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        raise mistake
+
+    async with aiohttp.ClientSession(middlewares=(broken,)) as session:
+        with pytest.raises(kind) as caught:
+            await wire.transport(session)(REQUEST)
+    assert caught.value is mistake
+
+
+async def test_a_session_closed_as_the_request_begins_is_client_closed(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with aiohttp.ClientSession() as session:
+        transport = wire.transport(session)
+        monkeypatch.setattr(transport, "_open", lambda: session)  # it was open when it was checked
+    assert type(await failure(transport(SECRETIVE))) is ClientClosed
 
 
 async def test_closing_during_a_request_is_client_closed(wire: Wire) -> None:
