@@ -52,6 +52,7 @@ class CallError(DpError):
         self.elapsed = 0.0
         self._retry_now = False
         self._clock_ahead: float | None = None
+        self._lasting = False
 
     def __str__(self) -> str:
         text: str = self.args[0]
@@ -77,6 +78,18 @@ def may_retry_now(error: CallError) -> bool:
 def clock_ahead_of(error: CallError) -> float | None:
     """The *clock_ahead* that ``allow_retry_now`` was given for *error*."""
     return error._clock_ahead  # pyright: ignore[reportPrivateUsage]  # private to this file
+
+
+def forbid_retry(error: CallError) -> None:
+    """Mark that *error* cannot pass by itself: somebody has to change something."""
+    error._lasting = True  # pyright: ignore[reportPrivateUsage]  # private to this file
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the failure may pass by itself: no usable answer, 429 or 5xx, and no such mark."""
+    if not isinstance(error, TransportError | RateLimited | ServerError):
+        return False
+    return not error._lasting  # pyright: ignore[reportPrivateUsage]  # private to this file
 
 
 class TransportError(CallError):

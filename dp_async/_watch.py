@@ -21,9 +21,7 @@ from ._errors import (
     ClientClosed,
     ConfigError,
     PaginationError,
-    RateLimited,
-    ServerError,
-    TransportError,
+    may_pass,
 )
 from ._plan.watermark import Watermark
 
@@ -150,7 +148,7 @@ class Watch(Generic[T]):
             self._schedule.failures += 1
             if isinstance(error, PaginationError):
                 await self._drop()
-            if not isinstance(error, TransportError | RateLimited | ServerError):
+            if not may_pass(error):
                 raise
             log(logging.WARNING, "a watch waits for %.1f s: %s", seconds, error)
 

@@ -12,9 +12,8 @@ from .._errors import (
     ApiError,
     CallError,
     RateLimited,
-    ServerError,
-    TransportError,
     clock_ahead_of,
+    may_pass,
     may_retry_now,
 )
 from .._http import Call, Request
@@ -122,7 +121,7 @@ def backoff(
     """
     if not request.idempotent or attempt >= policy.attempts:
         return None
-    if not isinstance(error, TransportError | RateLimited | ServerError):
+    if not may_pass(error):
         return None
     server_wait = wait_of(error)
     if server_wait is not None and server_wait > policy.cap:

@@ -12,6 +12,7 @@ from traceback import walk_tb
 from typing import Self
 
 import aiohttp
+from aiohttp.client_exceptions import UnixClientConnectorError
 from yarl import URL
 
 from .._checks import instance
@@ -23,9 +24,12 @@ from .._errors import (
     ResponseTooLarge,
     TransportError,
     allow_retry_now,
+    forbid_retry,
+    may_pass,
 )
 from .._http import Request, Response
 from .._settings import Settings
+from . import hints
 
 
 class HttpTransport:
@@ -75,11 +79,13 @@ class HttpTransport:
                     "it must be http://host:port"
                 )
         except _Lost as lost:
-            failure = broken = _translated(lost.error, request.endpoint)
-            if used:  # the server may have closed an idle connection: a new one is all it takes
+            failure = broken = _translated(lost.error, request.endpoint, self._base)
+            if used and may_pass(
+                broken
+            ):  # the server may have closed an idle connection: a new one is all it takes
                 allow_retry_now(broken)
         except (aiohttp.ClientError, OSError) as error:
-            failure = _translated(error, request.endpoint)
+            failure = _translated(error, request.endpoint, self._base)
         except _REFUSALS as error:
             session = self._session
             if session is None or self._owned or not _is_raised_by_aiohttp(error):
@@ -104,6 +110,7 @@ class HttpTransport:
             data=request.body or None,
             allow_redirects=False,  # a redirect would carry the signed headers elsewhere
             raise_for_status=False,
+            auto_decompress=True,
             timeout=_NO_TIMEOUT,
         ) as answer:
             chunks: list[bytes] = []
@@ -229,26 +236,40 @@ async def _once(
         raise _Lost(error) from None
 
 
-def _translated(error: aiohttp.ClientError | OSError, name: str) -> TransportError:
+def _translated(error: aiohttp.ClientError | OSError, name: str, base: URL) -> TransportError:
     """Our error for one of aiohttp's; its text shows nothing of the request."""
+    lasting = False  # it cannot pass by itself
     match error:
         case TimeoutError():
             return AttemptTimeout(f"{name}: the connection timed out", endpoint=name)
         case aiohttp.ClientConnectorCertificateError():
-            what = (
-                f"the certificate of {error.host} was not accepted; for your own CA pass a session"
-            )
+            code = getattr(error.certificate_error, "verify_code", 0)
+            what, lasting = hints.certificate(error.host, code), True
         case aiohttp.ClientConnectorSSLError():
-            what = "the TLS handshake failed; check base_url and its port"
+            what, lasting = hints.tls(str(error))
+        case UnixClientConnectorError():
+            what = f"no connection to the socket {error.path}; check the connector of the session"
         case aiohttp.ClientConnectorError():
-            reason = error.strerror or "no reason given"
-            what = f"no connection to {error.host}:{error.port} ({reason}); check base_url"
+            of_proxy = isinstance(error, aiohttp.ClientProxyConnectionError) or (
+                isinstance(error, aiohttp.ClientConnectorDNSError) and error.host != base.raw_host
+            )
+            reason = error.strerror or type(error.os_error).__name__
+            what = hints.no_connection(f"{error.host}:{error.port} ({reason})", of_proxy)
         case aiohttp.ServerDisconnectedError():
             what = "the server closed the connection without an answer"
+            if base.scheme == "http":
+                what += "; if its port expects TLS, write base_url with https://"
         case aiohttp.ClientPayloadError():
             what = "the answer was cut off or damaged on its way"
+        case aiohttp.ClientHttpProxyError():
+            what, lasting = hints.proxy(error.status)
         case aiohttp.ClientResponseError():
-            what = "the answer was not valid HTTP"
+            what, lasting = hints.not_http(error.message)
+        case aiohttp.ClientOSError() if "CERTIFICATE_REQUIRED" in str(error):  # TLS 1.3
+            what, lasting = hints.tls(str(error))
         case _:
             what = f"the connection broke ({type(error).__name__})"
-    return TransportError(f"{name}: {what}", endpoint=name)
+    failure = TransportError(f"{name}: {what}", endpoint=name)
+    if lasting:
+        forbid_retry(failure)
+    return failure

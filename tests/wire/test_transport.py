@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 
 import aiohttp
 import pytest
+from aiohttp.client_exceptions import UnixClientConnectorError
 from aiohttp.client_reqrep import ConnectionKey
 from aioresponses import aioresponses
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -28,6 +29,7 @@ from yarl import URL
 from dp_async import (
     AttemptTimeout,
     AuthError,
+    BadRequest,
     Client,
     ClientClosed,
     ConfigError,
@@ -41,7 +43,7 @@ from dp_async import (
     Settings,
     TransportError,
 )
-from dp_async._errors import may_retry_now
+from dp_async._errors import may_pass, may_retry_now
 from dp_async.testing import Bomb, Drip, Endless, Fault, Hang, HugeHeader, Reset, Simulator
 from tests.support.fake_server import answer
 from tests.support.samples import REQUEST, SECRET, settings
@@ -262,7 +264,7 @@ CUT = "cut off or damaged"
 NOT_HTTP = "not valid HTTP"
 
 BROKEN: dict[str, tuple[bytes | None, str]] = {
-    "nothing": (b"", "closed the connection without an answer"),
+    "nothing": (b"", "without an answer; if its port expects TLS, write base_url with https://"),
     "reset": (None, "the connection broke"),
     "only 100s": (b"HTTP/1.1 100 Continue\r\n\r\n" * 5, "closed the connection without an answer"),
     "half a head": (b"HTTP/1.1 200 OK\r\ncontent-", "closed the connection without an answer"),
@@ -274,13 +276,13 @@ BROKEN: dict[str, tuple[bytes | None, str]] = {
     "not HTTP": (b"SSH-2.0-OpenSSH_9.2\r\n", NOT_HTTP),
     "HTTP 0.9": (b"<html>hello</html>", NOT_HTTP),
     "HTTP 2": (b"HTTP/2 200\r\n\r\n", NOT_HTTP),
-    "TLS": (b"\x15\x03\x01\x00\x02\x02\x50", NOT_HTTP),
+    "TLS": (b"\x15\x03\x01\x00\x02\x02\x50", "expects TLS: write base_url with https://"),
     "bad status": (b"HTTP/1.1 abc OK\r\n\r\n", NOT_HTTP),
     "bad length": (OK + b"content-length: -2\r\n\r\nhi", NOT_HTTP),
     "two lengths": (OK + b"content-length: 2\r\ncontent-length: 3\r\n\r\nhi", NOT_HTTP),
     "NUL": (OK + b"x: \x00\r\n\r\n", NOT_HTTP),
-    "long header": (OK + b"x: " + b"a" * 100_000 + b"\r\n\r\n", NOT_HTTP),
-    "many headers": (OK + b"x: a\r\n" * 50_000 + b"\r\n", NOT_HTTP),
+    "long header": (OK + b"x: " + b"a" * 9_000 + b"\r\n\r\n", "longer headers"),
+    "many headers": (OK + b"x: a\r\n" * 50_000 + b"\r\n", "more or longer headers"),
 }
 
 
@@ -591,6 +593,35 @@ async def test_a_session_s_defaults_do_not_apply_and_it_is_not_closed(wire: Wire
     assert b"x-own: 1" in wire.head()
 
 
+async def test_a_session_that_does_not_decompress_is_overruled(wire: Wire) -> None:
+    wire.answer = ANSWERS["gzip"][0]
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        assert (await wire.transport(session)(REQUEST)).body == b"hi" * 99
+
+
+@pytest.mark.parametrize(("status", "requests"), [(407, 1), (502, 3)])
+async def test_a_refusal_of_a_proxy_is_repeated_only_if_it_may_pass(
+    wire: Wire, status: int, requests: int
+) -> None:
+    wire.answer = f"HTTP/1.1 {status} No\r\nconnection: close\r\n\r\n".encode()
+    given = settings(base_url="https://api.example.com", retry=RetryPolicy(attempts=3, base=0))
+    async with aiohttp.ClientSession(proxy=wire.url) as session:
+        async with Client(given, session=session) as client:
+            with pytest.raises(TransportError, match=rf"proxy refused .* \({status}\)") as caught:
+                await client.work_list()
+    assert caught.value.attempts == len(wire.received) == requests
+    assert wire.head()[0] == b"CONNECT api.example.com:443 HTTP/1.1"
+
+
+async def test_a_proxy_s_407_for_http_has_its_hint(wire: Wire) -> None:
+    wire.answer = b"HTTP/1.1 407 No\r\nconnection: close\r\n\r\n"
+    async with aiohttp.ClientSession(proxy=wire.url) as session:
+        async with Client(settings(base_url=wire.url), session=session) as client:
+            with pytest.raises(BadRequest, match="A proxy wants credentials"):
+                await client.work_list()
+    assert len(wire.received) == 1
+
+
 async def test_a_session_s_own_raise_for_status_is_not_called(wire: Wire) -> None:
     async def refuse(answer: aiohttp.ClientResponse) -> None:
         raise AssertionError
@@ -781,6 +812,15 @@ def test_a_transport_can_be_created_without_a_loop() -> None:
 # Each error of aiohttp, as aiohttp raises it
 
 KEY = ConnectionKey("api.example.com", 443, True, True, None, None, None)
+PROXY_KEY = ConnectionKey("proxy.example.com", 3128, False, True, None, None, None)
+
+
+def expired() -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(SECRET)
+    error.verify_code = 10
+    return error
+
+
 INFO = aiohttp.RequestInfo(
     URL(f"https://host/?name={SECRET}"),
     "GET",
@@ -798,6 +838,26 @@ RAISED: list[tuple[Exception, type[DpError], str]] = [
         TransportError,
         "the certificate of api.example.com was not accepted",
     ),
+    (
+        aiohttp.ClientConnectorCertificateError(KEY, expired()),
+        TransportError,
+        "the certificate of api.example.com has expired",
+    ),
+    (
+        aiohttp.ClientOSError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] alert"),
+        TransportError,
+        "client certificate (mTLS)",
+    ),
+    (
+        UnixClientConnectorError("/run/api.sock", KEY, OSError(2, "No such file")),
+        TransportError,
+        "no connection to the socket /run/api.sock; check the connector",
+    ),
+    (
+        aiohttp.ClientConnectorDNSError(PROXY_KEY, OSError(-2, "Name or service not known")),
+        TransportError,
+        "no connection to the proxy proxy.example.com:3128 (Name or service not known); check the",
+    ),
     (aiohttp.ClientConnectorSSLError(KEY, ssl.SSLError(1, "no")), TransportError, "TLS"),
     (
         aiohttp.ClientConnectorDNSError(KEY, OSError(-2, "Name or service not known")),
@@ -807,12 +867,12 @@ RAISED: list[tuple[Exception, type[DpError], str]] = [
     (
         aiohttp.ClientConnectorError(KEY, OSError()),
         TransportError,
-        "no connection to api.example.com:443 (",
+        "no connection to api.example.com:443 (OSError)",
     ),
     (
         aiohttp.ClientProxyConnectionError(KEY, OSError(errno.ECONNREFUSED, "Refused")),
         TransportError,
-        "no connection to api.example.com:443 (Refused)",
+        "no connection to the proxy api.example.com:443 (Refused); check the proxy",
     ),
     (aiohttp.ServerDisconnectedError(SECRET), TransportError, "closed the connection without"),
     (aiohttp.ClientPayloadError(SECRET), TransportError, "cut off or damaged"),
@@ -821,7 +881,7 @@ RAISED: list[tuple[Exception, type[DpError], str]] = [
         TransportError,
         "not valid HTTP",
     ),
-    (aiohttp.ClientHttpProxyError(INFO, (), status=407), TransportError, ""),
+    (aiohttp.ClientHttpProxyError(INFO, (), status=407), TransportError, "A proxy wants"),
     (
         aiohttp.ServerFingerprintMismatch(b"a", b"b", "host", 1),
         TransportError,
@@ -863,6 +923,10 @@ async def test_each_error_of_aiohttp_becomes_one_of_ours(
     ours = await failure(raising(error))
     assert type(ours) is kind
     assert text in str(ours)
+    lasts = isinstance(error, aiohttp.ClientConnectorCertificateError) or any(
+        words in text for words in ("mTLS", "A proxy wants")
+    )
+    assert may_pass(ours) is (kind is not ConfigError and not lasts)
 
 
 @pytest.mark.parametrize(
@@ -885,5 +949,6 @@ async def test_the_arguments_for_aiohttp() -> None:
     assert (answer.status, answer.body) == (418, b"{}")
     assert answer.headers["content-type"] == "application/json"
     assert seen["allow_redirects"] is False
+    assert seen["auto_decompress"] is True
     assert seen["headers"] == SECRETIVE.headers
     assert seen["data"] == SECRETIVE.body

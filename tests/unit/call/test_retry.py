@@ -29,7 +29,7 @@ from dp_async import (
 )
 from dp_async._call.retry import RetryBudget, backoff, retrying
 from dp_async._call.stats import Tally
-from dp_async._errors import allow_retry_now
+from dp_async._errors import allow_retry_now, forbid_retry
 from dp_async._http import Call
 from tests.support.samples import REQUEST, Script
 
@@ -116,7 +116,9 @@ async def test_a_failure_that_may_pass_is_retried() -> None:
 
 
 async def test_any_other_error_is_raised_at_once() -> None:
-    for error in NOT_RETRIED:
+    lasting = TransportError("no certificate")
+    forbid_retry(lasting)
+    for error in (lasting, *NOT_RETRIED):
         rig = Rig(error, GOOD)
         with pytest.raises(type(error)) as caught:
             await rig.call(REQUEST)
