@@ -37,7 +37,8 @@ class HttpTransport:
 
     ``Client(settings, send=recording(transport))`` does not own *transport*: close it after the
     client, as with ``async with HttpTransport(settings) as transport``. A *session* passed in is
-    not closed. Raises TransportError if no answer came, ResponseTooLarge if it is too long.
+    not closed. Raises TransportError if no answer came, ResponseTooLarge if it is too long, and
+    ConfigError for a session whose proxy, headers or environment let it send nothing.
 
     Each request is sent once: aiohttp's own retry of a GET is off, except in a session passed in.
     """
@@ -80,9 +81,8 @@ class HttpTransport:
                 )
         except _Lost as lost:
             failure = broken = _translated(lost.error, request.endpoint, self._base)
-            if used and may_pass(
-                broken
-            ):  # the server may have closed an idle connection: a new one is all it takes
+            if used and may_pass(broken):
+                # The server may have closed an idle connection: a new one is all it takes.
                 allow_retry_now(broken)
         except (aiohttp.ClientError, OSError) as error:
             failure = _translated(error, request.endpoint, self._base)
