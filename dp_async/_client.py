@@ -38,7 +38,8 @@ class Client:
     it may be entered in one task and left in another.
 
     - *session*: your own ``aiohttp.ClientSession``, for a proxy or a private CA. You close it.
-    - *sign*: replaces the md5 signature made from ``Settings.auth_template``.
+    - *sign*: replaces the md5 signature made from ``Settings.auth_template``; a function or a
+      coroutine function.
     - *send*: replaces the HTTP exchange, or wraps an ``HttpTransport``.
 
     Raises ConfigError for settings, a session or a combination of them that cannot work.
@@ -55,14 +56,18 @@ class Client:
         instance("settings", settings, Settings)
         if session is not None and send is not None:
             raise ConfigError("session and send exclude each other: a send has its own exchange")
-        signer = sign or Md5Signer(
-            app_id=settings.app_id,
-            app_secret=settings.app_secret,
-            template=settings.auth_template,
-            unit=settings.timestamp_unit,
-        )
+        for name, given in (("sign", sign), ("send", send)):
+            if given is not None and not callable(given):
+                raise ConfigError(f"{name} must be a callable, not {type(given).__name__}")
+        if sign is None:
+            sign = Md5Signer(
+                app_id=settings.app_id,
+                app_secret=settings.app_secret,
+                template=settings.auth_template,
+                unit=settings.timestamp_unit,
+            )
         own = HttpTransport(settings, session)  # opens nothing until it is used
-        core = Core(settings, send or own, signer, None if send else own)
+        core = Core(settings, own if send is None else send, sign, own if send is None else None)
         self._view = View(core, settings)
         self._owner = True
 

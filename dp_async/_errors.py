@@ -51,6 +51,8 @@ class CallError(DpError):
         self.attempts = 1
         self.elapsed = 0.0
         self._retry_now = False
+        self._clock_ahead: float | None = None
+        self._lasting = False
 
     def __str__(self) -> str:
         text: str = self.args[0]
@@ -59,14 +61,35 @@ class CallError(DpError):
         return text
 
 
-def allow_retry_now(error: CallError) -> None:
-    """Mark that the cause of *error* is gone, so that its call may be repeated once, at once."""
+def allow_retry_now(error: CallError, clock_ahead: float | None = None) -> None:
+    """Mark that the cause of *error* may be gone, so that its call may be repeated once, at once.
+
+    *clock_ahead*: as in ``Request``, for the repeated call.
+    """
     error._retry_now = True  # pyright: ignore[reportPrivateUsage]  # private to this file
+    error._clock_ahead = clock_ahead  # pyright: ignore[reportPrivateUsage]  # private to this file
 
 
 def may_retry_now(error: CallError) -> bool:
     """Whether ``allow_retry_now`` was called for *error*."""
     return error._retry_now  # pyright: ignore[reportPrivateUsage]  # private to this file
+
+
+def clock_ahead_of(error: CallError) -> float | None:
+    """The *clock_ahead* that ``allow_retry_now`` was given for *error*."""
+    return error._clock_ahead  # pyright: ignore[reportPrivateUsage]  # private to this file
+
+
+def forbid_retry(error: CallError) -> None:
+    """Mark that *error* cannot pass by itself: somebody has to change something."""
+    error._lasting = True  # pyright: ignore[reportPrivateUsage]  # private to this file
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the failure may pass by itself: no usable answer, 429 or 5xx, and no such mark."""
+    if not isinstance(error, TransportError | RateLimited | ServerError):
+        return False
+    return not error._lasting  # pyright: ignore[reportPrivateUsage]  # private to this file
 
 
 class TransportError(CallError):
@@ -82,7 +105,8 @@ class ApiError(CallError):
 
     - *status*: the HTTP status, 0 where nothing was sent.
     - *code*, *message*, *request_id*: the envelope's; None, "" and "" where the answer has none.
-    - *retry_after*: seconds until the server wants the next request, None where it does not say.
+    - *retry_after*: seconds until the server wants the next request, None where it does not say. As
+      it was sent: the client itself ignores more than a day.
     - *date*: the server's clock, in seconds since the epoch; None where it sends none.
     """
 

@@ -5,7 +5,7 @@ No HTTP library and no logic. Neither repr shows a header, a query or a body.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,6 +20,8 @@ class Request:
     - *target*: path and query, percent-encoded once and sent as it is. *body*: JSON, or empty.
     - *idempotent*: whether it may be repeated; decided by the endpoint, since POST reads lists too.
     - *attempt*: which attempt of its call this is, from 1.
+    - *clock_ahead*: seconds that the server's clock is taken to be ahead of this machine's in the
+      signature of this attempt; None for what the client knows.
     """
 
     endpoint: str
@@ -29,6 +31,7 @@ class Request:
     body: bytes = field(default=b"", repr=False)
     idempotent: bool = True
     attempt: int = 1
+    clock_ahead: float | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,12 @@ class Call(Protocol):
 
 
 class Sign(Protocol):
-    """Returns the headers that authenticate a request at *now*, in seconds since the epoch."""
+    """Returns the headers that authenticate a request at *now*, in seconds since the epoch.
 
-    def __call__(self, request: Request, now: float, /) -> Mapping[str, str]: ...
+    It may be a coroutine function, for credentials that are fetched. That time is not part of
+    ``Settings.timeout``; keep credentials, since every attempt is signed.
+    """
+
+    def __call__(
+        self, request: Request, now: float, /
+    ) -> Mapping[str, str] | Awaitable[Mapping[str, str]]: ...

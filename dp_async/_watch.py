@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Generic, Self, TypeVar
 
+from ._call.observe import log
 from ._crawl.crawl import Crawl
 from ._crawl.pager import Pager
 from ._crawl.runtime import Runtime
@@ -20,15 +21,11 @@ from ._errors import (
     ClientClosed,
     ConfigError,
     PaginationError,
-    RateLimited,
-    ServerError,
-    TransportError,
+    may_pass,
 )
 from ._plan.watermark import Watermark
 
 T = TypeVar("T")
-
-log = logging.getLogger("dp_async")
 
 #: Seconds to which the backoff grows, unless the interval is longer.
 MAX_BACKOFF = 30.0
@@ -151,9 +148,9 @@ class Watch(Generic[T]):
             self._schedule.failures += 1
             if isinstance(error, PaginationError):
                 await self._drop()
-            if not isinstance(error, TransportError | RateLimited | ServerError):
+            if not may_pass(error):
                 raise
-            log.warning("a watch waits for %.1f s: %s", seconds, error)
+            log(logging.WARNING, "a watch waits for %.1f s: %s", seconds, error)
 
     async def _read(self) -> None:
         schedule = self._schedule

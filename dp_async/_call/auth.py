@@ -9,7 +9,7 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from string import Formatter
@@ -22,9 +22,8 @@ from .._errors import AuthError, ConfigError, allow_retry_now
 from .._http import Call, Request, Sign
 from .._settings import DEFAULT_TEMPLATE, Settings, check_template
 from .._version import VERSION
+from .observe import log
 from .redact import Secrets
-
-log = logging.getLogger("dp_async")
 
 #: Header names and values as HTTP allows them, in ASCII only; neither can hold a line break.
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -96,9 +95,11 @@ def hidden(settings: Settings) -> Secrets:
 
 
 class Clock:
-    """The server's time, in seconds since the epoch: this machine's until ``correct`` moves it.
+    """The server's time, in seconds since the epoch: this machine's, and *ahead* seconds more.
 
-    A server refuses a signature made too early or too late, and its ``Date`` shows by how much.
+    A server refuses a signature made too early or too late, and its ``Date`` shows by how much. But
+    that ``Date`` may be a gateway's with a wrong clock, and the refusal may have another reason. So
+    a correction is tried on the refused call alone; all calls share it once it was accepted.
     """
 
     #: A difference of so many seconds means nothing: ``Date`` is in whole ones and takes time.
@@ -109,28 +110,32 @@ class Clock:
         self.ahead = 0.0  # seconds that the server's clock is ahead of this machine's
         self._warned = False
 
-    def __call__(self) -> float:
-        return self._now() + self.ahead
+    def at(self, ahead: float) -> float:
+        """The server's time if its clock is *ahead* seconds ahead."""
+        return self._now() + ahead
 
-    def correct(self, date: float | None, signed: float, ahead: float) -> bool:
-        """Follow the server's *date* from now on, unless it agrees with the time that was signed.
+    def correction(self, date: float | None, signed: float, ahead: float) -> float | None:
+        """The *ahead* to try after a refusal, by its *date*; None if it agrees with the signature.
 
-        *signed* is that time, and *ahead* the correction it was made with. Returns True if they
-        disagreed, so that a new signature has the right time.
+        *signed* is the time in the signature, and *ahead* the correction it was made with.
         """
         now = self._now()
         if date is None or signed - self.TOLERANCE <= date <= now + ahead + self.TOLERANCE:
-            return False
-        self.ahead = date - now
+            return None
+        return date - now
+
+    def accepted(self, ahead: float) -> None:
+        """The server accepted a signature made with *ahead*: sign all calls with it from now on."""
+        self.ahead = ahead
         if not self._warned:
             self._warned = True
-            log.warning(
+            log(
+                logging.WARNING,
                 "this machine's clock is %.0f s %s the server's, which refused a signature: "
                 "requests are signed by the server's clock from now on",
-                abs(self.ahead),
-                "behind" if self.ahead > 0 else "ahead of",
+                abs(ahead),
+                "behind" if ahead > 0 else "ahead of",
             )
-        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,7 @@ class Signing:
     sign: Sign = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
 
-    def __call__(self, request: Request, now: float) -> Request:
+    async def __call__(self, request: Request, now: float) -> Request:
         identified = Request(  # written out: dataclasses.replace() takes twice the time
             request.endpoint,
             request.method,
@@ -155,20 +160,27 @@ class Signing:
             request.attempt,
         )
         signature = self.sign(identified, now)
-        for name in signature:
-            if problem := _problem(name, signature[name]):
-                del signature
-                raise ConfigError(f"sign(): {name!r} {problem}")
+        # A dict is checked for first, here and below: isinstance() of an ABC takes far longer.
+        if not isinstance(signature, dict) and isinstance(signature, Awaitable):
+            signature = await signature
+        if problem := _problem(signature):
+            del signature
+            raise ConfigError(problem)
         cast("dict[str, str]", identified.headers).update(signature)  # the dict made above
         return identified
 
 
-def _problem(name: object, value: object) -> str:
-    """Why this header cannot be sent; "" if it can."""
-    if not isinstance(value, str):
-        return f"must be a string, not {type(value).__name__}"
-    if not isinstance(name, str) or not _is_name(name) or not _VALUE.fullmatch(value):
-        return "is not a header that can be sent"
+def _problem(signature: object) -> str:
+    """Why these are no headers that can be sent; "" if they are."""
+    if not isinstance(signature, (dict, Mapping)):
+        return f"sign() must return a mapping of headers, not {type(signature).__name__}"
+    headers = cast("Mapping[object, object]", signature)
+    for name in headers:
+        value = headers[name]
+        if not isinstance(value, str):
+            return f"sign(): {name!r} must be a string, not {type(value).__name__}"
+        if not isinstance(name, str) or not _is_name(name) or not _VALUE.fullmatch(value):
+            return f"sign(): {name!r} is not a header that can be sent"
     return ""
 
 
@@ -180,17 +192,24 @@ def _is_name(name: str) -> bool:
 def signed(call: Call, signing: Signing, clock: Clock) -> Call:
     """*call*, with a fresh signature on every request.
 
-    If a 401 shows that the signed time was wrong, the clock is corrected and the error marked by
-    ``allow_retry_now``.
+    If a 401 shows another time than the signed one, ``allow_retry_now`` marks the error, with the
+    correction to try. Other calls share it once a good answer confirms it.
     """
 
     async def calling(request: Request, /) -> Raw:
-        now, ahead = clock(), clock.ahead
+        tried = request.clock_ahead
+        ahead = clock.ahead if tried is None else tried
+        now = clock.at(ahead)
         try:
-            return await call(signing(request, now))
+            answer = await call(await signing(request, now))
         except AuthError as error:
-            if 401 in (error.code, error.status) and clock.correct(error.date, now, ahead):
-                allow_retry_now(error)
+            if 401 in (error.code, error.status):
+                correction = clock.correction(error.date, now, ahead)
+                if correction is not None:
+                    allow_retry_now(error, correction)
             raise
+        if tried is not None:
+            clock.accepted(tried)
+        return answer
 
     return calling

@@ -28,6 +28,7 @@ from .._errors import (
 )
 from .._http import Call, Request, Response, Send
 from .._json import decode
+from .hints import hint
 from .observe import Attempt, Observers
 from .redact import Secrets, redacted, unsigned
 
@@ -40,18 +41,6 @@ _NULL = Raw(b"null")
 _GOOD_PREFIX = re.compile(rb'\s*\{\s*"code"\s*:\s*200\s*,\s*"data"\s*:\s*\{')
 _PREFIX_BYTES = 100  # searched at most: a body may be megabytes of white space
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")  # whole in HTTP, decimal from some gateways
-
-_HINTS = {
-    301: "Redirects are not followed, because they would forward the signed headers: "
-    "set base_url to the final address.",
-    401: "Check app_id and app_secret, then the signature: the settings auth_template and "
-    "timestamp_unit are assumptions, because the platform does not publish how it signs. "
-    "Check this machine's clock. A proxy such as nginx drops header names with underscores "
-    "(req_from, app_id) unless underscores_in_headers is on.",
-    403: "The app or the account has no permission: check app_id and account.",
-    404: "Check base_url and its path prefix.",
-    429: "Lower max_in_flight, or set rate.",
-}
 
 
 class Envelope(Struct, rename="camel", gc=False):
@@ -180,7 +169,7 @@ class _Failed:
         """The error for a body that is not the API's envelope: empty, or a gateway's page."""
         name, response = self.request.endpoint, self.response
         if not 200 <= response.status < 300:
-            return self._error(None, Envelope())
+            return self._error(None, Envelope(), response.body)
         if not response.body.strip():
             return TransportError(f"{name}: the answer was empty", endpoint=name)
         if response.body.lstrip()[:1] == b"<":
@@ -202,8 +191,11 @@ class _Failed:
             return DecodeError(text, endpoint=name)
         return self._error(code, envelope)
 
-    def _error(self, code: int | None, envelope: Envelope) -> ApiError:
-        """The ApiError for the envelope's code if it has one, else for HTTP's status."""
+    def _error(self, code: int | None, envelope: Envelope, page: bytes | None = None) -> ApiError:
+        """The ApiError for the envelope's code if it has one, else for HTTP's status.
+
+        *page*: the body, if it is no envelope.
+        """
         response = self.response
         status = response.status if code is None else code  # decides the class and the hint
         if not 300 <= status < 600 and response.status >= 300:
@@ -217,9 +209,9 @@ class _Failed:
             text += f" {message!r}"
         if request_id:
             text += f", request id {request_id}"
-        hint = _HINTS.get(301 if 300 <= status < 400 else status)
+        advice = hint(status, page)
         return _kind(status)(
-            f"{text}. {hint}" if hint else text,
+            f"{text}. {advice}" if advice else text,
             endpoint=self.request.endpoint,
             status=response.status,
             code=code,

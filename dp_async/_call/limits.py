@@ -9,6 +9,7 @@ import asyncio
 
 from msgspec import Raw
 
+from .._checks import DAY
 from .._errors import ApiError, AttemptTimeout, CallError, RateLimited
 from .._http import Call, Request, Response, Send
 from .adaptive import Adaptive
@@ -43,6 +44,16 @@ def timed(send: Send, timeout: float) -> Send:
     return sending
 
 
+def wait_of(error: CallError) -> float | None:
+    """The seconds of the error's ``Retry-After``; None without one, and for more than a day.
+
+    Some servers send the epoch second at which to come back, which would stop a client for years.
+    """
+    if not isinstance(error, ApiError) or error.retry_after is None or error.retry_after > DAY:
+        return None
+    return error.retry_after
+
+
 def limited(
     call: Call,
     limiter: Limiter,
@@ -72,9 +83,10 @@ def limited(
             throttled = isinstance(error, RateLimited)
             if throttled:
                 tally.throttled()
-            if not throttled and error.retry_after is None:
+            wait = wait_of(error)
+            if not throttled and wait is None:
                 limiter.passed(generation, good=False)
-            elif limiter.refused(generation, error.retry_after) and adaptive is not None:
+            elif limiter.refused(generation, wait) and adaptive is not None:
                 adaptive.refused()
             raise
         except CallError:

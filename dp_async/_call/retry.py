@@ -12,12 +12,13 @@ from .._errors import (
     ApiError,
     CallError,
     RateLimited,
-    ServerError,
-    TransportError,
+    clock_ahead_of,
+    may_pass,
     may_retry_now,
 )
 from .._http import Call, Request
 from .._settings import RetryPolicy
+from .limits import wait_of
 from .stats import Tally
 
 
@@ -67,11 +68,14 @@ def retrying(
                 answer = await call(request)
             except CallError as error:
                 error.attempts, error.elapsed = request.attempt, clock() - start
+                ahead = request.clock_ahead
                 if may_retry_now(error) and request.idempotent and not free:
                     free, wait = 1, 0.0
+                    ahead = clock_ahead_of(error)
                 else:
                     planned = backoff(error, request, request.attempt - free, policy, jitter)
                     if planned is None:
+                        _mention_wait(error, policy.cap)
                         raise
                     if not retry_budget.take():
                         error.add_note(
@@ -86,9 +90,21 @@ def retrying(
             tally.retried()
             if wait:
                 await sleep(wait)
-            request = replace(request, attempt=request.attempt + 1)
+            request = replace(request, attempt=request.attempt + 1, clock_ahead=ahead)
 
     return repeating
+
+
+def _mention_wait(error: CallError, cap: float) -> None:
+    """Add a ``Retry-After`` above the *cap* to the text of *error*: it may be why it is raised.
+
+    The limiter's error for a request that was not sent, of status 0, names the wait already.
+    """
+    wait = wait_of(error)
+    if wait is not None and wait > cap and isinstance(error, ApiError) and error.status:
+        text = str(error.args[0]).removesuffix(".")
+        waiting = f"The server asks for a wait of {wait:.0f} s (Retry-After)"
+        error.args = (f"{text}. {waiting}, which is longer than RetryPolicy.cap, {cap:g} s",)
 
 
 def backoff(
@@ -105,12 +121,12 @@ def backoff(
     """
     if not request.idempotent or attempt >= policy.attempts:
         return None
-    if not isinstance(error, TransportError | RateLimited | ServerError):
+    if not may_pass(error):
         return None
-    retry_after = error.retry_after if isinstance(error, ApiError) else None
-    if retry_after is not None and retry_after > policy.cap:
+    server_wait = wait_of(error)
+    if server_wait is not None and server_wait > policy.cap:
         return None
-    if retry_after is not None or isinstance(error, RateLimited):
+    if server_wait is not None or isinstance(error, RateLimited):
         return 0.0
     # The exponent is bounded: 2.0 ** 1024 is an OverflowError.
     return jitter() * min(policy.cap, policy.base * 2.0 ** min(attempt - 1, 64))

@@ -7,9 +7,12 @@ aiohttp leaves this file: some of them show the request's headers in their ``rep
 from __future__ import annotations
 
 import asyncio
+import sys
+from traceback import walk_tb
 from typing import Self
 
 import aiohttp
+from aiohttp.client_exceptions import UnixClientConnectorError
 from yarl import URL
 
 from .._checks import instance
@@ -17,12 +20,16 @@ from .._errors import (
     AttemptTimeout,
     ClientClosed,
     ConfigError,
+    DpError,
     ResponseTooLarge,
     TransportError,
     allow_retry_now,
+    forbid_retry,
+    may_pass,
 )
 from .._http import Request, Response
 from .._settings import Settings
+from . import hints
 
 
 class HttpTransport:
@@ -30,7 +37,8 @@ class HttpTransport:
 
     ``Client(settings, send=recording(transport))`` does not own *transport*: close it after the
     client, as with ``async with HttpTransport(settings) as transport``. A *session* passed in is
-    not closed. Raises TransportError if no answer came, ResponseTooLarge if it is too long.
+    not closed. Raises TransportError if no answer came, ResponseTooLarge if it is too long, and
+    ConfigError for a session whose proxy, headers or environment let it send nothing.
 
     Each request is sent once: aiohttp's own retry of a GET is off, except in a session passed in.
     """
@@ -63,14 +71,26 @@ class HttpTransport:
                 f"{self._settings.max_response_bytes}, counted after decompression",
                 endpoint=request.endpoint,
             )
-        except aiohttp.InvalidURL:
-            failure = ConfigError("base_url is not an address that a request can be sent to")
+        except aiohttp.InvalidURL as error:
+            if self._owned or error.url == self._url(request.target):
+                failure = ConfigError("base_url is not an address that a request can be sent to")
+            else:
+                failure = ConfigError(
+                    "the proxy of the session, or of HTTP_PROXY and HTTPS_PROXY, is no address: "
+                    "it must be http://host:port"
+                )
         except _Lost as lost:
-            failure = broken = _translated(lost.error, request.endpoint)
-            if used:  # the server may have closed an idle connection: a new one is all it takes
+            failure = broken = _translated(lost.error, request.endpoint, self._base)
+            if used and may_pass(broken):
+                # The server may have closed an idle connection: a new one is all it takes.
                 allow_retry_now(broken)
         except (aiohttp.ClientError, OSError) as error:
-            failure = _translated(error, request.endpoint)
+            failure = _translated(error, request.endpoint, self._base)
+        except _REFUSALS as error:
+            session = self._session
+            if session is None or self._owned or not _is_raised_by_aiohttp(error):
+                raise
+            failure = _refused(error, session)
         except asyncio.CancelledError as error:
             # The caller's timeout error may be logged: without aiohttp's frames, whose variables
             # hold the headers.
@@ -82,13 +102,15 @@ class HttpTransport:
     async def _exchange(self, request: Request) -> Response | None:
         """The answer, or None if it is too long: an error raised here would hold this frame, whose
         variables include the address with the filters."""
-        async with self._open().request(
+        session, url = self._open(), self._url(request.target)
+        async with session.request(
             request.method,
-            self._url(request.target),
+            url,
             headers=request.headers,
             data=request.body or None,
             allow_redirects=False,  # a redirect would carry the signed headers elsewhere
             raise_for_status=False,
+            auto_decompress=True,
             timeout=_NO_TIMEOUT,
         ) as answer:
             chunks: list[bytes] = []
@@ -158,6 +180,49 @@ class _Lost(Exception):
         self.error = error
 
 
+#: What aiohttp, yarl and Python's own modules raise for a setting of a session that cannot work.
+_REFUSALS = (AssertionError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+#: The packages whose frames such an error may have passed.
+_EXCHANGE: frozenset[str] = sys.stdlib_module_names | {
+    __name__.partition(".")[0],
+    "aiohttp",
+    "aiohappyeyeballs",
+    "multidict",
+    "yarl",
+}
+
+
+def _is_raised_by_aiohttp(error: BaseException) -> bool:
+    """Whether no code of the application ran: the mistake of a middleware is not translated."""
+    packages = {
+        str(frame.f_globals.get("__name__")).partition(".")[0]
+        for frame, _ in walk_tb(error.__traceback__)
+    }
+    return "aiohttp" in packages and packages <= _EXCHANGE
+
+
+def _refused(error: BaseException, session: aiohttp.ClientSession) -> DpError:
+    """Why a session passed in can send no request. The text of *error* may show a password."""
+    if session.closed:
+        return ClientClosed("the aiohttp session is closed")
+    if isinstance(error, RuntimeError) and "loop" in str(error):
+        return ConfigError(
+            "session cannot be used: create it in the running event loop that uses the client"
+        )
+    if "AUTHORIZATION" in str(error):
+        return ConfigError(
+            "session has trust_env=True, and .netrc (or the file that NETRC names) has a login for "
+            "the host of base_url, which would replace the signature: remove that entry, or use "
+            "trust_env=False with a proxy given to the session"
+        )
+    where = "its proxy, which must be http://host:port, and its headers"
+    if session.trust_env:
+        where += "; with trust_env=True also HTTP_PROXY, HTTPS_PROXY and .netrc"
+    return ConfigError(f"session cannot send a request ({type(error).__name__}): check {where}")
+
+
 async def _once(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
@@ -171,26 +236,40 @@ async def _once(
         raise _Lost(error) from None
 
 
-def _translated(error: aiohttp.ClientError | OSError, name: str) -> TransportError:
+def _translated(error: aiohttp.ClientError | OSError, name: str, base: URL) -> TransportError:
     """Our error for one of aiohttp's; its text shows nothing of the request."""
+    lasting = False  # it cannot pass by itself
     match error:
         case TimeoutError():
             return AttemptTimeout(f"{name}: the connection timed out", endpoint=name)
         case aiohttp.ClientConnectorCertificateError():
-            what = (
-                f"the certificate of {error.host} was not accepted; for your own CA pass a session"
-            )
+            code = getattr(error.certificate_error, "verify_code", 0)
+            what, lasting = hints.certificate(error.host, code), True
         case aiohttp.ClientConnectorSSLError():
-            what = "the TLS handshake failed; check base_url and its port"
+            what, lasting = hints.tls(str(error))
+        case UnixClientConnectorError():
+            what = f"no connection to the socket {error.path}; check the connector of the session"
         case aiohttp.ClientConnectorError():
-            reason = error.strerror or "no reason given"
-            what = f"no connection to {error.host}:{error.port} ({reason}); check base_url"
+            of_proxy = isinstance(error, aiohttp.ClientProxyConnectionError) or (
+                isinstance(error, aiohttp.ClientConnectorDNSError) and error.host != base.raw_host
+            )
+            reason = error.strerror or type(error.os_error).__name__
+            what = hints.no_connection(f"{error.host}:{error.port} ({reason})", of_proxy)
         case aiohttp.ServerDisconnectedError():
             what = "the server closed the connection without an answer"
+            if base.scheme == "http":
+                what += "; if its port expects TLS, write base_url with https://"
         case aiohttp.ClientPayloadError():
             what = "the answer was cut off or damaged on its way"
+        case aiohttp.ClientHttpProxyError():
+            what, lasting = hints.proxy(error.status)
         case aiohttp.ClientResponseError():
-            what = "the answer was not valid HTTP"
+            what, lasting = hints.not_http(error.message)
+        case aiohttp.ClientOSError() if "CERTIFICATE_REQUIRED" in str(error):  # TLS 1.3
+            what, lasting = hints.tls(str(error))
         case _:
             what = f"the connection broke ({type(error).__name__})"
-    return TransportError(f"{name}: {what}", endpoint=name)
+    failure = TransportError(f"{name}: {what}", endpoint=name)
+    if lasting:
+        forbid_retry(failure)
+    return failure

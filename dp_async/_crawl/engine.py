@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from msgspec import Raw
 
+from .._call.observe import log
 from .._call.stats import Tally
 from .._errors import ConfigError
 from .._http import Call
@@ -28,8 +29,6 @@ from .report import CrawlReport, IncompleteCrawl, Phase, make_report
 from .runtime import Source
 
 T = TypeVar("T")
-
-log = logging.getLogger("dp_async")
 
 #: Concurrency of a crawl with ``concurrency="auto"`` until it adapts.
 INITIAL_CONCURRENCY = 8
@@ -133,7 +132,7 @@ class Engine(Generic[T]):
         if report.complete is False:
             if self._options.strict:
                 raise IncompleteCrawl(report)
-            log.warning("a crawl is not complete: %s", report.reason)
+            log(logging.WARNING, "a crawl is not complete: %s", report.reason)
 
     @property
     def _phase(self) -> Phase:

@@ -173,6 +173,13 @@ def by_token(request: Request, now: float, /) -> Mapping[str, str]:
     return {"authorization": f"{request.endpoint}{now}"}
 
 
+async def by_fetched_token(request: Request, now: float, /) -> Mapping[str, str]:
+    return by_token(request, now)
+
+
+fetched: Sign = by_fetched_token
+
+
 async def gaps(settings: Settings) -> None:
     sign: Sign = by_token
     async with HttpTransport(settings) as transport:

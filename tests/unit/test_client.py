@@ -375,6 +375,15 @@ async def test_a_sign_of_the_caller_replaces_the_signature() -> None:
     assert server.requests[0].headers["authorization"] == "work_list-app"
 
 
+@pytest.mark.parametrize("name", ["sign", "send"])
+@pytest.mark.parametrize("given", [{}, 7, "", object()])
+def test_a_sign_or_send_that_cannot_be_called_is_refused(name: str, given: Any) -> None:
+    with pytest.raises(
+        ConfigError, match=f"^{name} must be a callable, not {type(given).__name__}"
+    ):
+        Client(SETTINGS, **{name: given})
+
+
 async def test_arguments_that_cannot_work_are_refused() -> None:
     with pytest.raises(ConfigError, match="settings"):
         Client({"base_url": "https://x"})  # type: ignore[arg-type]

@@ -26,7 +26,7 @@ from dp_async import (
     ServerError,
     TransportError,
 )
-from dp_async._errors import allow_retry_now, may_retry_now
+from dp_async._errors import allow_retry_now, forbid_retry, may_pass, may_retry_now
 
 TREE: list[tuple[type[DpError], tuple[type[Exception], ...]]] = [
     (ConfigError, (DpError, ValueError)),
@@ -82,6 +82,15 @@ def test_a_call_error_is_its_text_and_how_often_it_was_tried(kind: type[CallErro
     error.attempts, error.elapsed = 3, 1.25
     assert str(error) == "work_list: no (gave up after 3 attempts in 1.2 s)"
     assert error.args == ("work_list: no",)
+
+
+@pytest.mark.parametrize("kind", CALL_ERRORS)
+def test_no_answer_a_429_and_a_5xx_may_pass_unless_marked(kind: type[CallError]) -> None:
+    error = kind("no")
+    assert may_pass(error) is issubclass(kind, TransportError | RateLimited | ServerError)
+    forbid_retry(error)
+    assert not may_pass(error)
+    assert not may_pass(ValueError())
 
 
 @pytest.mark.parametrize("kind", CALL_ERRORS)

@@ -128,6 +128,16 @@ async def test_views_share_the_limiter_and_each_has_its_own_cap() -> None:
 
 
 @in_virtual_time
+async def test_an_epoch_second_as_retry_after_stops_nobody() -> None:
+    epoch = {"retry-after": "1700000000"}
+    send = Script(Response(429, epoch), Response(503, epoch), GOOD, GOOD)
+    view = view_of(send, retry=RetryPolicy(base=1, cap=60))
+    for _ in range(2):
+        await view.call(view.tally())(REQUEST)
+    assert asyncio.get_running_loop().time() < 10
+
+
+@in_virtual_time
 async def test_views_share_the_rate_and_the_limit_of_requests_in_flight() -> None:
     send = Hanging()
     view = view_of(send, max_in_flight=3, rate=2)

@@ -24,11 +24,15 @@ from dp_async import (
     IncompleteCrawl,
     Message,
     PaginationError,
+    Request,
+    Response,
     RetryPolicy,
+    TransportError,
     Watch,
     Watermark,
     Work,
 )
+from dp_async._errors import forbid_retry
 from dp_async._watch import Schedule
 from dp_async.testing import (
     AuthFailure,
@@ -430,6 +434,22 @@ def test_other_errors_are_raised_once_and_the_next_call_waits_and_goes_on(
             with pytest.raises(error):
                 await anext(watch)
             assert await within(watch, 25) == [new]
+
+    run(main())
+
+
+def test_a_failure_that_cannot_pass_is_raised() -> None:
+    refused = TransportError("the certificate was not accepted")
+    forbid_retry(refused)
+
+    async def send(request: Request, /) -> Response:
+        raise refused
+
+    async def main() -> None:
+        async with Client(SETTINGS, send=send) as client, client.works().watch(INTERVAL) as watch:
+            with pytest.raises(TransportError) as caught:
+                await anext(watch)
+            assert caught.value is refused
 
     run(main())
 

@@ -886,6 +886,23 @@ async def test_a_refused_signature_is_not_shown(
     assert not recorder.spy.sent
 
 
+@pytest.mark.parametrize("fetched", [True, False])
+@every_way
+async def test_a_signature_that_is_no_mapping_is_not_shown(
+    way: Way, fetched: bool, recorder: Recorder
+) -> None:
+    async def later() -> Any:
+        return SECRET
+
+    def sign(request: Request, now: float, /) -> Any:
+        return later() if fetched else SECRET
+
+    async with recorder.client(settings("https://host"), sign=sign) as client:
+        error = await searched(way, client, recorder)
+    assert str(error) == "sign() must return a mapping of headers, not str"
+    assert not recorder.spy.sent
+
+
 @every_way
 async def test_the_exception_of_a_custom_signer_shows_no_header(
     way: Way, recorder: Recorder

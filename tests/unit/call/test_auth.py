@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,17 +16,20 @@ from rich.pretty import pretty_repr
 from dp_async import (
     ApiError,
     AuthError,
+    CallError,
     ConfigError,
     Md5Signer,
     RateLimited,
     Request,
+    RetryPolicy,
     ServerError,
     TransportError,
 )
 from dp_async._call.auth import Clock, Signing, hidden, identity, signed
-from dp_async._errors import allow_retry_now, may_retry_now
+from dp_async._call.retry import RetryBudget, retrying
+from dp_async._call.stats import Tally
+from dp_async._errors import allow_retry_now, clock_ahead_of, may_retry_now
 from dp_async._version import VERSION
-from tests.support.fake_server import until
 from tests.support.samples import REQUEST, SECRET, Script, settings
 
 NOW = 1689239796.5
@@ -220,6 +224,31 @@ async def test_a_signature_that_is_no_header_is_refused() -> None:
         assert "evil" not in str(caught.value)
 
 
+async def test_a_signer_may_be_a_coroutine_function() -> None:
+    call = Script(GOOD)
+
+    async def fetched(request: Request, now: float, /) -> Mapping[str, str]:
+        await asyncio.sleep(0)
+        return {"authorization": f"{request.endpoint} {now}"}
+
+    await signed(call, Signing(fetched, {}), CLOCK)(REQUEST)
+    assert call.requests[0].headers == {"authorization": f"work_list {NOW}"}
+
+
+@pytest.mark.parametrize("made", [None, 7, "text", [("a", "b")], {"a"}])
+@pytest.mark.parametrize("fetched", [True, False])
+async def test_a_signer_that_returns_no_mapping_is_refused(made: Any, fetched: bool) -> None:
+    async def later() -> Any:
+        return made
+
+    call, signing = Script[Raw](), Signing(lambda _request, _now: later() if fetched else made, {})
+    with pytest.raises(ConfigError) as caught:
+        await signed(call, signing, CLOCK)(REQUEST)
+    kind = type(made).__name__
+    assert str(caught.value) == f"sign() must return a mapping of headers, not {kind}"
+    assert not call.requests
+
+
 async def test_an_exception_of_a_custom_signer_is_not_caught() -> None:
     def broken(request: Request, now: float, /) -> Mapping[str, str]:
         raise KeyError("bug")
@@ -242,10 +271,14 @@ class Rig:
         """The times that were signed, in seconds."""
         return [int(sent.headers["timestamp"]) / 1000 for sent in self.script.requests]
 
-    async def refusal(self) -> ApiError:
+    async def refusal(self, request: Request = REQUEST) -> ApiError:
         with pytest.raises(ApiError) as caught:
-            await self.call(REQUEST)
+            await self.call(request)
         return caught.value
+
+    async def repeated(self, error: ApiError) -> Raw:
+        """Call again as the retries do after *error*."""
+        return await self.call(replace(REQUEST, attempt=2, clock_ahead=clock_ahead_of(error)))
 
 
 def refused(date: float | None, status: int = 401, code: int | None = None) -> AuthError:
@@ -256,45 +289,68 @@ def refused(date: float | None, status: int = 401, code: int | None = None) -> A
     ("status", "code", "ahead"),
     [(401, None, 5.5), (401, 401, -5.5), (401, 10086, 3600.0), (200, 401, -1e9), (403, 401, 1e9)],
 )
-async def test_a_401_corrects_the_clock_by_the_server_s_date(
+async def test_after_a_401_the_call_is_signed_by_the_server_s_date(
     status: int, code: int | None, ahead: float
 ) -> None:
     error = refused(NOW + ahead, status, code)
     rig = Rig(error, GOOD, GOOD)
     assert await rig.refusal() is error
-    assert may_retry_now(error)
-    assert rig.clock.ahead == ahead
-    await rig.call(REQUEST)
+    assert (may_retry_now(error), clock_ahead_of(error)) == (True, ahead)
+    await rig.repeated(error)
     rig.now += 60
-    await rig.call(REQUEST)
+    await rig.call(REQUEST)  # the good answer confirmed it: all calls are signed so
     assert rig.times == [NOW, NOW + ahead, NOW + 60 + ahead]
     assert [sent.headers["authorization"] for sent in rig.script.requests] == [
         md5(f"app{SECRET}{time * 1000:.0f}") for time in rig.times
     ]
+    assert {sent.clock_ahead for sent in rig.script.requests} == {None}
 
 
-async def test_a_401_with_the_same_time_corrects_nothing(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("again", [refused(NOW + 3600), ServerError("down"), TransportError("no")])
+async def test_a_correction_that_no_good_answer_confirms_is_not_shared(
+    again: CallError, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = refused(NOW + 3600)
+    rig = Rig(error, again, GOOD)
+    await rig.refusal()
+    with pytest.raises(CallError) as caught:
+        await rig.repeated(error)
+    assert not may_retry_now(caught.value)
+    await rig.call(REQUEST)
+    assert rig.times == [NOW, NOW + 3600, NOW]
+    assert not caplog.records
+
+
+async def test_a_confirmed_correction_survives_one_that_is_refused() -> None:
+    right, wrong = refused(NOW + 3600), refused(NOW - 60)
+    rig = Rig(right, GOOD, wrong, refused(NOW - 60), GOOD)
+    await rig.refusal()
+    await rig.repeated(right)
+    await rig.refusal()
+    with pytest.raises(AuthError):
+        await rig.repeated(wrong)
+    await rig.call(REQUEST)
+    assert rig.times == [NOW, NOW + 3600, NOW + 3600, NOW - 60, NOW + 3600]
+
+
+async def test_a_401_with_the_same_time_corrects_nothing() -> None:
     cases: list[float | None] = [None, 0.0, 0.5, -0.5, 5.0, -5.0]
     for ahead in cases:
-        rig = Rig(refused(None if ahead is None else NOW + ahead))
-        assert not may_retry_now(await rig.refusal())
-        assert rig.clock.ahead == 0
-        assert not caplog.records
+        assert not may_retry_now(
+            await Rig(refused(None if ahead is None else NOW + ahead)).refusal()
+        )
 
 
 @pytest.mark.parametrize(("status", "code"), [(403, None), (200, 403)])
 async def test_a_403_corrects_nothing(status: int, code: int | None) -> None:
-    rig = Rig(refused(NOW + 3600, status, code))
-    assert not may_retry_now(await rig.refusal())
-    assert rig.clock.ahead == 0
+    assert not may_retry_now(await Rig(refused(NOW + 3600, status, code)).refusal())
 
 
 async def test_no_other_error_corrects_the_clock() -> None:
     cases: list[type[ApiError]] = [RateLimited, ServerError, ApiError]
     for kind in cases:
-        rig = Rig(kind("no", status=401, code=401, date=NOW + 3600))
-        assert not may_retry_now(await rig.refusal())
-        assert rig.clock.ahead == 0
+        error = kind("no", status=401, code=401, date=NOW + 3600)
+        assert not may_retry_now(await Rig(error).refusal())
 
 
 async def test_the_retry_now_mark_of_another_layer_stays() -> None:
@@ -302,7 +358,7 @@ async def test_the_retry_now_mark_of_another_layer_stays() -> None:
     allow_retry_now(error)
     with pytest.raises(TransportError):
         await Rig(error).call(REQUEST)
-    assert may_retry_now(error)
+    assert (may_retry_now(error), clock_ahead_of(error)) == (True, None)
 
 
 class Slow:
@@ -318,65 +374,90 @@ class Slow:
         self.now += self.seconds
         raise self.error
 
-    async def refused(self) -> bool:
-        """Whether the refusal corrected the clock."""
+    async def correction(self) -> float | None:
         with pytest.raises(AuthError):
             await signed(self, Signing(signer(), {}), self.clock)(REQUEST)
-        return may_retry_now(self.error)
+        assert may_retry_now(self.error) is (clock_ahead_of(self.error) is not None)
+        return clock_ahead_of(self.error)
 
 
-async def test_a_slow_refusal_corrects_nothing() -> None:
-    cases: list[float] = [-5.0, 0.0, 30.0, 65.0]
-    for after in cases:
-        slow = Slow(60.0, refused(NOW + after))
-        assert not await slow.refused()
-        assert slow.clock.ahead == 0
+async def test_a_slow_refusal_is_judged_by_all_of_its_time() -> None:
+    cases = [
+        (-5.0, None),
+        (0.0, None),
+        (30.0, None),
+        (65.0, None),
+        (-5.5, -65.5),
+        (65.5, 5.5),
+        (3660.0, 3600.0),
+    ]
+    for after, ahead in cases:
+        assert await Slow(60.0, refused(NOW + after)).correction() == ahead
 
 
-@pytest.mark.parametrize(("after", "ahead"), [(-5.5, -65.5), (65.5, 5.5), (3660.0, 3600.0)])
-async def test_a_slow_refusal_by_another_clock_corrects_it(after: float, ahead: float) -> None:
-    slow = Slow(60.0, refused(NOW + after))
-    assert await slow.refused()
-    assert slow.clock.ahead == ahead
+class Server:
+    """A call that accepts signatures of *right* alone, from accounts but "revoked".
 
+    Its ``Date`` is *date*. The first *hold* requests are answered together.
+    """
 
-class Refusing:
-    """A call that refuses every request signed at NOW, once ``answer`` is set."""
-
-    def __init__(self, date: float) -> None:
-        self.answer = asyncio.Event()
-        self.date = date
-        self.in_flight = 0
+    def __init__(self, right: float, date: float, hold: int) -> None:
+        self.clock = Clock(lambda: NOW)
+        self.right, self.date = right, date
+        self.requests = 0
+        self._hold = hold
+        self._enough = asyncio.Event()
 
     async def __call__(self, request: Request, /) -> Raw:
-        self.in_flight += 1
-        if int(request.headers["timestamp"]) == int(NOW * 1000):
-            await self.answer.wait()
+        self.requests += 1
+        if self.requests == self._hold:
+            self._enough.set()
+        await self._enough.wait()
+        signed_at = int(request.headers["timestamp"]) / 1000
+        if signed_at != self.right or request.headers["account"] == "revoked":
             raise refused(self.date)
         return GOOD
 
+    async def outcome(self, account: str) -> str:
+        call = signed(self, Signing(signer(), {"account": account}), self.clock)
 
-async def test_every_request_signed_by_the_old_clock_may_be_retried() -> None:
-    server, clock = Refusing(NOW + 3600), Clock(lambda: NOW)
-    call = signed(server, Signing(signer(), {}), clock)
-    calls = [asyncio.ensure_future(call(REQUEST)) for _ in range(3)]
-    await until(lambda: server.in_flight == 3)
-    server.answer.set()
-    errors = await asyncio.gather(*calls, return_exceptions=True)
-    assert [isinstance(error, AuthError) and may_retry_now(error) for error in errors] == [True] * 3
-    assert clock.ahead == 3600
-    assert await call(REQUEST) is GOOD
+        async def unused(seconds: float) -> None:
+            raise AssertionError
+
+        repeating = retrying(
+            call,
+            RetryPolicy(attempts=1),
+            Tally(),
+            RetryBudget(),
+            clock=lambda: 0.0,
+            sleep=unused,
+        )
+        try:
+            await repeating(REQUEST)
+        except AuthError:
+            return "refused"
+        return "good"
+
+    async def outcomes(self, *accounts: str) -> list[str]:
+        return await asyncio.gather(*map(self.outcome, accounts))
 
 
-async def test_a_refusal_at_the_right_time_corrects_nothing(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    rig = Rig(refused(NOW + 3600), refused(NOW + 3600), refused(NOW + 3604))
-    assert may_retry_now(await rig.refusal())
-    assert not may_retry_now(await rig.refusal())
-    assert not may_retry_now(await rig.refusal())
-    assert rig.clock.ahead == 3600
-    assert len(caplog.records) == 1
+async def test_a_refused_account_does_not_disturb_calls_of_others() -> None:
+    server = Server(right=NOW, date=NOW + 3600, hold=4)  # the Date is wrong, the machine is right
+    outcomes = await server.outcomes("a", "revoked", "b", "revoked")
+    assert outcomes == ["good", "refused", "good", "refused"]
+    assert server.requests == 6
+    assert await server.outcomes("a", "b") == ["good", "good"]
+    assert server.requests == 8
+
+
+async def test_calls_signed_by_the_wrong_clock_are_all_corrected() -> None:
+    server = Server(right=NOW + 3600, date=NOW + 3600, hold=4)
+    outcomes = await server.outcomes("revoked", "a", "revoked", "b")
+    assert outcomes == ["refused", "good", "refused", "good"]
+    assert server.requests == 8
+    assert await server.outcomes("a", "revoked") == ["good", "refused"]
+    assert server.requests == 10  # the refusal agrees with the signed time now
 
 
 @pytest.mark.parametrize(
@@ -386,11 +467,13 @@ async def test_a_refusal_at_the_right_time_corrects_nothing(
 async def test_a_wrong_clock_is_warned_of_once(
     ahead: float, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rig = Rig(refused(NOW + ahead), refused(NOW), refused(NOW + 9 * ahead))
-    assert may_retry_now(await rig.refusal())
-    assert may_retry_now(await rig.refusal())  # corrected back
-    assert may_retry_now(await rig.refusal())
-    assert rig.clock.ahead == 9 * ahead
+    errors = [refused(NOW + ahead), refused(NOW), refused(NOW + 9 * ahead)]
+    outcomes: list[Raw | BaseException] = [each for error in errors for each in (error, GOOD)]
+    rig = Rig(*outcomes)
+    for error in errors:  # the second one corrects it back
+        await rig.refusal()
+        await rig.repeated(error)
+    assert rig.times == [NOW, NOW + ahead, NOW + ahead, NOW, NOW, NOW + 9 * ahead]
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("dp_async", "WARNING")
     assert f"this machine's clock is {words}" in record.getMessage()

@@ -129,6 +129,8 @@ REFUSED: list[tuple[int, bytes, Kinds, str]] = [
     (401, envelope(), AuthError, 'the server answered 401 "vendor\'s words", request id abc'),
     (429, envelope(code="slow"), RateLimited, 'the server answered 429 "vendor\'s words"'),
     (400, b"{}", BadRequest, "the server answered 400"),
+    (400, HTML, BadRequest, "the server answered 400. The answer is not the API's JSON"),
+    (400, b"<p>plain HTTP request was sent to HTTPS port", BadRequest, "base_url with https://"),
     # no envelope at all
     (502, HTML, ServerError, "the server answered 502"),
     (503, b"", ServerError, "the server answered 503"),

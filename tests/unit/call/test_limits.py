@@ -26,7 +26,7 @@ from dp_async import (
 )
 from dp_async._call.adaptive import Adaptive
 from dp_async._call.limiter import Limiter
-from dp_async._call.limits import adapted, limited, timed
+from dp_async._call.limits import adapted, limited, timed, wait_of
 from dp_async._call.stats import Tally
 from tests.support.fake_server import until
 from tests.support.samples import REQUEST, Script
@@ -57,6 +57,19 @@ class Server:
     async def send(self, request: Request, /) -> Response:
         await self(request)
         return GOOD
+
+
+def test_a_retry_after_of_more_than_a_day_is_ignored() -> None:
+    cases: list[tuple[CallError, float | None]] = [
+        (RateLimited(""), None),
+        (RateLimited("", retry_after=0), 0),
+        (ServerError("", retry_after=86_400.0), 86_400.0),
+        (ServerError("", retry_after=86_401.0), None),
+        (RateLimited("", retry_after=1_700_000_000.0), None),  # an epoch second
+        (TransportError(""), None),
+    ]
+    for error, wait in cases:
+        assert wait_of(error) == wait
 
 
 class Recorder(Adaptive):

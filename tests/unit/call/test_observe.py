@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
-from collections.abc import Awaitable
+import sys
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 from msgspec import Raw
@@ -15,13 +18,14 @@ from dp_async import (
     Attempt,
     AttemptTimeout,
     ClientClosed,
+    RateLimited,
     Request,
     Response,
     ResponseTooLarge,
     TransportError,
 )
 from dp_async._call.envelope import checked
-from dp_async._call.observe import Observers
+from dp_async._call.observe import Observers, log
 from dp_async._call.redact import Secrets
 from tests.support.fake_server import until
 from tests.support.samples import REQUEST, SECRET, Script
@@ -273,6 +277,92 @@ async def test_the_debug_message_has_the_status_and_not_the_code(
     assert caplog.messages == [
         "work_list: ServerError, status 502, in 62 ms, attempt 1, request id none"
     ]
+
+
+@pytest.fixture
+def factory() -> Iterator[Callable[..., logging.LogRecord]]:
+    """The LogRecord factory before the test, which the test may replace."""
+    plain = logging.getLogRecordFactory()
+    yield plain
+    logging.setLogRecordFactory(plain)
+
+
+async def test_an_attribute_of_the_application_s_record_factory_stays(
+    factory: Callable[..., logging.LogRecord], caplog: pytest.LogCaptureFixture
+) -> None:
+    def with_request_id(*args: Any, **given: Any) -> logging.LogRecord:
+        record = factory(*args, **given)
+        record.request_id = "of the web request"
+        return record
+
+    logging.setLogRecordFactory(with_request_id)
+    caplog.set_level(logging.DEBUG, "dp_async")
+    assert await Observed(GOOD).outcome() == Raw(GOOD.body)
+    (record,) = caplog.records
+    found = vars(record)
+    assert (found["request_id"], found["endpoint"]) == ("of the web request", "work_list")
+    assert record.getMessage().endswith("request id id-1")
+
+
+def test_a_record_shows_its_caller(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log(logging.WARNING, "%d rows", 7, name="other", args=(), rows=7)
+    log(logging.DEBUG, "below the level")
+    (record,) = caplog.records
+    assert (record.name, record.getMessage()) == ("dp_async", "7 rows")
+    assert (record.filename, record.module) == ("test_observe.py", "test_observe")
+    assert record.funcName == test_a_record_shows_its_caller.__name__
+    assert vars(record)["rows"] == 7
+
+
+class Broken(logging.Handler):
+    """A handler, and with its ``handle`` a filter, a factory or an observer, that raises."""
+
+    def handle(self, *args: Any, **given: Any) -> Any:
+        raise ZeroDivisionError("a mistake of the application")
+
+
+@pytest.mark.parametrize("part", ["factory", "filter", "handler"])
+async def test_a_log_that_raises_changes_nothing(
+    part: str,
+    factory: Callable[..., logging.LogRecord],
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caplog.set_level(logging.DEBUG, "dp_async")
+    logger, broken = logging.getLogger("dp_async"), Broken()
+    if part == "factory":
+        logging.setLogRecordFactory(broken.handle)
+    elif part == "filter":
+        monkeypatch.setattr(logger, "filters", [broken.handle])
+    else:
+        monkeypatch.setattr(logger, "handlers", [broken])
+    observed = Observed(GOOD, REFUSED)
+    observed.observers.add(broken.handle)  # its failure is logged, which fails too
+    assert await observed.outcome() == Raw(GOOD.body)
+    raised = await observed.outcome()
+    assert isinstance(raised, RateLimited)
+    assert raised.__context__ is None
+    assert [attempt.error for attempt in observed.attempts] == ["", "RateLimited"]
+    assert capsys.readouterr().err.count("ZeroDivisionError: a mistake") >= 4
+
+
+@pytest.mark.parametrize("stderr", [None, "closed", "silenced"])
+def test_without_a_stderr_a_log_that_raises_is_silent(
+    stderr: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logging.getLogger("dp_async"), "handlers", [Broken()])
+    if stderr == "silenced":
+        monkeypatch.setattr(logging, "raiseExceptions", False)
+    else:
+        stream = io.StringIO()
+        stream.close()
+        monkeypatch.setattr(sys, "stderr", None if stderr is None else stream)
+    log(logging.WARNING, "lost")
+    shown = capsys.readouterr()
+    assert shown.out == shown.err == ""
 
 
 IDS: list[tuple[object, str]] = [

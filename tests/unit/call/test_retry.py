@@ -29,7 +29,7 @@ from dp_async import (
 )
 from dp_async._call.retry import RetryBudget, backoff, retrying
 from dp_async._call.stats import Tally
-from dp_async._errors import allow_retry_now
+from dp_async._errors import allow_retry_now, forbid_retry
 from dp_async._http import Call
 from tests.support.samples import REQUEST, Script
 
@@ -116,7 +116,9 @@ async def test_a_failure_that_may_pass_is_retried() -> None:
 
 
 async def test_any_other_error_is_raised_at_once() -> None:
-    for error in NOT_RETRIED:
+    lasting = TransportError("no certificate")
+    forbid_retry(lasting)
+    for error in (lasting, *NOT_RETRIED):
         rig = Rig(error, GOOD)
         with pytest.raises(type(error)) as caught:
             await rig.call(REQUEST)
@@ -205,19 +207,46 @@ def test_a_retry_after_above_the_cap_is_not_retried() -> None:
         (0.0, 0.0),
         (10.0, 0.0),
         (10.1, None),
-        (float("inf"), None),
+        (86_400.0, None),
+        (1_700_000_000.0, 0.0),  # an epoch second, which is ignored
     ]
     for after, wait in cases:
         refused = RateLimited("", retry_after=after)
         assert backoff(refused, REQUEST, 1, POLICY, lambda: 0.5) == wait
 
 
-async def test_the_error_of_a_retry_after_above_the_cap_carries_it() -> None:
-    rig = Rig(ServerError("down", retry_after=3600.0), GOOD)
+async def test_the_error_of_a_retry_after_above_the_cap_names_it() -> None:
+    rig = Rig(ServerError("down.", status=503, retry_after=60.4), GOOD)
     with pytest.raises(ServerError) as caught:
         await rig.call(REQUEST)
-    assert caught.value.retry_after == 3600.0
+    assert caught.value.retry_after == 60.4
+    assert str(caught.value) == (
+        "down. The server asks for a wait of 60 s (Retry-After), which is longer than "
+        "RetryPolicy.cap, 10 s"
+    )
     assert rig.waits == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ServerError("down", status=503, retry_after=10.0),  # the cap
+        ServerError("down", status=503, retry_after=86_401.0),  # ignored
+        RateLimited("down", retry_after=10.5),  # not sent: the limiter's own text
+        ServerError("down", status=503),
+    ],
+)
+async def test_no_other_error_names_the_wait(error: CallError) -> None:
+    rig = Rig(*[error] * 3)
+    with pytest.raises(CallError) as caught:
+        await rig.call(REQUEST)
+    assert caught.value.args == ("down",)
+
+
+async def test_a_wait_of_more_than_a_day_is_retried_by_the_policy() -> None:
+    rig = Rig(ServerError("down", status=503, retry_after=1_700_000_000.0), GOOD)
+    assert await rig.call(REQUEST) is GOOD
+    assert rig.waits == [0.5]
 
 
 @settings(max_examples=50)
@@ -226,7 +255,7 @@ async def test_the_error_of_a_retry_after_above_the_cap_carries_it() -> None:
     base=st.floats(0, 3_600),
     cap=st.floats(0, 86_400),
     jitter=st.floats(0, 1, exclude_max=True),
-    after=st.none() | st.floats(0, 1e9),
+    after=st.none() | st.floats(0, 86_400),
     kind=st.sampled_from([RateLimited, ServerError]),
 )
 def test_no_wait_is_above_its_bounds(
@@ -341,6 +370,16 @@ async def test_a_marked_error_is_retried_at_once_and_costs_no_token(
     rig = Rig(marked(kind("no")), GOOD, policy=policy, retry_budget=RetryBudget(0.0))
     assert await rig.call(REQUEST) is GOOD
     assert (rig.attempts, rig.waits, rig.tally.retries) == ([1, 2], [], 1)
+
+
+async def test_the_correction_of_a_marked_error_is_tried_until_the_call_ends() -> None:
+    refused = AuthError("no")
+    allow_retry_now(refused, 3600.0)
+    rig = Rig(refused, ServerError("down"), TransportError("gone"), GOOD, GOOD)
+    await rig.call(REQUEST)
+    await rig.call(REQUEST)
+    tried = [request.clock_ahead for request in rig.script.requests]
+    assert tried == [None, 3600.0, 3600.0, 3600.0, None]
 
 
 @KINDS
