@@ -22,6 +22,7 @@ from ._crawl.runtime import Runtime, Source
 from ._errors import ConfigError
 from ._models import Page
 from ._page.endpoints import ListEndpoint
+from ._page.item import check_item
 from ._page.reader import PageDecoder, RowReader
 from ._plan.checkpoint import scope_of
 from ._plan.watermark import Watermark
@@ -255,6 +256,9 @@ class Listing(Generic[T]):
     def typed(self, item: type[V]) -> Listing[V]:
         """The same list with its items decoded as another Struct, ``dict`` or ``msgspec.Raw``.
 
-        ``dict`` and ``Raw`` keep every field the server sent. Raises ConfigError for another type.
+        ``dict`` and ``Raw`` keep every field the server sent. Raises ConfigError for another type,
+        and for a Struct with a field that the server spells otherwise, as without
+        ``rename="camel"``.
         """
+        check_item(item, self._endpoint.model)
         return Listing(self._endpoint, self._query, item, self._options, self._runtime)

@@ -136,11 +136,18 @@ async def test_other_item_types_keep_what_the_server_sent() -> None:
         assert all(isinstance(work, Work) for work in await works.typed(Work).collect())
 
 
-@pytest.mark.parametrize("item", [object(), lambda: None, 3])
-async def test_a_type_that_cannot_be_decoded_is_refused(item: type[Slim]) -> None:
-    async with client(Server(1)) as api:
+class Unnamed(msgspec.Struct):
+    works_url: str | None = None
+
+
+@pytest.mark.parametrize("item", [object(), int, None, Unnamed, set[Slim] | list[Slim]])
+async def test_a_type_that_cannot_be_decoded_is_refused_at_once(item: type[Slim]) -> None:
+    server = Server(1)
+    async with client(server) as api:
         with pytest.raises(ConfigError, match="typed"):
             api.works().typed(item)
+        api.messages().typed(Unnamed)  # messages have no works_url
+    assert server.requests == []
 
 
 async def test_a_row_that_cannot_be_read_is_named_with_its_path() -> None:
