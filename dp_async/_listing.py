@@ -21,9 +21,10 @@ from ._crawl.report import CrawlReport
 from ._crawl.runtime import Runtime, Source
 from ._errors import ConfigError
 from ._models import Page
+from ._page.decoder import PageDecoder
 from ._page.endpoints import ListEndpoint
 from ._page.item import check_item
-from ._page.reader import PageDecoder, RowReader
+from ._page.reader import RowReader
 from ._plan.checkpoint import scope_of
 from ._plan.watermark import Watermark
 from ._settings import MAX_PAGE_SIZE, CrawlOptions, OptionChanges, with_changes
@@ -68,7 +69,7 @@ class Listing(Generic[T]):
         self._endpoint = endpoint
         self._query = query
         self._item = item
-        self._decoder: PageDecoder[T] = PageDecoder(endpoint.name, item)
+        self._decoder: PageDecoder[T] = PageDecoder(endpoint.name, item, endpoint.key)
         self._options = options
         self._runtime = runtime
 
@@ -200,7 +201,8 @@ class Listing(Generic[T]):
 
     async def probe(self) -> Probe:
         """The total, and the id and time of the first row, by one small request."""
-        page = await self._page(PageDecoder(self._endpoint.name, self._endpoint.key), 1, 1)
+        endpoint = self._endpoint
+        page = await self._page(PageDecoder(endpoint.name, endpoint.key, endpoint.key), 1, 1)
         if not page.content:
             return Probe(page.total_elements, None, None)
         head = page.content[0]

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from dp_async import (
+    Client,
     ConfigError,
     CrawlOptions,
     CrawlReport,
@@ -26,7 +27,7 @@ from dp_async import (
     Watermark,
     Work,
 )
-from tests.support.fake_server import EPOCH, Server, client, good, row, until
+from tests.support.fake_server import EPOCH, SETTINGS, Server, client, good, row, until
 from tests.support.virtual_loop import run
 
 
@@ -148,6 +149,31 @@ async def test_a_type_that_cannot_be_decoded_is_refused_at_once(item: type[Slim]
             api.works().typed(item)
         api.messages().typed(Unnamed)  # messages have no works_url
     assert server.requests == []
+
+
+@pytest.mark.parametrize("bad", [rb'"\ud83d"', b'"\xb2\xe2"', b"NaN", b"1e999"])
+@pytest.mark.parametrize("item", [Work, dict, msgspec.Raw])
+async def test_a_bad_row_is_kept_apart_for_each_type_of_item(bad: bytes, item: Any) -> None:
+    async def send(request: Request) -> Response:
+        answer = await server(request)
+        return Response(answer.status, body=answer.body.replace(b'"BAD"', bad))
+
+    server = Server(3)
+    server.rows[1]["name"] = "BAD"
+    if bad == b"1e999" and item is msgspec.Raw:
+        return  # JSON, kept as it was sent
+    async with Client(SETTINGS, send=send) as api:
+        listing = api.works(options=CrawlOptions(on_bad_item="keep")).typed(item)
+        async with listing.crawl() as crawl:
+            assert len([each async for each in crawl]) == 2
+        (kept,) = crawl.bad_items
+        assert (kept.page_num, kept.path, kept.id) == (1, "$.data.content[1]", 99_999)
+        assert bad in kept.raw
+        assert crawl.report.complete
+        row_named = r"the row with id 99999 cannot be read: .* - at `\$\.data\.content\[1\]"
+        for failing in (listing.with_options(on_bad_item="raise").collect(), listing.page()):
+            with pytest.raises(DecodeError, match=row_named):
+                await failing
 
 
 async def test_a_row_that_cannot_be_read_is_named_with_its_path() -> None:

@@ -15,8 +15,8 @@ from msgspec import Raw, Struct
 
 from dp_async import Align, Message, Page, ReadStatus, SortOrder, Work, WorkStatus
 from dp_async._models import OpenEnum
+from dp_async._page.decoder import PageDecoder
 from dp_async._page.endpoints import MESSAGES, WORKS, ListEndpoint
-from dp_async._page.reader import PageDecoder
 from tests.support.samples import ENDPOINTS, vector, wire_id
 
 LISTS = pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
