@@ -50,6 +50,11 @@ async def endpoints(client: Client) -> None:
     assert_type(page.content[0].status, WorkStatus | None)
     assert_type(page.content[0].created_at, datetime | None)
     assert_type(await client.msg_list(read_status="UNREAD"), Page[Message])
+    client.works(status=page.content[0].status, sort="DESC")
+    client.works(status=WorkStatus("NEW"))
+    client.works(status="SUCESS")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.works(sort="asc")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.messages(read_status="read")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def listings(client: Client) -> None:
