@@ -20,6 +20,7 @@ class Request:
     - *target*: path and query, percent-encoded once and sent as it is. *body*: JSON, or empty.
     - *idempotent*: whether it may be repeated; decided by the endpoint, since POST reads lists too.
     - *attempt*: which attempt of its call this is, from 1.
+    - *page_num*, *page_size*: the page it is for, for errors.
     """
 
     endpoint: str
@@ -29,6 +30,8 @@ class Request:
     body: bytes = field(default=b"", repr=False)
     idempotent: bool = True
     attempt: int = 1
+    page_num: int | None = None
+    page_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

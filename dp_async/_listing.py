@@ -19,7 +19,7 @@ from ._crawl.crawl import Crawl, Pages
 from ._crawl.engine import mark_now
 from ._crawl.report import CrawlReport
 from ._crawl.runtime import Runtime, Source
-from ._errors import ConfigError
+from ._errors import ConfigError, DecodeError
 from ._models import Page
 from ._page.decoder import PageDecoder
 from ._page.endpoints import ListEndpoint
@@ -212,7 +212,12 @@ class Listing(Generic[T]):
         whole("page_num", page_num, 1, 2**31 - 1)
         whole("page_size", page_size, 1, MAX_PAGE_SIZE)
         call = self._runtime.call(self._runtime.tally())
-        return decoder(await call(self._endpoint.request(self._query, page_num, page_size)))
+        answer = await call(self._endpoint.request(self._query, page_num, page_size))
+        try:
+            return decoder(answer)
+        except DecodeError as error:
+            error.page_num, error.page_size = page_num, page_size
+            raise
 
     def _source(self) -> Source[T]:
         endpoint = self._endpoint

@@ -67,6 +67,7 @@ def retrying(
                 answer = await call(request)
             except CallError as error:
                 error.attempts, error.elapsed = request.attempt, clock() - start
+                error.page_num, error.page_size = request.page_num, request.page_size
                 if may_retry_now(error) and request.idempotent and not free:
                     free, wait = 1, 0.0
                 else:

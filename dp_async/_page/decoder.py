@@ -42,10 +42,11 @@ class _WirePage(_Numbers, Generic[T], rename="camel", gc=False, kw_only=True):
     empty: bool | None = None
 
 
-class _Answer(Struct, Generic[T], gc=False):
+class _Answer(Struct, Generic[T], gc=False, rename="camel"):
     """A good answer; the envelope was checked before."""
 
     data: _WirePage[T]
+    request_id: Raw = Raw(b"null")
 
 
 def _decoder(item: type[T]) -> msgspec.json.Decoder[_Answer[T]]:
@@ -78,7 +79,8 @@ class PageDecoder(Generic[T]):
     def __call__(self, answer: Raw) -> Page[T]:
         """The page. Raises DecodeError, with the path within the answer and the row's id."""
         try:
-            wire = decode(self._decoder, answer, self._endpoint, utf8=self._raw).data
+            good = decode(self._decoder, answer, self._endpoint, utf8=self._raw)
+            wire = good.data
             numbers = wire.page or wire
             number, size, total = numbers.number, numbers.size, numbers.total_elements
             if number is None or size is None or total is None:
@@ -97,6 +99,10 @@ class PageDecoder(Generic[T]):
                 wire.last,
                 wire.empty,
             )
+            try:
+                request_id: object = msgspec.json.decode(good.request_id)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                request_id = None
             return Page(
                 content=wire.content,
                 number=number,
@@ -107,6 +113,7 @@ class PageDecoder(Generic[T]):
                 first=number == 0 if first is None else first,
                 last=number + 1 >= pages if last is None else last,
                 empty=count == 0 if empty is None else empty,
+                request_id=f"{request_id}" if type(request_id) in (str, int) else "",
             )
         except DecodeError as caught:
             error = caught
@@ -119,7 +126,11 @@ class PageDecoder(Generic[T]):
         page, rows = undecoded(self._endpoint, answer, error)
         row = RowDecoder(self._endpoint, self._item)
         name = id_name(self._key)
-        items = [row(raw, index, row_id(raw, name)) for index, raw in enumerate(rows)]
+        try:
+            items = [row(raw, index, row_id(raw, name)) for index, raw in enumerate(rows)]
+        except DecodeError:
+            del page  # loggers that write a traceback's variables must not find the server's words
+            raise
         return cast("Page[T]", structs.replace(page, content=items))
 
 

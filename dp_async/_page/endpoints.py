@@ -97,11 +97,13 @@ class ListEndpoint(Generic[Row, Query]):
                 for name, value in known.items()
             ]
             target = f"{self.path}?{'&'.join(pairs)}".format  # quoted values hold no braces
-            return lambda num, size: Request(self.name, "GET", target(num, size))
+            return lambda num, size: Request(
+                self.name, "GET", target(num, size), page_num=num, page_size=size
+            )
 
         def post(num: int, size: int) -> Request:
             body = msgspec.json.encode(known | {"pageNum": num, "pageSize": size})
-            return Request(self.name, "POST", self.path, _JSON, body)
+            return Request(self.name, "POST", self.path, _JSON, body, page_num=num, page_size=size)
 
         return post
 

@@ -142,6 +142,7 @@ class RowReader(Generic[T]):
                 item = self._item(raw, index, number)
             except DecodeError as problem:
                 if not self._keep:
+                    del page  # as in PageDecoder: a traceback's variables
                     raise
                 bad.append(BadItem(page.page_num, path, str(problem), bytes(raw), number))
             else:

@@ -13,6 +13,7 @@ from dp_async import (
     AccountsFailed,
     ApiError,
     Attempt,
+    CallError,
     Client,
     Crawl,
     CrawlOptions,
@@ -122,6 +123,10 @@ async def errors(client: Client) -> None:
         assert_type(error.code, int | None)
         assert_type(error.retry_after, float | None)
         assert_type(error.date, float | None)
+    except CallError as error:
+        assert_type(error.page_num, int | None)
+        assert_type(error.page_size, int | None)
+        assert_type(error.request_id, str)
 
 
 def options() -> None:

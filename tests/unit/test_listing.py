@@ -7,12 +7,14 @@ import json
 import math
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 
 from dp_async import (
+    ApiError,
+    CallError,
     Client,
     ConfigError,
     CrawlOptions,
@@ -24,6 +26,7 @@ from dp_async import (
     Probe,
     Request,
     Response,
+    TransportError,
     Watermark,
     Work,
 )
@@ -174,6 +177,53 @@ async def test_a_bad_row_is_kept_apart_for_each_type_of_item(bad: bytes, item: A
         for failing in (listing.with_options(on_bad_item="raise").collect(), listing.page()):
             with pytest.raises(DecodeError, match=row_named):
                 await failing
+
+
+BAD_ROW = row(14) | {"name": 7}
+BAD_PAGES: list[Exception | Response] = [
+    good({"content": "x"}),
+    good({"content": [BAD_ROW], "number": 1, "size": 10, "totalElements": 35, "totalPages": 4}),
+    Response(status=400, body=b'{"code":400,"requestId":"r-1"}'),
+    Response(status=200, body=b"<html>"),
+    TransportError("work_list: no answer", endpoint="work_list"),
+]
+
+
+@pytest.mark.parametrize("bad", BAD_PAGES)
+async def test_an_error_names_the_page_it_came_on(bad: Exception | Response) -> None:
+    server = Server(35)
+    async with client(server) as api:
+        listing = api.works(options=CrawlOptions(page_size=10))
+        ways: list[Callable[[], Awaitable[object]]] = [
+            listing.collect,
+            lambda: listing.page(2),
+            lambda: listing.typed(cast("type[Slim]", dict[str, str])).page(2),
+            lambda: api.work_list(page_num=2, page_size=10),
+        ]
+        for way in ways:
+            server.script[2] = [bad]
+            with pytest.raises(CallError) as caught:
+                await way()
+            error = caught.value
+            assert str(error).startswith("work_list, page 2 of 10 rows: ")
+            assert (error.endpoint, error.page_num, error.page_size) == ("work_list", 2, 10)
+            if isinstance(error, ApiError):
+                assert error.request_id == "r-1"
+
+
+async def test_the_first_error_of_a_watch_names_its_page() -> None:
+    server = Server(5)
+    server.rows[0]["updateTime"] = 7
+    async with client(server) as api:
+        with pytest.raises(DecodeError) as caught:
+            await anext(api.works().watch(1))
+    assert str(caught.value).startswith("work_list, page 1 of ")
+
+
+async def test_a_page_has_its_request_id() -> None:
+    async with client(Server(5)) as api:
+        assert (await api.works().page()).request_id == "abc"
+        assert [page.request_id async for page in api.messages().pages()] == ["abc"]
 
 
 async def test_a_row_that_cannot_be_read_is_named_with_its_path() -> None:

@@ -44,7 +44,27 @@ def test_a_page_that_says_little_is_completed() -> None:
         first=True,
         last=False,
         empty=False,
+        request_id="r",
     )
+
+
+@pytest.mark.parametrize(
+    ("sent", "request_id"),
+    [
+        (b',"requestId":"a-1\\u00e9"', "a-1é"),
+        (b',"requestId":17', "17"),
+        (b',"requestId":null', ""),
+        (b',"requestId":["a"]', ""),
+        (b',"requestId":true', ""),
+        (b',"requestId":"\xff"', ""),
+        (b"", ""),
+    ],
+)
+@pytest.mark.parametrize("item", [dict, Raw])
+def test_the_request_id_is_the_envelope_s(item: Any, sent: bytes, request_id: str) -> None:
+    data = json.dumps(USUAL).encode()
+    answer = Raw(b'{"code":200,"data":' + data + sent + b"}")
+    assert PageDecoder("work_list", item)(answer).request_id == request_id
 
 
 @pytest.mark.parametrize("last", [True, False])

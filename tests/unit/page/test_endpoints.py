@@ -59,6 +59,7 @@ def test_a_get_has_no_body() -> None:
     assert (request.endpoint, request.method, request.idempotent) == ("work_list", "GET", True)
     assert request.target == f"{WORKS_PATH}?pageNum=3&pageSize=50"
     assert (request.headers, request.body, request.attempt) == ({}, b"", 1)
+    assert (request.page_num, request.page_size) == (3, 50)
 
 
 BODIES: list[tuple[object, bytes]] = [
@@ -74,6 +75,7 @@ BODIES: list[tuple[object, bytes]] = [
 def test_a_post_is_its_body_byte_for_byte(read_status: object, body: bytes) -> None:
     request = MESSAGES.request(MESSAGES.query({"read_status": read_status}), 3, 50)
     assert (request.endpoint, request.method, request.idempotent) == ("msg_list", "POST", True)
+    assert (request.page_num, request.page_size) == (3, 50)
     assert request.target == MESSAGES_PATH
     assert request.headers == {"content-type": "application/json"}
     assert request.body == body
