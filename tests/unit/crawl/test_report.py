@@ -25,7 +25,7 @@ STARTED_OVER = f"as many as there were (started over: {CHANGED})"
 LIMIT = "stopped at the limit of 5 items"
 
 
-def ended(decision: Decision | None = PROVEN, **state: bool) -> Walk[Work]:
+def ended(decision: Decision | None = PROVEN, **state: bool | str) -> Walk[Work]:
     walk: Walk[Work] = Walk(CrawlOptions())
     walk.evidence.decision = decision
     walk.progress.finished = True
