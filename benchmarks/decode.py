@@ -24,8 +24,9 @@ from benchmarks.harness import Bars, Result, ahead, interleaved, main, require
 from benchmarks.ways import SIZE, Content, Envelope, Whole
 from dp_async import Client, Request, Response
 from dp_async._call.envelope import good
+from dp_async._page.decoder import PageDecoder
 from dp_async._page.endpoints import WORKS
-from dp_async._page.reader import PageDecoder, RowReader
+from dp_async._page.reader import RowReader
 from dp_async.testing import Simulator
 
 DIRECT = "msgspec, direct"

@@ -37,7 +37,17 @@ from benchmarks.apart import apart, pinned
 from benchmarks.attack import resident
 from benchmarks.harness import Lines, Result, at_most, main
 from benchmarks.server import simulated, trouble
-from dp_async import Client, CrawlOptions, DpError, Listing, RetryPolicy, Settings
+from dp_async import (
+    Client,
+    CrawlOptions,
+    DpError,
+    Listing,
+    ReadStatus,
+    RetryPolicy,
+    Settings,
+    SortOrder,
+    WorkStatus,
+)
 from dp_async.testing import (
     AuthFailure,
     BadRow,
@@ -207,7 +217,7 @@ class Misuse:
         )
         truth = self.truth
         if random.random() < 0.3:
-            read = random.choice([None, "READ", "UNREAD"])
+            read = random.choice([None, ReadStatus.READ, ReadStatus.UNREAD])
             return List(
                 client.messages(read_status=read, options=options),
                 "msg_id",
@@ -215,8 +225,8 @@ class Misuse:
                 options.verify,
                 None if truth is None else truth.messages,
             )
-        status = random.choice([None, None, "SUCCESS", "DRAFT"])
-        sort = random.choice([None, None, "ASC"])
+        status = random.choice([None, None, WorkStatus.SUCCESS, WorkStatus.DRAFT])
+        sort = random.choice([None, None, SortOrder.ASC])
         return List(
             client.works(status=status, sort=sort, options=options),
             "digital_person_works_id",

@@ -17,6 +17,9 @@ HOUR, DAY = 3_600.0, 86_400.0  # seconds
 
 PRINTABLE = re.compile(r"[\x21-\x7e]+")
 
+_BLANK = r"[\s\0\ufeff]"  # a byte order mark is no blank to str.strip
+_EMPTY = re.compile(f"{_BLANK}*")
+_BLANK_AROUND = re.compile(rf"\A{_BLANK}|{_BLANK}\Z")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -68,6 +71,22 @@ def header(name: str, value: object) -> None:
     text(name, value)
     if not isinstance(value, str) or not PRINTABLE.fullmatch(value):
         raise ConfigError(f"{name} must be printable ASCII without spaces, and not empty")
+
+
+def secret(name: str, value: object) -> None:
+    """Raise unless *value* is a text with nothing blank around it. The error does not repeat it.
+
+    A file or a variable easily adds a line break or a byte order mark, and the server says only
+    that the signature is wrong.
+    """
+    text(name, value)
+    if not isinstance(value, str) or _EMPTY.fullmatch(value):
+        raise ConfigError(f"{name} must not be empty: it is issued with the app_id")
+    if _BLANK_AROUND.search(value):
+        raise ConfigError(
+            f"{name} has blanks, line breaks or a byte order mark around it: remove them from "
+            "where it is kept"
+        )
 
 
 def shown(value: object) -> str:

@@ -6,7 +6,7 @@ No paging, no parsing, no HTTP; ``Core`` puts the layers together.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeAlias, TypeVar
 
 from msgspec import Struct
 
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Struct)
+
+#: The filters' known values as plain strings.
+_WorkStatus: TypeAlias = Literal["SUCCESS", "DRAFT", "IN_PROGRESS", "FAIL"]
+_Sort: TypeAlias = Literal["ASC", "DESC"]
+_ReadStatus: TypeAlias = Literal["UNREAD", "READ"]
 
 
 class Client:
@@ -134,8 +139,8 @@ class Client:
         page_num: int = 1,
         page_size: int = 20,
         name: str | None = None,
-        sort: SortOrder | str | None = None,
-        status: WorkStatus | str | None = None,
+        sort: SortOrder | _Sort | None = None,
+        status: WorkStatus | _WorkStatus | None = None,
     ) -> Page[Work]:
         """One page of the works; *page_num* counts from 1. The filters are as in ``works``."""
         return await self.works(name=name, sort=sort, status=status).page(page_num, page_size)
@@ -145,7 +150,7 @@ class Client:
         *,
         page_num: int = 1,
         page_size: int = 20,
-        read_status: ReadStatus | str | None = None,
+        read_status: ReadStatus | _ReadStatus | None = None,
     ) -> Page[Message]:
         """One page of the messages; *page_num* counts from 1. The filter is as in ``messages``."""
         return await self.messages(read_status=read_status).page(page_num, page_size)
@@ -154,8 +159,8 @@ class Client:
         self,
         *,
         name: str | None = None,
-        status: WorkStatus | str | None = None,
-        sort: SortOrder | str | None = None,
+        status: WorkStatus | _WorkStatus | None = None,
+        sort: SortOrder | _Sort | None = None,
         options: CrawlOptions | None = None,
     ) -> Listing[Work]:
         """The account's works, newest update first unless *sort* says otherwise.
@@ -163,19 +168,22 @@ class Client:
         - *name*: a text that the work's name contains.
         - *status*: the work's status.
 
-        Sends nothing until it is iterated. Raises ConfigError for a filter of the wrong type.
+        A plain string must be a known value. ``WorkStatus("NEW")`` is sent although this library
+        does not know it, and so is the ``status`` of any work. Sends nothing until it is iterated.
+        Raises ConfigError for a filter of the wrong type or an unknown value.
         """
         return self._list(WORKS, options, name=name, status=status, sort=sort)
 
     def messages(
         self,
         *,
-        read_status: ReadStatus | str | None = None,
+        read_status: ReadStatus | _ReadStatus | None = None,
         options: CrawlOptions | None = None,
     ) -> Listing[Message]:
         """The account's messages, newest first.
 
-        Sends nothing until it is iterated. Raises ConfigError for a filter of the wrong type.
+        *read_status* is as *status* in ``works``. Sends nothing until it is iterated. Raises
+        ConfigError for a filter of the wrong type or an unknown value.
         """
         return self._list(MESSAGES, options, read_status=read_status)
 

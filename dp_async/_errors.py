@@ -42,12 +42,17 @@ class CallError(DpError):
     """One call failed.
 
     - *endpoint*: its name, such as ``"work_list"``.
+    - *page_num*, *page_size*: the page requested, from 1, and its rows; None where not known.
+    - *request_id*: the envelope's, to ask the platform about; "" where not known.
     - *attempts*: how often it was tried. *elapsed*: for how many seconds.
     """
 
     def __init__(self, text: str, *, endpoint: str = "") -> None:
         super().__init__(text)
         self.endpoint = endpoint
+        self.page_num: int | None = None
+        self.page_size: int | None = None
+        self.request_id = ""
         self.attempts = 1
         self.elapsed = 0.0
         self._retry_now = False
@@ -56,6 +61,10 @@ class CallError(DpError):
 
     def __str__(self) -> str:
         text: str = self.args[0]
+        name = self.endpoint
+        if self.page_num is not None and text.startswith(f"{name}: "):
+            page = f", page {self.page_num} of {self.page_size} rows"
+            text = f"{name}{page}{text.removeprefix(name)}"
         if self.attempts > 1:
             return f"{text} (gave up after {self.attempts} attempts in {self.elapsed:.1f} s)"
         return text
@@ -104,7 +113,7 @@ class ApiError(CallError):
     """The server answered with an error.
 
     - *status*: the HTTP status, 0 where nothing was sent.
-    - *code*, *message*, *request_id*: the envelope's; None, "" and "" where the answer has none.
+    - *code*, *message*: the envelope's; None and "" where the answer has none.
     - *retry_after*: seconds until the server wants the next request, None where it does not say. As
       it was sent: the client itself ignores more than a day.
     - *date*: the server's clock, in seconds since the epoch; None where it sends none.

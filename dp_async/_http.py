@@ -20,6 +20,7 @@ class Request:
     - *target*: path and query, percent-encoded once and sent as it is. *body*: JSON, or empty.
     - *idempotent*: whether it may be repeated; decided by the endpoint, since POST reads lists too.
     - *attempt*: which attempt of its call this is, from 1.
+    - *page_num*, *page_size*: the page it is for, for errors.
     - *clock_ahead*: seconds that the server's clock is taken to be ahead of this machine's in the
       signature of this attempt; None for what the client knows.
     """
@@ -31,6 +32,8 @@ class Request:
     body: bytes = field(default=b"", repr=False)
     idempotent: bool = True
     attempt: int = 1
+    page_num: int | None = None
+    page_size: int | None = None
     clock_ahead: float | None = field(default=None, repr=False)
 
 

@@ -19,10 +19,12 @@ from ._crawl.crawl import Crawl, Pages
 from ._crawl.engine import mark_now
 from ._crawl.report import CrawlReport
 from ._crawl.runtime import Runtime, Source
-from ._errors import ConfigError
+from ._errors import ConfigError, DecodeError
 from ._models import Page
+from ._page.decoder import PageDecoder
 from ._page.endpoints import ListEndpoint
-from ._page.reader import PageDecoder, RowReader
+from ._page.item import check_item
+from ._page.reader import RowReader
 from ._plan.checkpoint import scope_of
 from ._plan.watermark import Watermark
 from ._settings import MAX_PAGE_SIZE, CrawlOptions, OptionChanges, with_changes
@@ -67,7 +69,7 @@ class Listing(Generic[T]):
         self._endpoint = endpoint
         self._query = query
         self._item = item
-        self._decoder: PageDecoder[T] = PageDecoder(endpoint.name, item)
+        self._decoder: PageDecoder[T] = PageDecoder(endpoint.name, item, endpoint.key)
         self._options = options
         self._runtime = runtime
 
@@ -199,7 +201,8 @@ class Listing(Generic[T]):
 
     async def probe(self) -> Probe:
         """The total, and the id and time of the first row, by one small request."""
-        page = await self._page(PageDecoder(self._endpoint.name, self._endpoint.key), 1, 1)
+        endpoint = self._endpoint
+        page = await self._page(PageDecoder(endpoint.name, endpoint.key, endpoint.key), 1, 1)
         if not page.content:
             return Probe(page.total_elements, None, None)
         head = page.content[0]
@@ -209,7 +212,12 @@ class Listing(Generic[T]):
         whole("page_num", page_num, 1, 2**31 - 1)
         whole("page_size", page_size, 1, MAX_PAGE_SIZE)
         call = self._runtime.call(self._runtime.tally())
-        return decoder(await call(self._endpoint.request(self._query, page_num, page_size)))
+        answer = await call(self._endpoint.request(self._query, page_num, page_size))
+        try:
+            return decoder(answer)
+        except DecodeError as error:
+            error.page_num, error.page_size = page_num, page_size
+            raise
 
     def _source(self) -> Source[T]:
         endpoint = self._endpoint
@@ -255,6 +263,9 @@ class Listing(Generic[T]):
     def typed(self, item: type[V]) -> Listing[V]:
         """The same list with its items decoded as another Struct, ``dict`` or ``msgspec.Raw``.
 
-        ``dict`` and ``Raw`` keep every field the server sent. Raises ConfigError for another type.
+        ``dict`` and ``Raw`` keep every field the server sent. Raises ConfigError for another type,
+        and for a Struct with a field that the server spells otherwise, as without
+        ``rename="camel"``.
         """
+        check_item(item, self._endpoint.model)
         return Listing(self._endpoint, self._query, item, self._options, self._runtime)

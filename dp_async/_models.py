@@ -127,8 +127,8 @@ class Page(Struct, Generic[T], frozen=True, gc=False, kw_only=True, rename="came
 
     ``page_num`` counts from 1, as in the request; ``number`` is the server's count from 0. ``size``
     is the size that the server used, which may be less than requested. ``total_elements`` and
-    ``total_pages`` belong to this answer: the server counts anew for each. Encodes to JSON in
-    camelCase, as it was sent.
+    ``total_pages`` belong to this answer: the server counts anew for each. ``request_id`` is the
+    envelope's, "" where it has none. Encodes to JSON in camelCase, as it was sent.
     """
 
     content: list[T]
@@ -140,6 +140,7 @@ class Page(Struct, Generic[T], frozen=True, gc=False, kw_only=True, rename="came
     first: bool
     last: bool
     empty: bool
+    request_id: str = ""
 
     @property
     def page_num(self) -> int:

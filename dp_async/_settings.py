@@ -24,6 +24,7 @@ from ._checks import (
     instance,
     number,
     one_of,
+    secret,
     shown,
     text,
     whole,
@@ -153,9 +154,7 @@ class Settings:
         flag("allow_http", self.allow_http)
         object.__setattr__(self, "base_url", _base_url(self.base_url, self.allow_http))
         header("app_id", self.app_id)
-        text("app_secret", self.app_secret)
-        if not self.app_secret.strip():
-            raise ConfigError("app_secret must not be empty: it is issued with the app_id")
+        secret("app_secret", self.app_secret)
         if self.account is not None:
             header("account", self.account)
         check_template(self.auth_template)

@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import Any, TypeVar, cast
 
 import msgspec
-from msgspec import Struct, inspect
+from msgspec import UNSET, Struct, inspect, structs
 
 from . import ConfigError, Crawl, DecodeError, IncompleteCrawl, Listing
 
@@ -55,12 +55,18 @@ def schema(item: type[Struct]) -> pa.Schema:
     Texts and enums are strings, unknown values included. Times are instants in microseconds, in the
     zone Asia/Shanghai (the server's times are at +08:00). A value of any other type is its JSON as
     a string. A column is nullable where the Struct allows None. Raises ConfigError if *item* is not
-    a Struct.
+    a Struct, or one whose fields may be UNSET.
     """
     if not (isinstance(item, type) and issubclass(item, Struct)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(
             "Arrow columns need items of a Struct: use the listing as it is, or typed(YourStruct)"
         )
+    for each in structs.fields(item):
+        if each.default is UNSET:
+            raise ConfigError(
+                f"{each.name} of {item.__name__} may be UNSET, which no column can hold: "
+                "declare it with None"
+            )
     info = inspect.type_info(item)
     assert isinstance(info, inspect.StructType)
     return pa.schema([_field(field) for field in info.fields])

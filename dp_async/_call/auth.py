@@ -158,6 +158,8 @@ class Signing:
             request.body,
             request.idempotent,
             request.attempt,
+            request.page_num,
+            request.page_size,
         )
         signature = self.sign(identified, now)
         # A dict is checked for first, here and below: isinstance() of an ABC takes far longer.

@@ -69,6 +69,7 @@ def retrying(
             except CallError as error:
                 error.attempts, error.elapsed = request.attempt, clock() - start
                 ahead = request.clock_ahead
+                error.page_num, error.page_size = request.page_num, request.page_size
                 if may_retry_now(error) and request.idempotent and not free:
                     free, wait = 1, 0.0
                     ahead = clock_ahead_of(error)

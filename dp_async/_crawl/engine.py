@@ -15,7 +15,7 @@ from msgspec import Raw
 
 from .._call.observe import log
 from .._call.stats import Tally
-from .._errors import ConfigError
+from .._errors import ConfigError, DecodeError
 from .._http import Call
 from .._models import Page
 from .._plan.checkpoint import Checkpoint, written
@@ -81,7 +81,11 @@ class Engine(Generic[T]):
     def _learn(self, ref: PageRef, sent: int, answered: int, answer: Raw) -> PageResult[T]:
         walk = self._walk
         created = walk.evidence.wants_created
-        rows = self._source.read(answer, keys=self._options.verify, created=created)
+        try:
+            rows = self._source.read(answer, keys=self._options.verify, created=created)
+        except DecodeError as error:
+            error.page_num, error.page_size = ref
+            raise
         result = walk.learn(ref, sent, answered, rows)
         if self._adapts:
             self._adapt()
@@ -201,5 +205,10 @@ async def mark_now(source: Source[T], options: CrawlOptions) -> Watermark | None
     ref = walk.plan()
     assert ref is not None
     sent, answer = walk.tick(), await call(source.request(ref.num, ref.size))
-    walk.learn(ref, sent, walk.tick(), source.read(answer))
+    try:
+        rows = source.read(answer)
+    except DecodeError as error:
+        error.page_num, error.page_size = ref
+        raise
+    walk.learn(ref, sent, walk.tick(), rows)
     return walk.evidence.changes.watermark(source.scope, covered=True)

@@ -111,5 +111,5 @@ def verdict(
         return False, f"{nameless} rows have no id that can be read: see bad_items"
     reason = walk.evidence.decision.reason
     if walk.progress.started_over:
-        reason += " (started over: the list had changed since the checkpoint)"
+        reason += f" (started over: {walk.progress.started_over})"
     return walk.evidence.complete, reason

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar, get_args
 from urllib.parse import quote
 
 import msgspec
@@ -16,7 +16,7 @@ from msgspec import Struct, structs
 from .._checks import text
 from .._errors import ConfigError
 from .._http import Request
-from .._models import Key, Message, MessageKey, MessageQuery, Work, WorkKey, WorkQuery
+from .._models import Key, Message, MessageKey, MessageQuery, OpenEnum, Work, WorkKey, WorkQuery
 
 _PAGE = {"pageNum": "{0}", "pageSize": "{1}"}
 _JSON = {"content-type": "application/json"}
@@ -46,11 +46,22 @@ class ListEndpoint(Generic[Row, Query]):
     oldest_first: tuple[str, str] | None = None
 
     def query(self, filters: Mapping[str, object]) -> Query:
-        """The query for *filters*. Raises ConfigError, which names a filter of the wrong type."""
+        """The query for *filters*. Raises ConfigError, which names a filter that cannot be right.
+
+        A plain string for an enum must be the value of a known member; a member made from another
+        text, ``WorkStatus("NEW")``, is sent as it is.
+        """
         for spec in structs.fields(self.query_type):
             value = filters[spec.name]
             if isinstance(value, str):
                 text(spec.name, value)
+                enum = _enum(spec.type)
+                if enum and type(value) is str and value not in enum.__members__.values():
+                    known = ", ".join(repr(str(member)) for member in enum)
+                    raise ConfigError(
+                        f"{spec.name} must be one of {known}; what this library does not know is "
+                        f"sent if it is given as {enum.__name__}(...)"
+                    )
             try:
                 msgspec.convert(value, spec.type)
             except msgspec.ValidationError as error:
@@ -86,13 +97,23 @@ class ListEndpoint(Generic[Row, Query]):
                 for name, value in known.items()
             ]
             target = f"{self.path}?{'&'.join(pairs)}".format  # quoted values hold no braces
-            return lambda num, size: Request(self.name, "GET", target(num, size))
+            return lambda num, size: Request(
+                self.name, "GET", target(num, size), page_num=num, page_size=size
+            )
 
         def post(num: int, size: int) -> Request:
             body = msgspec.json.encode(known | {"pageNum": num, "pageSize": size})
-            return Request(self.name, "POST", self.path, _JSON, body)
+            return Request(self.name, "POST", self.path, _JSON, body, page_num=num, page_size=size)
 
         return post
+
+
+def _enum(kind: object) -> type[OpenEnum] | None:
+    """The enum that *kind* is or allows, if there is one."""
+    for each in (kind, *get_args(kind)):
+        if isinstance(each, type) and issubclass(each, OpenEnum):
+            return each
+    return None
 
 
 WORKS = ListEndpoint(

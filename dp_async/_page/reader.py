@@ -1,116 +1,31 @@
 """Reads a good answer as a page of items, with the ids and times of its rows.
 
-Pure. Both shapes of a page are read, and every list in the same way.
+Pure. A row that cannot be decoded does not take the other rows of its page with it.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from operator import attrgetter
-from typing import Annotated, Generic, Protocol, TypeAlias, TypeVar, cast
+from typing import Generic, Protocol, TypeVar, cast
 
-import msgspec
-from msgspec import Meta, Raw, Struct, structs
+from msgspec import Raw, Struct, structs
 
-from .._errors import ConfigError, DecodeError
-from .._json import decode
+from .._errors import DecodeError
 from .._models import CHINA, Key, Page
+from .decoder import PageDecoder, RowDecoder, id_name, undecoded
+from .split import row_id
 
 T = TypeVar("T")
-
-Count: TypeAlias = Annotated[int, Meta(ge=0)]
 
 _EPOCH = datetime(1970, 1, 1)
 _EPOCH_CHINA = datetime(1970, 1, 1, tzinfo=CHINA)
 _NONE: array[int] = array("q")
 
-_FIELDS = msgspec.json.Decoder(dict[str, Raw])
-_ID: msgspec.json.Decoder[int] = msgspec.json.Decoder(
-    Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-)
-
-
-class _Numbers(Struct, rename="camel", gc=False):
-    """A page's numbers, named as by Spring Data, whose newer versions nest them under ``page``."""
-
-    number: Count | None = None
-    size: Count | None = None
-    total_elements: Count | None = None
-    total_pages: Count | None = None
-
-
-class _WirePage(_Numbers, Generic[T], rename="camel", gc=False, kw_only=True):
-    """A page as sent: its numbers beside the content, or nested under ``page``."""
-
-    content: list[T]
-    page: _Numbers | None = None
-    number_of_elements: int | None = None
-    first: bool | None = None
-    last: bool | None = None
-    empty: bool | None = None
-
-
-class _Answer(Struct, Generic[T], gc=False):
-    """A good answer; the envelope was checked before."""
-
-    data: _WirePage[T]
-
-
-def _decoder(item: type[T]) -> msgspec.json.Decoder[_Answer[T]]:
-    try:
-        # lru_cache loses the type parameter.
-        return cast("msgspec.json.Decoder[_Answer[T]]", _made(cast("Hashable", item)))
-    except TypeError as error:
-        problem = f"typed() needs a Struct, dict or msgspec.Raw: {error}"
-    raise ConfigError(problem)
-
-
-@lru_cache(maxsize=64)  # making a decoder costs as much as decoding a page
-def _made(item: Hashable) -> object:
-    return msgspec.json.Decoder(_Answer[item])  # type: ignore[valid-type]
-
-
-class PageDecoder(Generic[T]):
-    """Reads a good answer as a page of items of one type."""
-
-    def __init__(self, endpoint: str, item: type[T]) -> None:
-        self._endpoint = endpoint
-        self._decoder = _decoder(item)
-
-    def __call__(self, answer: Raw) -> Page[T]:
-        """The page. Raises DecodeError, with the path within the answer."""
-        wire = decode(self._decoder, answer, self._endpoint).data
-        numbers = wire.page or wire
-        number, size, total = numbers.number, numbers.size, numbers.total_elements
-        if number is None or size is None or total is None:
-            missing = "number" if number is None else "size" if size is None else "totalElements"
-            text = f"{self._endpoint}: the page has no `{missing}` - at `$.data`"
-            raise DecodeError(text, endpoint=self._endpoint)
-        pages = numbers.total_pages
-        if pages is None:
-            pages = -(-total // size) if size else 0
-        count, sent, first, last, empty = (
-            len(wire.content),
-            wire.number_of_elements,
-            wire.first,
-            wire.last,
-            wire.empty,
-        )
-        return Page(
-            content=wire.content,
-            number=number,
-            size=size,
-            total_elements=total,
-            total_pages=pages,
-            number_of_elements=count if sent is None else sent,
-            first=number == 0 if first is None else first,
-            last=number + 1 >= pages if last is None else last,
-            empty=count == 0 if empty is None else empty,
-        )
+_TOO_LARGE = "the id does not fit into 64 bits"
 
 
 class Timed(Protocol):
@@ -182,13 +97,12 @@ class RowReader(Generic[T]):
     ) -> None:
         self._endpoint = endpoint
         self._keep = keep
-        self._whole = PageDecoder(endpoint, item)
-        self._keys = None if item is model else PageDecoder(endpoint, key)
-        self._id_sent = _id_sent(key)
+        self._id_sent = id_name(key)
+        self._whole = PageDecoder(endpoint, item, key)
+        self._keys = None if item is model else PageDecoder(endpoint, key, key)
         self._id_of = attrgetter(_attribute(model, self._id_sent) if item is model else "id")
-        self._raw = PageDecoder(endpoint, Raw)
-        self._item = msgspec.json.Decoder(item)
-        self._key = msgspec.json.Decoder(key)
+        self._item = RowDecoder(endpoint, item)
+        self._key = RowDecoder(endpoint, key)
 
     def __call__(self, answer: Raw, *, keys: bool = True, created: bool = True) -> Rows[T]:
         """The rows; without times if not *keys*, without create times if not *created*.
@@ -203,49 +117,40 @@ class RowReader(Generic[T]):
                 return Rows(page, len(page.content), ids, _NONE, _NONE, _NONE)
             timed = self._keys(answer).content if self._keys else cast("list[Timed]", page.content)
             return Rows(page, len(timed), *_columns(timed, self._id_of, created))
-        except (DecodeError, OverflowError):  # OverflowError: an id of more than 64 bits
-            pass
-        return self._one_by_one(self._raw(answer))
+        except DecodeError as caught:
+            error = caught
+        except OverflowError:  # an id of more than 64 bits
+            error = DecodeError(f"{self._endpoint}: {_TOO_LARGE}", endpoint=self._endpoint)
+        return self._one_by_one(answer, error)
 
-    def _one_by_one(self, page: Page[Raw]) -> Rows[T]:
+    def _one_by_one(self, answer: Raw, error: DecodeError) -> Rows[T]:
         """The rows, decoded one by one, so that a bad row is named and the others are kept."""
+        page, rows = undecoded(self._endpoint, answer, error)
         items: list[T] = []
         ids: list[int] = []
         keys: list[Key] = []
         bad: list[BadItem] = []
-        for index, raw in enumerate(page.content):
+        for index, raw in enumerate(rows):
             path = f"$.data.content[{index}]"
-            number = self._id(raw)
+            number = row_id(raw, self._id_sent)
             try:
-                key = decode(self._key, raw, self._endpoint, path)
+                key = self._key(raw, index, number)
                 if number is None:
-                    text = f"the id does not fit into 64 bits - at `{path}.{self._id_sent}`"
-                    raise DecodeError(f"{self._endpoint}: {text}", endpoint=self._endpoint)
+                    text = f"{self._endpoint}: {_TOO_LARGE} - at `{path}.{self._id_sent}`"
+                    raise DecodeError(text, endpoint=self._endpoint)
                 keys.append(key)
-                item = decode(self._item, raw, self._endpoint, path)
-            except DecodeError as error:
+                item = self._item(raw, index, number)
+            except DecodeError as problem:
                 if not self._keep:
+                    del page  # as in PageDecoder: a traceback's variables
                     raise
-                bad.append(BadItem(page.page_num, path, str(error), bytes(raw), number))
+                bad.append(BadItem(page.page_num, path, str(problem), bytes(raw), number))
             else:
                 items.append(item)
                 ids.append(number)
         _, keyed, updated, created = _columns(keys, attrgetter("id"))
         good = cast("Page[T]", structs.replace(page, content=items))
-        return Rows(good, len(page.content), ids, keyed, updated, created, bad)
-
-    def _id(self, raw: Raw) -> int | None:
-        """The id of a row, or None; other fields may be bad."""
-        try:
-            fields = decode(_FIELDS, raw, self._endpoint)
-            return decode(_ID, fields[self._id_sent], self._endpoint)
-        except (DecodeError, KeyError):
-            return None
-
-
-def _id_sent(key: type[Key]) -> str:
-    """The name on the wire of the id that *key* decodes."""
-    return next(field.encode_name for field in structs.fields(key) if field.name == "id")
+        return Rows(good, len(rows), ids, keyed, updated, created, bad)
 
 
 def _attribute(model: type[Struct], sent: str) -> str:

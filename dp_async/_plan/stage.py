@@ -62,10 +62,10 @@ class Progress:
 
     - *finished*: the last decision of the certificate is final.
     - *resumed*: only the pages after a checkpoint were read; *skipped*: how many come before it.
-    - *started_over*: the list had changed since the checkpoint.
+    - *started_over*: why no page before the checkpoint was skipped; "" if it was, or without one.
     """
 
     finished: bool = False
     resumed: bool = False
-    started_over: bool = False
+    started_over: str = ""
     skipped: int = 0

@@ -18,6 +18,8 @@ from .passes import Pass
 from .repair import Repair
 from .stage import Progress, Stage, each
 
+_CHANGED = "the list had changed since the checkpoint"
+
 
 def whole(evidence: Evidence, progress: Progress, before: Checkpoint | None) -> Iterator[Stage]:
     """The stages of a crawl of the whole list, or of the pages after the checkpoint *before*."""
@@ -57,9 +59,13 @@ def _plain(evidence: Evidence, frontier: Frontier) -> Stage:
 
 def _remaining(evidence: Evidence, progress: Progress, before: Checkpoint) -> Iterator[Stage]:
     """The pages after the checkpoint *before*, if the list has not changed since."""
-    then = (before.size, before.total, before.head)
-    if not before.pages or then != (evidence.size, evidence.total, evidence.head):
-        progress.started_over = True
+    if not before.pages:
+        progress.started_over = "no page before the checkpoint could be skipped"
+    elif (before.total, before.head) != (evidence.total, evidence.head):
+        progress.started_over = _CHANGED
+    elif before.size != evidence.size:
+        progress.started_over = "the page size is not that of the checkpoint"
+    if progress.started_over:
         return
     progress.skipped = before.pages
     yield from Pass(evidence, before.pages * evidence.size).stages()
@@ -67,7 +73,7 @@ def _remaining(evidence: Evidence, progress: Progress, before: Checkpoint) -> It
         progress.resumed = True
         return
     # A gap cannot be ruled out, so the whole list is read.
-    progress.started_over = True
+    progress.started_over = _CHANGED
     progress.skipped = 0
     evidence.passes += 1
 

@@ -14,7 +14,10 @@ from dp_async import (
     CrawlOptions,
     Listing,
     Message,
+    ReadStatus,
+    SortOrder,
     Work,
+    WorkStatus,
     __version__,
 )
 from dp_async.testing import Simulator
@@ -72,7 +75,12 @@ def works(
     """Every work of the account."""
 
     def listing(client: Client, options: CrawlOptions) -> Listing[Work]:
-        return client.works(name=name, status=status, sort=sort, options=options)
+        return client.works(
+            name=name,
+            status=None if status is None else WorkStatus(status),
+            sort=None if sort is None else SortOrder(sort),
+            options=options,
+        )
 
     return _export(listing, Work, server, flags)
 
@@ -87,7 +95,8 @@ def messages(
     """Every message to the account."""
 
     def listing(client: Client, options: CrawlOptions) -> Listing[Message]:
-        return client.messages(read_status=read_status, options=options)
+        wanted = None if read_status is None else ReadStatus(read_status)
+        return client.messages(read_status=wanted, options=options)
 
     return _export(listing, Message, server, flags)
 

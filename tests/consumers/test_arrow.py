@@ -176,6 +176,17 @@ async def test_items_without_columns_are_refused_before_any_request(item: Any) -
     assert server.requests == []
 
 
+class Unset(msgspec.Struct):
+    name: str | msgspec.UnsetType = msgspec.UNSET
+
+
+async def test_a_field_that_may_be_unset_has_no_column() -> None:
+    server = Server(1)
+    with pytest.raises(ConfigError, match=r"name of Unset may be UNSET, .* declare it with None"):
+        await arrow.to_table(client(server).works().typed(Unset))
+    assert server.requests == []
+
+
 async def test_batches_of_items_without_columns_are_refused() -> None:
     async with client(Server(1)).works().typed(dict).crawl() as crawl:
         with pytest.raises(ConfigError, match="items of a Struct"):

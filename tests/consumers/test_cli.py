@@ -427,7 +427,8 @@ async def test_a_wrong_secret_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPa
     assert "Traceback" in ended.err
     assert "wrong-secret" not in ended.err
     brief = await cli("works")
-    assert brief.err.startswith("dp-async: work_list: the server answered 401")
+    assert brief.err.startswith("dp-async: work_list, page 1 of ")
+    assert " rows: the server answered 401" in brief.err
     assert brief.err.count("\n") == 1
 
 

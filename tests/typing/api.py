@@ -13,6 +13,7 @@ from dp_async import (
     AccountsFailed,
     ApiError,
     Attempt,
+    CallError,
     Client,
     Crawl,
     CrawlOptions,
@@ -50,6 +51,11 @@ async def endpoints(client: Client) -> None:
     assert_type(page.content[0].status, WorkStatus | None)
     assert_type(page.content[0].created_at, datetime | None)
     assert_type(await client.msg_list(read_status="UNREAD"), Page[Message])
+    client.works(status=page.content[0].status, sort="DESC")
+    client.works(status=WorkStatus("NEW"))
+    client.works(status="SUCESS")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.works(sort="asc")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.messages(read_status="read")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def listings(client: Client) -> None:
@@ -117,6 +123,10 @@ async def errors(client: Client) -> None:
         assert_type(error.code, int | None)
         assert_type(error.retry_after, float | None)
         assert_type(error.date, float | None)
+    except CallError as error:
+        assert_type(error.page_num, int | None)
+        assert_type(error.page_size, int | None)
+        assert_type(error.request_id, str)
 
 
 def options() -> None:

@@ -115,7 +115,18 @@ def test_a_header_is_printable_ascii_without_spaces() -> None:
         checks.header("name", 1)
 
 
-@pytest.mark.parametrize("check", [checks.text, checks.header])
+def test_a_secret_is_a_text_without_blanks_around_it() -> None:
+    for value in ("a", "a b", "a\nb", "秘密"):
+        checks.secret("name", value)
+    for value in ("", " ", "\ufeff", "\0\n"):
+        with pytest.raises(ConfigError, match=r"^name must not be empty"):
+            checks.secret("name", value)
+    for value in ("a ", "a\n", "\ufeffa", "\ta", "a\u3000", "a\0"):
+        with pytest.raises(ConfigError, match=r"^name has blanks.* remove them from where it is"):
+            checks.secret("name", value)
+
+
+@pytest.mark.parametrize("check", [checks.text, checks.header, checks.secret])
 @pytest.mark.parametrize("value", [f"{SECRET}\ud800", SECRET.encode(), [SECRET]])
 def test_a_text_is_not_repeated(check: Check, value: object) -> None:
     with pytest.raises(ConfigError) as caught:

@@ -33,6 +33,7 @@ from dp_async import (
     DpError,
     HttpTransport,
     RateLimited,
+    ReadStatus,
     Request,
     Response,
     RetryPolicy,
@@ -355,7 +356,7 @@ async def test_filters_take_texts_enums_and_the_unknown() -> None:
     server = Server(1)
     async with client(server) as api:
         await api.work_list(status=WorkStatus.SUCCESS)
-        await api.work_list(status="NEW_ONE")
+        await api.work_list(status=WorkStatus("NEW_ONE"))
         await api.work_list(name="")
     targets = [request.target.partition("?")[2] for request in server.requests]
     assert targets == [
@@ -547,7 +548,10 @@ async def test_no_error_repeats_credentials_or_filters() -> None:
     template = "salt-of-ours{app_secret}{timestamp}"
     settings = replace(SETTINGS, account=hidden[2], auth_template=template)
     async with client(server, settings) as api:
-        for call in (api.work_list(name=hidden[3]), api.msg_list(read_status=hidden[3])):
+        for call in (
+            api.work_list(name=hidden[3]),
+            api.msg_list(read_status=ReadStatus(hidden[3])),
+        ):
             with pytest.raises(ApiError) as caught:
                 await call
             assert caught.value.message == "*** *** …1234 ***"

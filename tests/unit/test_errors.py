@@ -94,6 +94,20 @@ def test_no_answer_a_429_and_a_5xx_may_pass_unless_marked(kind: type[CallError])
 
 
 @pytest.mark.parametrize("kind", CALL_ERRORS)
+def test_a_call_error_names_its_page_where_that_is_known(kind: type[CallError]) -> None:
+    error = kind("work_list: no", endpoint="work_list")
+    assert (error.page_num, error.page_size, error.request_id) == (None, None, "")
+    error.page_num, error.page_size = 7, 100
+    assert str(error) == "work_list, page 7 of 100 rows: no"
+    error.attempts, error.elapsed = 3, 1.25
+    assert str(error) == "work_list, page 7 of 100 rows: no (gave up after 3 attempts in 1.2 s)"
+    assert str(pickled(error)) == str(error)
+    other = kind("no", endpoint="work_list")
+    other.page_num = 7
+    assert str(other) == "no"
+
+
+@pytest.mark.parametrize("kind", CALL_ERRORS)
 def test_a_call_error_survives_copying_and_pickling(kind: type[CallError]) -> None:
     error = kind("no", endpoint="work_list")
     error.attempts, error.elapsed = 3, 1.5

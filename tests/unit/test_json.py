@@ -37,6 +37,15 @@ def test_a_good_text_is_decoded_from_bytes_and_raw_alike() -> None:
 INNER = b'{"content": [{"number": %s}]}'
 DEEP = b'{"content": [], "other": ' + b"[" * 100_000
 
+TRAILING = "JSON is malformed: trailing characters"
+HALF = "text with half a surrogate pair"
+HALVES = (
+    rb'"\ud83d"',
+    rb'"\uDE00 and more"',
+    rb'["\\\uD83d\n and more"]',
+    rb'"\ud83d\ud83d\ude00"',
+)
+
 BAD = [
     (DECODER, INNER % b'"x"', "Expected `int`, got `str` - at `$.data.content[0].number`"),
     (DECODER, INNER % b"1e999", "Number out of range - at `$.data.content[0].number`"),
@@ -44,13 +53,24 @@ BAD = [
     (DECODER, b"{}", "Object missing required field `content` - at `$.data`"),
     (DECODER, b"[]", "Expected `object`, got `array` - at `$.data`"),
     (DECODER, b"null", "Expected `object`, got `null` - at `$.data`"),
-    (DECODER, b"", "Input data was truncated"),
-    (DECODER, b'{"content": [', "Input data was truncated"),
-    (DECODER, b'{"content": []} more', "JSON is malformed: trailing characters (byte 17)"),
-    (DECODER, b"<html>", "JSON is malformed: invalid character (byte 0)"),
+    (DECODER, b"", "Input data was truncated - at `$.data`"),
+    (DECODER, b'{"content": [', "Input data was truncated - at `$.data`"),
+    (
+        DECODER,
+        b'{"content": []} more',
+        f"{TRAILING} (byte 17) - at `$.data`",
+    ),
+    (DECODER, b"<html>", "JSON is malformed: invalid character (byte 0) - at `$.data`"),
     (DECODER, DEEP, "nested too deeply - at `$.data`"),
     (ANYTHING, b"[" * 100_000, "nested too deeply - at `$.data`"),
     (ANYTHING, b'"\xff"', "text that is not UTF-8 - at `$.data`"),
+    *[(ANYTHING, text, f"{HALF} - at `$.data`") for text in HALVES],
+    (
+        ANYTHING,
+        rb'"\ud83d\ude00" 1',
+        f"{TRAILING} (byte 16) - at `$.data`",
+    ),
+    (ANYTHING, rb'"\\ud83d" 1', f"{TRAILING} (byte 11) - at `$.data`"),
     (ANYTHING, b'{"\xff": 1}', "text that is not UTF-8 - at `$.data`"),
 ]
 
@@ -84,6 +104,18 @@ def test_no_traceback_variable_shows_the_data() -> None:
     stack = TracebackException.from_exception(caught.value, capture_locals=True).stack
     assert [frame.name for frame in stack][1:] == ["decode"]
     assert "open-sesame" not in f"{stack[1].locals}"
+
+
+RAW = msgspec.json.Decoder(msgspec.Raw)
+
+
+def test_text_is_checked_on_request() -> None:
+    text = b'{"name": "\xff"}'
+    assert decode(RAW, text, "work_list") == msgspec.Raw(text)
+    assert decode(RAW, msgspec.Raw('"字"'.encode()), "work_list", utf8=True)
+    for data in (text, msgspec.Raw(text)):
+        with pytest.raises(DecodeError, match=r"^work_list: the row cannot be .* UTF-8 - at `\$`"):
+            decode(RAW, data, "work_list", what="the row", utf8=True)
 
 
 @given(st.binary())

@@ -7,12 +7,15 @@ import json
 import math
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 
 from dp_async import (
+    ApiError,
+    CallError,
+    Client,
     ConfigError,
     CrawlOptions,
     CrawlReport,
@@ -23,10 +26,11 @@ from dp_async import (
     Probe,
     Request,
     Response,
+    TransportError,
     Watermark,
     Work,
 )
-from tests.support.fake_server import EPOCH, Server, client, good, row, until
+from tests.support.fake_server import EPOCH, SETTINGS, Server, client, good, row, until
 from tests.support.virtual_loop import run
 
 
@@ -136,11 +140,90 @@ async def test_other_item_types_keep_what_the_server_sent() -> None:
         assert all(isinstance(work, Work) for work in await works.typed(Work).collect())
 
 
-@pytest.mark.parametrize("item", [object(), lambda: None, 3])
-async def test_a_type_that_cannot_be_decoded_is_refused(item: type[Slim]) -> None:
-    async with client(Server(1)) as api:
+class Unnamed(msgspec.Struct):
+    works_url: str | None = None
+
+
+@pytest.mark.parametrize("item", [object(), int, None, Unnamed, set[Slim] | list[Slim]])
+async def test_a_type_that_cannot_be_decoded_is_refused_at_once(item: type[Slim]) -> None:
+    server = Server(1)
+    async with client(server) as api:
         with pytest.raises(ConfigError, match="typed"):
             api.works().typed(item)
+        api.messages().typed(Unnamed)  # messages have no works_url
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("bad", [rb'"\ud83d"', b'"\xb2\xe2"', b"NaN", b"1e999"])
+@pytest.mark.parametrize("item", [Work, dict, msgspec.Raw])
+async def test_a_bad_row_is_kept_apart_for_each_type_of_item(bad: bytes, item: Any) -> None:
+    async def send(request: Request) -> Response:
+        answer = await server(request)
+        return Response(answer.status, body=answer.body.replace(b'"BAD"', bad))
+
+    server = Server(3)
+    server.rows[1]["name"] = "BAD"
+    if bad == b"1e999" and item is msgspec.Raw:
+        return  # JSON, kept as it was sent
+    async with Client(SETTINGS, send=send) as api:
+        listing = api.works(options=CrawlOptions(on_bad_item="keep")).typed(item)
+        async with listing.crawl() as crawl:
+            assert len([each async for each in crawl]) == 2
+        (kept,) = crawl.bad_items
+        assert (kept.page_num, kept.path, kept.id) == (1, "$.data.content[1]", 99_999)
+        assert bad in kept.raw
+        assert crawl.report.complete
+        row_named = r"the row with id 99999 cannot be read: .* - at `\$\.data\.content\[1\]"
+        for failing in (listing.with_options(on_bad_item="raise").collect(), listing.page()):
+            with pytest.raises(DecodeError, match=row_named):
+                await failing
+
+
+BAD_ROW = row(14) | {"name": 7}
+BAD_PAGES: list[Exception | Response] = [
+    good({"content": "x"}),
+    good({"content": [BAD_ROW], "number": 1, "size": 10, "totalElements": 35, "totalPages": 4}),
+    Response(status=400, body=b'{"code":400,"requestId":"r-1"}'),
+    Response(status=200, body=b"<html>"),
+    TransportError("work_list: no answer", endpoint="work_list"),
+]
+
+
+@pytest.mark.parametrize("bad", BAD_PAGES)
+async def test_an_error_names_the_page_it_came_on(bad: Exception | Response) -> None:
+    server = Server(35)
+    async with client(server) as api:
+        listing = api.works(options=CrawlOptions(page_size=10))
+        ways: list[Callable[[], Awaitable[object]]] = [
+            listing.collect,
+            lambda: listing.page(2),
+            lambda: listing.typed(cast("type[Slim]", dict[str, str])).page(2),
+            lambda: api.work_list(page_num=2, page_size=10),
+        ]
+        for way in ways:
+            server.script[2] = [bad]
+            with pytest.raises(CallError) as caught:
+                await way()
+            error = caught.value
+            assert str(error).startswith("work_list, page 2 of 10 rows: ")
+            assert (error.endpoint, error.page_num, error.page_size) == ("work_list", 2, 10)
+            if isinstance(error, ApiError):
+                assert error.request_id == "r-1"
+
+
+async def test_the_first_error_of_a_watch_names_its_page() -> None:
+    server = Server(5)
+    server.rows[0]["updateTime"] = 7
+    async with client(server) as api:
+        with pytest.raises(DecodeError) as caught:
+            await anext(api.works().watch(1))
+    assert str(caught.value).startswith("work_list, page 1 of ")
+
+
+async def test_a_page_has_its_request_id() -> None:
+    async with client(Server(5)) as api:
+        assert (await api.works().page()).request_id == "abc"
+        assert [page.request_id async for page in api.messages().pages()] == ["abc"]
 
 
 async def test_a_row_that_cannot_be_read_is_named_with_its_path() -> None:

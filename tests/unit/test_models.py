@@ -15,8 +15,8 @@ from msgspec import Raw, Struct
 
 from dp_async import Align, Message, Page, ReadStatus, SortOrder, Work, WorkStatus
 from dp_async._models import OpenEnum
+from dp_async._page.decoder import PageDecoder
 from dp_async._page.endpoints import MESSAGES, WORKS, ListEndpoint
-from dp_async._page.reader import PageDecoder
 from tests.support.samples import ENDPOINTS, vector, wire_id
 
 LISTS = pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
@@ -105,8 +105,9 @@ def test_a_page_encodes_as_it_was_sent(endpoint: ListEndpoint[Struct, Struct]) -
     encoded = json.loads(msgspec.json.encode(page))
     assert encoded.keys() == {
         *("content", "number", "size", "totalElements", "totalPages"),
-        *("numberOfElements", "first", "last", "empty"),
+        *("numberOfElements", "first", "last", "empty", "requestId"),
     }
+    assert encoded.pop("requestId") == page.request_id != ""
     assert encoded.keys() <= data.keys()
     rows = zip(encoded.pop("content"), data["content"], strict=True)
     assert all(again.keys() >= sent.keys() for again, sent in rows)

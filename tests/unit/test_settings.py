@@ -133,7 +133,8 @@ OTHERS: list[tuple[Kind, str, list[object], str]] = [
     (Settings, "account", ["", " ", "数", "\x7f"], "must be printable ASCII without "),
     (Settings, "app_secret", [None, 1, b"a"], "must be a string, not "),
     (Settings, "app_secret", ["\ud800", "\udc80\r\n"], "holds half a surrogate pair "),
-    (Settings, "app_secret", ["", " ", "\t\r\n", "\u3000"], "must not be empty: it is issued "),
+    (Settings, "app_secret", ["", " ", "\t\r\n", "\u3000", "\ufeff"], "must not be empty: it "),
+    (Settings, "app_secret", [f"{SECRET}\n", f"\ufeff{SECRET}"], "has blanks, line breaks or a "),
     (Settings, "auth_template", [None, 1, b"a"], "must be a string, not "),
     (Settings, "auth_template", ["\ud800"], "holds half a surrogate pair "),
 ]
@@ -265,8 +266,17 @@ def test_a_refused_text_is_not_repeated() -> None:
 # The template
 
 
-def test_a_secret_may_hold_any_text() -> None:
-    assert settings(app_secret="秘密\r\n").app_secret == "秘密\r\n"
+def test_a_secret_may_hold_any_text_but_blanks_around_it() -> None:
+    for good in ("秘密", "a b", "a\r\nb", "\u00e9", "'", "a\ufeffb"):
+        assert settings(app_secret=good).app_secret == good
+        assert Settings.from_env({**ENVIRON, "DP_APP_SECRET": good}).app_secret == good
+    for blank in (" ", "\n", "\r\n", "\n\n", "\t", "\0", "\ufeff", "\u3000", "\u2028", "\x85"):
+        for bad in (f"{SECRET}{blank}", f"{blank}{SECRET}"):
+            with pytest.raises(ConfigError, match=r"^app_secret has blanks, line ") as caught:
+                Settings.from_env({**ENVIRON, "DP_APP_SECRET": bad})
+            shown = TracebackException.from_exception(caught.value, capture_locals=True)
+            inner = [frame.locals for frame in list(shown.stack)[1:]]
+            assert SECRET not in f"{caught.value!r} {inner}"
 
 
 GOOD_TEMPLATES = [
@@ -376,7 +386,8 @@ def test_optional_variables_are_read_and_others_ignored() -> None:
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:
-    empty = {"DP_ACCOUNT": "", "DP_AUTH_TEMPLATE": "", "DP_TIMESTAMP_UNIT": ""}
+    names = {f"DP_{field.name.upper()}" for field in fields(Settings)} - {*ENVIRON}
+    empty = dict.fromkeys(names, "")
     assert Settings.from_env({**ENVIRON, **empty}) == settings()
 
 

@@ -30,6 +30,7 @@ from dp_async import (
     Response,
     RetryPolicy,
     Work,
+    WorkStatus,
     crawl_accounts,
 )
 from dp_async.testing import Fault, HalfBody, Hang, Html, Reset, Simulator, Throttle
@@ -418,7 +419,9 @@ async def test_requests_are_signed_for_their_own_client_and_account(
             await stack.enter_async_context(simulator)
             client = await stack.enter_async_context(Client(simulator.settings))
             for status, account in account_by_filter.items():
-                listing = client.for_account(account).works(status=status, options=OPTIONS)
+                listing = client.for_account(account).works(
+                    status=WorkStatus(status), options=OPTIONS
+                )
                 crawls += [listing.collect(), listing.collect()]
         found = await asyncio.gather(*crawls)
     assert all(found)  # so all signatures were right

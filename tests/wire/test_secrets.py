@@ -53,6 +53,7 @@ from dp_async import (
     Md5Signer,
     PaginationError,
     RateLimited,
+    ReadStatus,
     Request,
     Response,
     ResponseTooLarge,
@@ -324,7 +325,7 @@ def call_works(client: Client) -> tuple[list[object], Callable[[], Awaitable[obj
 
 
 def call_messages(client: Client) -> tuple[list[object], Callable[[], Awaitable[object]]]:
-    return [], lambda: client.msg_list(read_status=FILTER, page_size=5)
+    return [], lambda: client.msg_list(read_status=ReadStatus(FILTER), page_size=5)
 
 
 def crawl_works(client: Client) -> tuple[list[object], Callable[[], Awaitable[object]]]:
@@ -334,7 +335,7 @@ def crawl_works(client: Client) -> tuple[list[object], Callable[[], Awaitable[ob
 
 
 def crawl_messages(client: Client) -> tuple[list[object], Callable[[], Awaitable[object]]]:
-    listing = client.messages(read_status=FILTER, options=OPTIONS)
+    listing = client.messages(read_status=ReadStatus(FILTER), options=OPTIONS)
     crawl = listing.crawl()
     return [listing, crawl], lambda: read_to_the_end(crawl)
 
@@ -836,7 +837,11 @@ BAD_LISTINGS: dict[str, tuple[str, Callable[[Client], object]]] = {
     "a name that is no text": ("name", lambda client: client.works(name=cast("Any", [FILTER]))),
     "a status that cannot be encoded": (
         "read_status",
-        lambda client: client.messages(read_status=f"{FILTER}\ud800"),
+        lambda client: client.messages(read_status=ReadStatus(f"{FILTER}\ud800")),
+    ),
+    "a status that is not known": (
+        "read_status must be one of 'UNREAD', 'READ'; ",
+        lambda client: client.messages(read_status=cast("Any", FILTER)),
     ),
     "a status that is no text": (
         "read_status",
@@ -850,7 +855,7 @@ BAD_LISTINGS: dict[str, tuple[str, Callable[[Client], object]]] = {
     "another's checkpoint": (
         "resume",
         lambda client: client.works(name=FILTER).crawl(
-            resume=client.messages(read_status=FILTER).crawl().checkpoint()
+            resume=client.messages(read_status=ReadStatus(FILTER)).crawl().checkpoint()
         ),
     ),
 }
@@ -941,7 +946,7 @@ async def test_a_filter_with_any_characters_is_sent_as_data(recorder: Recorder) 
         server.works.insert(name=ODD)
         server.messages.insert(readStatus=ODD)
         (work,) = await client.work_list(name=ODD, page_size=7)
-        (message,) = await client.msg_list(read_status=ODD, page_size=7)
+        (message,) = await client.msg_list(read_status=ReadStatus(ODD), page_size=7)
         await client.work_list()
         works, messages, plain = server.requests
     assert (work.name, message.read_status) == (ODD, ODD)

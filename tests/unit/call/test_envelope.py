@@ -35,7 +35,7 @@ from dp_async._call import envelope as module
 from dp_async._call.envelope import checked, good, opened, retry_after
 from dp_async._call.observe import Observers
 from dp_async._errors import may_retry_now
-from dp_async._page.reader import PageDecoder
+from dp_async._page.decoder import PageDecoder
 from tests.support.samples import REQUEST, SECRET, Script, vector
 
 HTML = b"\n <!DOCTYPE html><title>Bad Gateway</title>"

@@ -20,11 +20,12 @@ GAP = Unprovable("the list moved")
 NAMELESS = BadItem(1, "$", "no", b"{}", None)
 NAMED = BadItem(1, "$", "no", b"{}", 7)
 RESUMED = "resumed: the pages before the checkpoint were not read again"
-STARTED_OVER = "as many as there were (started over: the list had changed since the checkpoint)"
+CHANGED = "the list had changed since the checkpoint"
+STARTED_OVER = f"as many as there were (started over: {CHANGED})"
 LIMIT = "stopped at the limit of 5 items"
 
 
-def ended(decision: Decision | None = PROVEN, **state: bool) -> Walk[Work]:
+def ended(decision: Decision | None = PROVEN, **state: bool | str) -> Walk[Work]:
     walk: Walk[Work] = Walk(CrawlOptions())
     walk.evidence.decision = decision
     walk.progress.finished = True
@@ -47,14 +48,14 @@ def test_a_crawl_that_has_not_ended_has_no_verdict(phase: Phase) -> None:
         (ended(resumed=True), [NAMELESS], False, (None, "not verified")),
         (ended(resumed=True, finished=False), [NAMELESS], True, (None, RESUMED)),
         (ended(None), [NAMELESS], True, (None, LIMIT)),
-        (ended(finished=False, started_over=True), [NAMELESS], True, (None, LIMIT)),
+        (ended(finished=False, started_over=CHANGED), [NAMELESS], True, (None, LIMIT)),
         (
-            ended(started_over=True),
+            ended(started_over=CHANGED),
             [NAMELESS, NAMED, NAMELESS],
             True,
             (False, "2 rows have no id that can be read: see bad_items"),
         ),
-        (ended(started_over=True), [NAMED], True, (True, STARTED_OVER)),
+        (ended(started_over=CHANGED), [NAMED], True, (True, STARTED_OVER)),
         (ended(), [NAMED], True, (True, "as many as there were")),
         (ended(GAP), [], True, (False, "the list moved")),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec import Raw, Struct
 
 from dp_async import ConfigError, ReadStatus, SortOrder, WorkStatus
-from dp_async._models import Key
+from dp_async._models import Key, OpenEnum
 from dp_async._page.endpoints import MESSAGES, WORKS, ListEndpoint
 from dp_async._page.reader import RowReader
 
@@ -37,7 +37,7 @@ TARGETS: list[tuple[dict[str, Any], str]] = [
     ({"status": WorkStatus("NEW ONE")}, "?pageNum=1&pageSize=20&status=NEW%20ONE"),
     ({"sort": SortOrder.DESC}, "?pageNum=1&pageSize=20&sort=DESC"),
     ({"name": ""}, "?name=&pageNum=1&pageSize=20"),
-    ({"status": ""}, "?pageNum=1&pageSize=20&status="),
+    ({"status": WorkStatus("")}, "?pageNum=1&pageSize=20&status="),
     ({"name": "作品"}, "?name=%E4%BD%9C%E5%93%81&pageNum=1&pageSize=20"),
     (
         {"name": "a b+c&d=e%f#g?h/i"},
@@ -59,14 +59,15 @@ def test_a_get_has_no_body() -> None:
     assert (request.endpoint, request.method, request.idempotent) == ("work_list", "GET", True)
     assert request.target == f"{WORKS_PATH}?pageNum=3&pageSize=50"
     assert (request.headers, request.body, request.attempt) == ({}, b"", 1)
+    assert (request.page_num, request.page_size) == (3, 50)
 
 
 BODIES: list[tuple[object, bytes]] = [
     (None, b'{"pageNum":3,"pageSize":50}'),
     ("UNREAD", b'{"pageNum":3,"pageSize":50,"readStatus":"UNREAD"}'),
     (ReadStatus.READ, b'{"pageNum":3,"pageSize":50,"readStatus":"READ"}'),
-    ("", b'{"pageNum":3,"pageSize":50,"readStatus":""}'),
-    ('已"\n', '{"pageNum":3,"pageSize":50,"readStatus":"已\\"\\n"}'.encode()),
+    (ReadStatus(""), b'{"pageNum":3,"pageSize":50,"readStatus":""}'),
+    (ReadStatus('已"\n'), '{"pageNum":3,"pageSize":50,"readStatus":"已\\"\\n"}'.encode()),
 ]
 
 
@@ -74,6 +75,7 @@ BODIES: list[tuple[object, bytes]] = [
 def test_a_post_is_its_body_byte_for_byte(read_status: object, body: bytes) -> None:
     request = MESSAGES.request(MESSAGES.query({"read_status": read_status}), 3, 50)
     assert (request.endpoint, request.method, request.idempotent) == ("msg_list", "POST", True)
+    assert (request.page_num, request.page_size) == (3, 50)
     assert request.target == MESSAGES_PATH
     assert request.headers == {"content-type": "application/json"}
     assert request.body == body
@@ -86,7 +88,7 @@ def test_any_text_arrives_as_it_was(text: str, num: int) -> None:
     assert target.isprintable()
     assert " " not in target
     assert parse_qsl(urlsplit(target).query, keep_blank_values=True)[0] == ("name", text)
-    body = MESSAGES.request(MESSAGES.query({"read_status": text}), num, 1).body
+    body = MESSAGES.request(MESSAGES.query({"read_status": ReadStatus(text)}), num, 1).body
     assert json.loads(body)["readStatus"] == text
 
 
@@ -97,6 +99,31 @@ def test_a_filter_that_cannot_be_sent_is_named(name: str) -> None:
         with pytest.raises(ConfigError, match=rf"^{name}\b") as caught:
             work_target(**{name: value})
         assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("name", "enum"), [("status", WorkStatus), ("sort", SortOrder), ("read_status", ReadStatus)]
+)
+def test_a_plain_string_is_a_known_value(name: str, enum: type[OpenEnum]) -> None:
+    def query(value: object) -> Struct:
+        if name == "read_status":
+            return MESSAGES.query({name: value})
+        return WORKS.query({"name": None, "sort": None, "status": None, name: value})
+
+    for known in enum:
+        assert getattr(query(known.value), name) is getattr(query(known), name) is known
+    listed = ", ".join(repr(known.value) for known in enum)
+    for wrong in ("", "NEW", "success", "asc", "unread", "SUCCESS,FAIL", "SUCCESS ", "name", "\n"):
+        with pytest.raises(ConfigError) as caught:
+            query(wrong)
+        assert str(caught.value) == (
+            f"{name} must be one of {listed}; what this library does not know is sent if it is "
+            f"given as {enum.__name__}(...)"
+        )
+        assert getattr(query(enum(wrong)), name) == wrong
+    for row in (b'"NEW"', b'"SUCCESS"'):  # as it came from the server
+        sent = msgspec.json.decode(row, type=enum)
+        assert getattr(query(sent), name) == sent
 
 
 def test_a_filter_of_another_enum_is_its_text() -> None:
@@ -118,6 +145,8 @@ class Voice(Struct, frozen=True, kw_only=True, rename="camel"):
 class VoiceQuery(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     voice_kind: str | None = None
     min_age: int | None = None
+    kind: Literal["a", "b"] | None = None
+    order: SortOrder = SortOrder.DESC
 
 
 class VoiceKey(Key, frozen=True, gc=False):
@@ -126,6 +155,7 @@ class VoiceKey(Key, frozen=True, gc=False):
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_third_list_is_a_row_of_the_table(method: Any) -> None:
+    unset = {"voice_kind": None, "min_age": None, "kind": None, "order": "DESC"}
     voices = ListEndpoint(
         name="voice_list",
         method=method,
@@ -135,14 +165,19 @@ def test_a_third_list_is_a_row_of_the_table(method: Any) -> None:
         query_type=VoiceQuery,
         key=VoiceKey,
     )
-    request = voices.request(voices.query({"voice_kind": "a b", "min_age": 7}), 2, 5)
+    request = voices.request(voices.query({**unset, "voice_kind": "a b", "min_age": 7}), 2, 5)
     assert request.endpoint == "voice_list"
     if method == "GET":
         assert request.target == "/voices?voiceKind=a%20b&minAge=7&pageNum=2&pageSize=5"
     else:
         assert request.body == b'{"voiceKind":"a b","minAge":7,"pageNum":2,"pageSize":5}'
     with pytest.raises(ConfigError, match=r"^min_age: Expected `int \| null`, got `str`"):
-        voices.query({"voice_kind": None, "min_age": "7"})
+        voices.query({**unset, "min_age": "7"})
+    with pytest.raises(ConfigError, match=r"^kind: Invalid enum value 'c'"):
+        voices.query({**unset, "kind": "c"})
+    with pytest.raises(ConfigError, match=r"^order must be one of 'ASC', 'DESC';"):
+        voices.query({**unset, "order": "down"})
+    assert voices.query({**unset, "kind": "a", "order": "ASC"}).order is SortOrder.ASC
     data = b'{"content":[{"voiceId":9}],"number":1,"size":5,"totalElements":6,"totalPages":2}'
     answer = Raw(b'{"code":200,"data":' + data + b"}")
     read = RowReader(voices.name, voices.model, voices.model, voices.key, keep=False)
@@ -153,7 +188,7 @@ def test_a_third_list_is_a_row_of_the_table(method: Any) -> None:
 def test_a_query_that_sorts_oldest_first_is_refused_where_newest_first_is_needed() -> None:
     WORKS.newest_first(WORKS.query({"name": None, "sort": "DESC", "status": None}))
     WORKS.newest_first(WORKS.query({"name": None, "sort": None, "status": None}))
-    MESSAGES.newest_first(MESSAGES.query({"read_status": "ASC"}))
+    MESSAGES.newest_first(MESSAGES.query({"read_status": ReadStatus("ASC")}))
     for sort in ("ASC", SortOrder.ASC):
         with pytest.raises(ConfigError, match="sort=ASC"):
             WORKS.newest_first(WORKS.query({"name": None, "sort": sort, "status": None}))

@@ -1,4 +1,4 @@
-"""Both shapes of a page are read; rows keep their ids and times, and no row is lost."""
+"""Rows keep their ids and times; a bad row is named, and no other row is lost with it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw, Struct
 
-from dp_async import ConfigError, DecodeError, Page, Work
+from dp_async import DecodeError, Page, Work
 from dp_async._models import WorkKey
+from dp_async._page.decoder import PageDecoder
 from dp_async._page.endpoints import ListEndpoint
-from dp_async._page.reader import BadItem, PageDecoder, RowReader, Rows
+from dp_async._page.reader import BadItem, RowReader, Rows
 from tests.support.samples import ENDPOINTS, vector, wire_id
 
 Row: TypeAlias = dict[str, object]
@@ -31,122 +32,6 @@ def documented(endpoint: ListEndpoint[Struct, Struct]) -> tuple[list[Row], Raw]:
 def around(data: bytes) -> Raw:
     """A good answer with these data."""
     return Raw(b'{"code":200,"host":"10.0.0.1","data":' + data + b',"requestId":"r"}')
-
-
-# A page
-
-
-USUAL: Row = {
-    "content": [{"id": 1}, {"id": 2}],
-    "number": 0,
-    "size": 2,
-    "totalElements": 5,
-    "totalPages": 3,
-}
-
-
-def page(**fields: object) -> Page[Row]:
-    return PageDecoder("work_list", dict[str, object])(around(json.dumps(USUAL | fields).encode()))
-
-
-def test_a_page_that_says_little_is_completed() -> None:
-    assert page() == Page(
-        content=[{"id": 1}, {"id": 2}],
-        number=0,
-        size=2,
-        total_elements=5,
-        total_pages=3,
-        number_of_elements=2,
-        first=True,
-        last=False,
-        empty=False,
-    )
-
-
-@pytest.mark.parametrize("last", [True, False])
-def test_the_fields_of_the_server_are_kept(last: bool) -> None:
-    kept = page(numberOfElements=7, first=not last, last=last, empty=True, totalPages=9)
-    assert (kept.number_of_elements, kept.first, kept.last) == (7, not last, last)
-    assert (kept.empty, kept.total_pages) == (True, 9)
-
-
-NUMBERS = {"number": 1, "size": 2, "totalElements": 5, "totalPages": 3}
-TOP = dict.fromkeys(NUMBERS)
-
-
-@pytest.mark.parametrize("fields", [NUMBERS, {**TOP, "page": NUMBERS}, {"page": NUMBERS}])
-def test_either_shape_is_read(fields: dict[str, object]) -> None:
-    shaped = page(**fields)
-    assert (shaped.number, shaped.size, shaped.page_num) == (1, 2, 2)
-    assert (shaped.total_elements, shaped.total_pages) == (5, 3)
-    assert (shaped.first, shaped.last, shaped.empty) == (False, False, False)
-
-
-@pytest.mark.parametrize(
-    ("fields", "pages", "last"),
-    [
-        ({"number": 0, "size": 2, "totalElements": 5}, 3, False),
-        ({"number": 1, "size": 2, "totalElements": 5}, 3, False),
-        ({"number": 2, "size": 2, "totalElements": 5}, 3, True),
-        ({"number": 9, "size": 2, "totalElements": 5}, 3, True),
-        ({"number": 1, "size": 2, "totalElements": 4}, 2, True),
-        ({"number": 0, "size": 2, "totalElements": 0, "content": []}, 0, True),
-        ({"number": 0, "size": 0, "totalElements": 0, "content": []}, 0, True),
-    ],
-)
-@pytest.mark.parametrize("nested", [True, False])
-def test_the_number_of_pages_is_derived_if_it_is_not_sent(
-    fields: dict[str, Any], pages: int, last: bool, nested: bool
-) -> None:
-    content = {"content": fields.get("content", [{}])}
-    sent = {**content, **TOP, "page": fields} if nested else {"totalPages": None, **fields}
-    derived = page(**sent)
-    assert (derived.total_pages, derived.last) == (pages, last)
-    assert derived.first is (fields["number"] == 0)
-    assert derived.empty is (derived.content == [])
-
-
-BAD_PAGES: list[tuple[dict[str, object], str]] = [
-    ({"content": None}, "Expected `array`, got `null` - at `$.data.content`"),
-    ({"content": {}}, "Expected `array`, got `object` - at `$.data.content`"),
-    ({"content": [{}, 7]}, "Expected `object`, got `int` - at `$.data.content[1]`"),
-    ({"number": None}, "the page has no `number` - at `$.data`"),
-    ({"size": None}, "the page has no `size` - at `$.data`"),
-    ({"totalElements": None}, "the page has no `totalElements` - at `$.data`"),
-    ({"page": {}}, "the page has no `number` - at `$.data`"),
-    ({"number": -1}, "Expected `int` >= 0 - at `$.data.number`"),
-    ({"size": -1}, "Expected `int` >= 0 - at `$.data.size`"),
-    ({"totalElements": -1}, "Expected `int` >= 0 - at `$.data.totalElements`"),
-    ({"totalPages": -1}, "Expected `int` >= 0 - at `$.data.totalPages`"),
-    ({"page": {"number": -1}}, "Expected `int` >= 0 - at `$.data.page.number`"),
-    ({"number": "0"}, "Expected `int | null`, got `str` - at `$.data.number`"),
-    ({"size": 2.5}, "Expected `int | null`, got `float` - at `$.data.size`"),
-    ({"last": "false"}, "Expected `bool | null`, got `str` - at `$.data.last`"),
-]
-
-
-@pytest.mark.parametrize(("fields", "problem"), BAD_PAGES)
-def test_a_page_that_cannot_be_trusted_is_an_error(fields: dict[str, object], problem: str) -> None:
-    with pytest.raises(DecodeError) as caught:
-        page(**fields)
-    assert str(caught.value).endswith(problem)
-    assert str(caught.value).startswith("work_list: ")
-    assert caught.value.endpoint == "work_list"
-
-
-@pytest.mark.parametrize("data", [b"[]", b"7", b'"text"', b"{}", b"false"])
-def test_data_that_is_no_page_is_an_error_with_its_path(data: bytes) -> None:
-    with pytest.raises(DecodeError, match=r"at `\$\.data`$"):
-        PageDecoder("work_list", Work)(around(data))
-
-
-@pytest.mark.parametrize("item", ["text", 7, lambda: None, set[Work] | list[Work]])
-def test_a_type_that_cannot_be_decoded_is_refused(item: Any) -> None:
-    with pytest.raises(
-        ConfigError, match=r"^typed\(\) needs a Struct, dict or msgspec.Raw"
-    ) as caught:
-        PageDecoder("work_list", item)
-    assert caught.value.__context__ is None
 
 
 # Rows
@@ -297,6 +182,7 @@ def test_times_are_read_only_if_wanted(item: Any) -> None:
 
 
 ID = "digitalPersonWorksId"
+DEEP = b"[" * 100_000 + b"]" * 100_000
 BAD_ROWS: list[tuple[bytes, str, int | None]] = [
     (b"{}", f"Object missing required field `{ID}` - at `$.data.content[1]`", None),
     (b"null", "Expected `object`, got `null` - at `$.data.content[1]`", None),
@@ -309,7 +195,14 @@ BAD_ROWS: list[tuple[bytes, str, int | None]] = [
     (b'{"%%s":%d}' % 2**63, f"does not fit into 64 bits - at `$.data.content[1].{ID}`", None),
     (b'{"%s":7,"userId":"x"}', "got `str` - at `$.data.content[1].userId`", 7),
     (b'{"%s":7,"name":3}', "got `int` - at `$.data.content[1].name`", 7),
-    (b'{"%s":7,"name":"\xff"}', "not UTF-8 - at `$.data.content[1]`", 7),
+    (b'{"%s":7,"name":"\xff"}', "text that is not UTF-8 - at `$.data.content[1]`", 7),
+    (b'{"%s":7,"x":"\\ud83d"}', "half a surrogate pair - at `$.data.content[1]`", 7),
+    (b'{"%s":7,"x":"\\ude00!"}', "half a surrogate pair - at `$.data.content[1]`", 7),
+    (b'{"%s":7,"duration":1e999}', "Number out of range - at `$.data.content[1].duration`", 7),
+    (b'{"%s":7,"x":NaN}', "invalid character (byte 30) - at `$.data.content[1]`", 7),
+    (b'{"%s":7,"x":"\x01"}', "invalid character (byte 31) - at `$.data.content[1]`", 7),
+    (b'{"%s":7,"x":tru}', "invalid character (byte 31) - at `$.data.content[1]`", None),
+    (b'{"%s":7,"x":' + DEEP + b"}", "nested too deeply - at `$.data.content[1]`", None),
     (b'{"%s":7,"updateTime":"soon"}', "datetime - at `$.data.content[1].updateTime`", 7),
     (b'{"%s":7,"createTime":1}', "got `int` - at `$.data.content[1].createTime`", 7),
 ]
@@ -328,7 +221,9 @@ def test_a_bad_row_is_kept_whole_with_its_path(
     )
     (bad,) = rows.bad
     assert bad == BadItem(5, "$.data.content[1]", bad.problem, row, number)
-    assert bad.problem.startswith("work_list: ")
+    what = "the answer" if number is None else "the row with id 7"
+    assert number is not None or "the row" not in bad.problem
+    assert bad.problem.startswith(f"work_list: {what} cannot be read: ") or number is None
     assert bad.problem.endswith(problem)
     assert rows.count == 3
     assert (rows.page.page_num, rows.page.total_elements, rows.page.number_of_elements) == (
@@ -366,14 +261,26 @@ def test_a_bad_row_with_an_id_and_times_is_still_in_the_columns() -> None:
         (Brief, work(7, userId="x"), False),
         (Brief, work(7, name=3), True),
         (Raw, work(7, updateTime="soon"), True),
+        (Raw, b'{"%s":7,"x":"\xff"}', True),
+        (Raw, b'{"%s":7,"\xff":1}', True),
+        (dict, b'{"%s":7,"x":"\xff"}', True),
+        (Brief, b'{"%s":7,"name":"\xff"}', True),
+        (Brief, b'{"%s":7,"x":"\xff"}', False),  # a field that nobody reads
+        (Raw, b'{"%s":7,"x":"\\ud83d"}', True),
+        (dict, b'{"%s":7,"x":"\\ud83d"}', True),
+        (Brief, b'{"%s":7,"x":"\\ud83d"}', True),
+        (dict, b'{"%s":7,"x":1e999}', True),
+        (Raw, b'{"%s":7,"x":1e999}', False),  # it is JSON, and stays as it was sent
     ],
 )
 def test_a_row_of_another_type_is_bad_by_that_type_or_its_key(
     item: Any, row: bytes | Row, bad: bool
 ) -> None:
+    row = row.replace(b"%s", ID.encode()) if isinstance(row, bytes) else row
     reader: RowReader[object] = RowReader("work_list", item, Work, WorkKey, keep=True)
     rows = reader(wire(work(1), row))
     assert (len(rows.page), len(rows.bad), rows.count) == (2 - bad, bad, 2)
+    assert len(rows.ids) == 2 - bad
     if bad:
         strict: RowReader[object] = RowReader("work_list", item, Work, WorkKey, keep=False)
         with pytest.raises(DecodeError, match=r"at `\$\.data\.content\[1\]"):

@@ -117,7 +117,7 @@ async def test_a_changed_list_is_read_from_its_start(change: str) -> None:
         report = crawl.report
     assert len(works) == len(server.rows)
     assert report.complete
-    assert "started over" in report.reason
+    assert "started over: the list had changed since the checkpoint" in report.reason
 
 
 async def test_a_list_that_changes_while_resumed_is_read_from_its_start() -> None:
@@ -133,7 +133,7 @@ async def test_a_list_that_changes_while_resumed_is_read_from_its_start() -> Non
         ids = {work.digital_person_works_id async for work in crawl}
         report = crawl.report
     assert ids >= {100_000 - index for index in range(55) if index != 15}
-    assert "started over" in report.reason
+    assert "started over: the list had changed since the checkpoint" in report.reason
 
 
 async def test_the_checkpoint_of_a_list_that_drifted_starts_over() -> None:
@@ -177,6 +177,18 @@ async def test_another_page_size_starts_over() -> None:
     async with client(server) as api:
         async with api.works(options=CrawlOptions(page_size=20)).crawl(resume=token) as crawl:
             assert len([work async for work in crawl]) == 55
+            reason = crawl.report.reason
+    assert reason.endswith("(started over: the page size is not that of the checkpoint)")
+
+
+async def test_a_checkpoint_before_the_first_page_is_done_starts_over() -> None:
+    server = Server(55)
+    _, token = await stopped(server, 5)
+    async with client(server) as api:
+        async with api.works(options=OPTIONS).crawl(resume=token) as crawl:
+            assert len([work async for work in crawl]) == 55
+            reason = crawl.report.reason
+    assert reason.endswith("(started over: no page before the checkpoint could be skipped)")
 
 
 async def test_a_checkpoint_after_an_error_resumes() -> None:

@@ -55,4 +55,4 @@ def test_a_stage_hears_of_its_answers() -> None:
 
 
 def test_no_progress_is_made_before_the_first_answer() -> None:
-    assert Progress() == Progress(finished=False, resumed=False, started_over=False, skipped=0)
+    assert Progress() == Progress(finished=False, resumed=False, started_over="", skipped=0)
