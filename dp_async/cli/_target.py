@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,11 +21,14 @@ os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
 
 import dlt
+import pyarrow as pa
 import pyarrow.parquet as pq
 from dlt.destinations.exceptions import DestinationConnectionError
 
 from dp_async import ConfigError, DpError, Message, Work
 from dp_async.dlt import schema
+
+from ._files import part_file, working_folder
 
 #: The database of a folder: holds the rows that its Parquet files are copies of.
 STATE = ".dp-async.duckdb"
@@ -64,12 +66,12 @@ class Target:
         """
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="dp-async-") as working, _load_errors(self.secret):
+        with working_folder() as working, _load_errors(self.secret):
             pipeline = dlt.pipeline(
                 "dp_async",
                 destination=self.database,
                 dataset_name=self.dataset,
-                pipelines_dir=working,
+                pipelines_dir=str(working),
             )
             with pipeline.sql_client() as session:  # an open DuckDB file is locked
                 if self.locks and session.execute_sql(LOCK, self.dataset) != [(True,)]:
@@ -83,22 +85,24 @@ class Target:
             return
         with pipeline.sql_client() as client:
             for name, model in MODELS.items():
-                part = self.folder / f".{name}.parquet.part"
-                if client.execute_sql(
-                    "SELECT 1 FROM information_schema.tables"
-                    " WHERE table_schema = %s AND table_name = %s",
-                    self.dataset,
-                    name,
-                ):
-                    table = client.make_qualified_table_name(name)
-                    quoted = str(part).replace("'", "''")
-                    client.execute_sql(
-                        f"COPY (SELECT * FROM {table} ORDER BY account, update_time DESC)"
-                        f" TO '{quoted}' (FORMAT parquet)"
-                    )
-                else:
-                    pq.write_table(schema(model).empty_table(), part)
-                part.replace(self.folder / f"{name}.parquet")
+                with part_file(self.folder / f"{name}.parquet") as (_, part):
+                    self._write(client, name, schema(model), part)
+
+    def _write(self, client: Any, name: str, columns: pa.Schema, file: Path) -> None:
+        """Write the rows of the table *name* to *file*; without that table, no row."""
+        if not client.execute_sql(
+            "SELECT 1 FROM information_schema.tables WHERE table_schema = %s AND table_name = %s",
+            self.dataset,
+            name,
+        ):
+            pq.write_table(columns.empty_table(), file)
+            return
+        table = client.make_qualified_table_name(name)
+        quoted = str(file).replace("'", "''")
+        client.execute_sql(
+            f"COPY (SELECT * FROM {table} ORDER BY account, update_time DESC) TO '{quoted}'"
+            " (FORMAT parquet, USE_TMP_FILE false)"  # the locked part file itself is written
+        )
 
 
 @contextmanager
