@@ -17,6 +17,8 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ._signals import signals
+
 #: The lock of a working folder; only a folder with this file in it is ever removed.
 LOCK = ".dp-async.lock"
 FOLDER = "dp-async-"
@@ -39,7 +41,8 @@ def part_file(target: Path) -> Generator[tuple[int, Path]]:
         if descriptor is not None:
             break
     try:
-        yield descriptor, part
+        with signals().removing(part):
+            yield descriptor, part
         if target.exists():
             shutil.copymode(target, part)
         part.replace(target)
@@ -64,7 +67,8 @@ def working_folder() -> Generator[Path]:
         if descriptor is not None:
             break
     try:
-        yield folder
+        with signals().removing(folder):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)

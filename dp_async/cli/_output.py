@@ -57,12 +57,17 @@ def standard_output() -> Output:
     return Output(sys.stdout.fileno(), "standard output")
 
 
+def replaceable(path: Path) -> bool:
+    """Whether *path* is a file or nothing yet; a device or a named pipe is written to directly."""
+    return not path.exists() or path.is_file()
+
+
 @contextmanager
 def opened(path: Path | None) -> Generator[Output]:
     """Standard output, or the file at *path*, replaced when the block ends without error.
 
-    Until then the bytes are in a part file beside it. A device or a named pipe is written to
-    directly; a symbolic link is kept and its target replaced.
+    Until then the bytes are in a part file beside it. A symbolic link is kept and its target
+    replaced.
     """
     if path is None:
         yield standard_output()
@@ -71,11 +76,11 @@ def opened(path: Path | None) -> Generator[Output]:
     with ExitStack() as stack:
         with _named(name):
             target = path.resolve()
-            if target.exists() and not target.is_file():
+            if replaceable(target):
+                descriptor, _ = stack.enter_context(part_file(target))
+            else:
                 descriptor = os.open(target, os.O_WRONLY)
                 stack.callback(os.close, descriptor)
-            else:
-                descriptor, _ = stack.enter_context(part_file(target))
         yield Output(descriptor, name)
         with _named(name):
             stack.close()

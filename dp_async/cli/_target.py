@@ -29,6 +29,7 @@ from dp_async import ConfigError, DpError, Message, Work
 from dp_async.dlt import schema
 
 from ._files import part_file, working_folder
+from ._signals import signals
 
 #: The database of a folder: holds the rows that its Parquet files are copies of.
 STATE = ".dp-async.duckdb"
@@ -114,6 +115,7 @@ def _load_errors(secret: str) -> Generator[None]:
     try:
         yield
     except Exception as error:
+        signals().check()
         cause: BaseException = error
         while cause.__cause__ is not None and not isinstance(cause, DpError):
             cause = cause.__cause__
