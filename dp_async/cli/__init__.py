@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from ._signals import Signals, as_current
+from ._streams import open_descriptors, usable_streams
 
 __all__ = ["main"]
 
@@ -21,8 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     signals = Signals()
     try:
+        open_descriptors()
         signals.install()
-        with as_current(signals):
+        with usable_streams(), as_current(signals):
             code = _command(sys.argv[1:] if argv is None else argv)
         signals.disarm()
     except KeyboardInterrupt:

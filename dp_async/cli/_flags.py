@@ -24,7 +24,12 @@ OUTPUT = Group("Output", sort_key=3)
 
 
 def _flag(group: Group, text: str, env: str | None = None) -> Parameter:
-    return Parameter(group=group, help=text, env_var=env)
+    return Parameter(group=group, help=text, env_var=env, env_var_split=_unless_empty)
+
+
+def _unless_empty(kind: object, value: str, *, delimiter: str | None = None) -> list[str]:
+    """An empty variable counts as not set: ``VARIABLE=${VARIABLE:-}`` in a compose file sets it."""
+    return [value] if value else []
 
 
 def _switch(group: Group, text: str) -> Parameter:
@@ -108,7 +113,12 @@ def _secret(file: Path | None) -> str | None:
     if file is None:
         return os.environ.get("DP_APP_SECRET")
     try:
-        return file.read_text("utf-8").removesuffix("\n")  # text mode reads \r\n as \n
+        secret = file.read_text("utf-8-sig").removesuffix("\n")  # text mode reads \r\n as \n
+        if secret == secret.strip():
+            return secret
+        raise ConfigError(
+            "--secret-file: there are blanks or line breaks around the secret; remove them"
+        )
     except OSError as error:
         problem = error.strerror
     except UnicodeDecodeError:

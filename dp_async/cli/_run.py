@@ -6,7 +6,6 @@ Knows no command and no flag. Tracebacks are shown only with --debug, and never 
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import traceback
 from collections.abc import Callable, Coroutine
@@ -15,6 +14,7 @@ from enum import IntEnum
 from dp_async import ConfigError, DpError, IncompleteCrawl
 
 from ._signals import signals
+from ._streams import forget
 from ._text import visible
 
 
@@ -76,31 +76,34 @@ def guarded(command: Callable[[], int]) -> int:
 
     Raises KeyboardInterrupt if a signal ended it.
     """
+    code: int = Exit.OK
     try:
         code = command()
         sys.stdout.flush()
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     except BrokenPipeError:
-        _forget_output()
+        forget(sys.stdout)
+        forget(sys.stderr)
         return Exit.CLOSED_PIPE
+    except OSError as error:  # commands handle their own: this is of the help or the last flush
+        forget(sys.stdout)
+        if code == Exit.OK:
+            code = Exit.FAILED
+            say(f"standard output: {error.strerror}")
     return code
 
 
 def say(line: str) -> None:
     """Write one line to stderr, with control characters escaped: parts may come from a server."""
-    sys.stderr.write(f"dp-async: {visible(line)}\n")
+    try:
+        sys.stderr.write(f"dp-async: {visible(line)}\n")
+        sys.stderr.flush()
+    except OSError:  # nobody can be told
+        forget(sys.stderr)
 
 
 def _line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
-
-
-def _forget_output() -> None:
-    """Send buffered output to /dev/null: the interpreter flushes it at exit, which would fail."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)

@@ -325,14 +325,43 @@ async def test_flags_override_the_environment(cli: Cli, monkeypatch: pytest.Monk
         assert "account" not in simulator.requests[-1].headers
 
 
-@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+async def test_an_empty_variable_counts_as_not_set(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DP_ACCOUNT", "DP_AUTH_TEMPLATE", "DP_TIMESTAMP_UNIT"):
+        monkeypatch.setenv(name, "")
+    assert (await cli("works --limit 1")).code == 0
+    for name, words in (
+        ("DP_SYNC_TO", "sync"),
+        ("DP_APP_SECRET", "works"),
+        ("DP_APP_ID", "works"),
+        ("DP_BASE_URL", "works"),
+    ):
+        monkeypatch.setenv(name, "")
+        assert (await cli(words)).err.startswith(f"dp-async: {name} is not set: ")
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
 async def test_the_secret_may_be_in_a_file(
-    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: bytes, end: bytes
 ) -> None:
     monkeypatch.delenv("DP_APP_SECRET")
     file = tmp_path / "secret"
-    file.write_bytes((SECRET + end).encode())
+    file.write_bytes(start + SECRET.encode() + end)
     assert (await cli(f"messages --secret-file {file}")).code == 0
+
+
+async def test_blanks_around_a_secret_in_a_file_are_refused(
+    cli: Cli, tmp_path: Path, simulator: Simulator
+) -> None:
+    file = tmp_path / "secret"
+    problem = "--secret-file: there are blanks or line breaks around the secret; remove them"
+    for text in ("{}\n\n", "{} ", " {}\n", "\n{}", "{}\r\n\r\n", "{}\u3000"):
+        file.write_text(text.format(SECRET), newline="")
+        ended = await cli(f"messages --secret-file {file}")
+        assert ended == Ended(2, "", f"dp-async: {problem}\n"), text
+    assert simulator.requests == []
 
 
 async def test_an_unreadable_secret_file_is_one_line(cli: Cli, tmp_path: Path) -> None:
