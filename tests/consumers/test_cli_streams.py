@@ -41,7 +41,10 @@ def test_a_command_works_without_a_stream(
 
 
 def test_closed_descriptors_are_opened_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[object] = []
+    opened: list[tuple[str, int]] = []
+
+    def open_(path: str, flags: int) -> None:
+        opened.append((path, flags))
 
     def fstat(number: int) -> None:
         if number == 1:
@@ -49,7 +52,7 @@ def test_closed_descriptors_are_opened_and_no_other(monkeypatch: pytest.MonkeyPa
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fstat", fstat)
-        patch.setattr(os, "open", lambda *given: opened.append(given))
+        patch.setattr(os, "open", open_)
         open_descriptors()
     assert opened == [(os.devnull, os.O_RDWR)]
 

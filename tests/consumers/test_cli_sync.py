@@ -17,7 +17,9 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 
+import psycopg2
 import pytest
 from anyio.from_thread import start_blocking_portal
 from dlt.common.exceptions import SignalReceivedException
@@ -326,8 +328,9 @@ DESTINATIONS = {
     "postgresql:u:open-sesame@host/db": "--to: it must be duckdb:///FILE, ",
     "' '": "--to: it must be duckdb:///FILE, ",
     "x.duckdb": "x.duckdb is no folder; for DuckDB say duckdb:///x.duckdb",
-    "postgresql://u@host/db": "it must read postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
-    "postgresql://host/db": "it must read postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
+    "postgresql://u:open-sesame@h/db?bogus=1": "it must read postgresql://USER",
+    "postgresql://u:open-sesame@h:0/db": "it must read postgresql://USER",
+    "postgresql://u:open-sesame@h:x/db": "it must read postgresql://USER",
     "postgresql://u:open-sesame@h:99999999/db": "it must read postgresql://USER",
     "a-file": "a-file is no folder; for DuckDB say duckdb:///a-file",
     "x --dataset No": "--dataset: use a-z, 0-9 and _",
@@ -360,6 +363,59 @@ def test_an_unreachable_database_is_one_line(cli: Cli, simulator: Simulator) -> 
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert err.startswith("dp-async: --to: connection to server at ")
     assert simulator.served == 0
+
+
+#: What libpq takes: the password, the user, or all may come from its environment and files.
+ADDRESSES = {
+    "postgresql://u:open-sesame@host:1/db": ("host", "db", "connect_timeout=15", ["open-sesame"]),
+    "postgres://u:open%2Dsesame@host/db": ("host", "db", "connect_timeout=15", ["open-sesame"]),
+    "postgresql://u@host/db?options=-cx%3D1": ("host", "db", "&connect_timeout=15", []),
+    "postgresql://a:1,b:2/db": ("a,b", "db", "?connect_timeout=15", []),
+    "postgresql:///db?host=/socket&connect_timeout=3": ("/socket", "db", "=3", []),
+    "postgresql://host/?sslpassword=key&password=": ("host", "default", "=15", ["key"]),
+    "postgresql://": ("default", "default", "postgresql://?connect_timeout=15", []),
+}
+
+
+def test_libpq_gets_an_address_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PGCONNECT_TIMEOUT", raising=False)
+    for to, (host, database, end, secrets) in ADDRESSES.items():
+        target = target_of(to, "dp_data")
+        credentials = target.database.config_params["credentials"]
+        native = credentials.to_native_representation()
+        assert native.startswith(to)
+        assert native.endswith(end)
+        assert (credentials.host, credentials.database) == (host, database)
+        assert (list(target.secrets), target.locks) == (secrets, True)
+        assert "sesame" not in repr(target)
+    options = target_of("postgresql://u@host/db?options=-cx%3D1", "dp_data").database
+    assert options.config_params["credentials"].get_query()["options"] == "-cx=1"
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", "5")
+    native = target_of("postgresql://host", "dp_data").database.config_params["credentials"]
+    assert native.to_native_representation() == "postgresql://host"
+
+
+def test_secrets_of_an_address_are_hidden_in_errors() -> None:
+    target = target_of("postgresql://u:open-sesame@h/db?sslpassword=key", "dp_data")
+    with pytest.raises(LoadFailed, match=r"^--to: … and …$"):
+        with _target.load_errors(target.secrets):
+            raise psycopg2.OperationalError("open-sesame and key")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["environment", "socket"])
+def test_a_password_may_come_from_the_environment(
+    cli: Cli, postgresql: str, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    parts = urlsplit(postgresql)
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    rows = Warehouse(postgresql).run("SHOW unix_socket_directories")
+    addresses = {
+        "environment": f"postgresql://dp@127.0.0.1:{parts.port}/postgres",
+        "socket": f"postgresql:///postgres?host={next(iter(rows[0].values()))}"
+        f"&port={parts.port}&user=dp",
+    }
+    assert cli(f"sync --to {addresses[way]} --dataset {way}")[0] == 0
 
 
 @pytest.mark.slow
