@@ -14,7 +14,10 @@ from dp_async import (
     CrawlOptions,
     Listing,
     Message,
+    ReadStatus,
+    SortOrder,
     Work,
+    WorkStatus,
     __version__,
 )
 from dp_async.testing import Simulator
@@ -35,6 +38,8 @@ from ._flags import (
     ServerFlags,
     SyncFlags,
     Works,
+    choices,
+    chosen,
     required,
 )
 from ._run import Exit, attempt, execute, guarded
@@ -62,17 +67,23 @@ app = App(
 def works(
     *,
     name: Annotated[str | None, Parameter(help="only works with this in their name")] = None,
-    status: Annotated[
-        str | None, Parameter(help="SUCCESS, DRAFT, IN_PROGRESS, FAIL or another")
+    status: Annotated[str | None, Parameter(help=choices(WorkStatus))] = None,
+    sort: Annotated[
+        str | None,
+        Parameter(help=f"ASC: oldest first; default: newest first; {choices(SortOrder)}"),
     ] = None,
-    sort: Annotated[str | None, Parameter(help="ASC: oldest first; default: newest first")] = None,
     server: ServerFlags = NO_SERVER_FLAGS,
     flags: ListFlags = NO_LIST_FLAGS,
 ) -> int:
     """Every work of the account."""
 
     def listing(client: Client, options: CrawlOptions) -> Listing[Work]:
-        return client.works(name=name, status=status, sort=sort, options=options)
+        return client.works(
+            name=name,
+            status=chosen("--status", WorkStatus, status),
+            sort=chosen("--sort", SortOrder, sort),
+            options=options,
+        )
 
     return _export(listing, Work, server, flags)
 
@@ -80,14 +91,16 @@ def works(
 @app.command
 def messages(
     *,
-    read_status: Annotated[str | None, Parameter(help="UNREAD, READ or another")] = None,
+    read_status: Annotated[str | None, Parameter(help=choices(ReadStatus))] = None,
     server: ServerFlags = NO_SERVER_FLAGS,
     flags: ListFlags = NO_LIST_FLAGS,
 ) -> int:
     """Every message to the account."""
 
     def listing(client: Client, options: CrawlOptions) -> Listing[Message]:
-        return client.messages(read_status=read_status, options=options)
+        return client.messages(
+            read_status=chosen("--read-status", ReadStatus, read_status), options=options
+        )
 
     return _export(listing, Message, server, flags)
 

@@ -17,7 +17,7 @@ from dp_async import ConfigError, CrawlReport, Listing
 
 from ._formats import Csv, Format, Ndjson, Table
 from ._output import opened, replaceable
-from ._progress import progress_bar, summary
+from ._progress import counted, progress_bar, summary
 from ._run import say
 from ._signals import signals
 from ._text import visible
@@ -90,7 +90,7 @@ async def _copy(listing: Listing[T], rows: Format[T], target: Target) -> CrawlRe
     written = 0
 
     def interrupted() -> str:
-        line = f"interrupted after {written} row{'' if written == 1 else 's'}"
+        line = f"interrupted after {counted(written, 'row')}"
         return line if kept is None else f"{line}; {visible(str(kept))} was not written"
 
     kept = target.output if target.output is not None and replaceable(target.output) else None

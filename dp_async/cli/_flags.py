@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
-from dp_async import ConfigError, CrawlOptions, Settings
+from dp_async import ConfigError, CrawlOptions, ReadStatus, Settings, SortOrder, WorkStatus
 
 from ._export import FormatName, Target
+
+E = TypeVar("E", WorkStatus, ReadStatus, SortOrder)
 
 OPTIONS = CrawlOptions()
 #: For the defaults that the help shows.
@@ -100,6 +102,23 @@ class ServerFlags:
             rate=self.rate,
             allow_http=self.allow_http,
         )
+
+
+def choices(kind: type[WorkStatus | ReadStatus | SortOrder]) -> str:
+    """The values of *kind*, for the help and for errors."""
+    return f"{', '.join(kind)} (in any case), or other:VALUE for one that is new"
+
+
+def chosen(flag: str, kind: type[E], text: str | None) -> E | None:
+    """The member of *kind* that *text* names. Raises ConfigError, which names the choices."""
+    if text is None:
+        return None
+    prefix, _, value = text.partition(":")
+    if prefix.lower() == "other" and value:
+        return kind(value)
+    if text.upper() in kind.__members__:
+        return kind(text.upper())
+    raise ConfigError(f"{flag}: it must be {choices(kind)}")
 
 
 def required(value: str | None, variable: str, flag: str) -> str:

@@ -115,6 +115,45 @@ async def test_filters_and_paging_reach_the_server(cli: Cli, simulator: Simulato
     assert simulator.requests[0].filters["status"] == "DRAFT"
 
 
+async def test_a_filter_takes_any_case_and_new_values(cli: Cli, simulator: Simulator) -> None:
+    for words, name, value in (
+        ("works --status in_Progress", "status", "IN_PROGRESS"),
+        ("works --status other:New", "status", "New"),
+        ("works --status OTHER:other:", "status", "other:"),
+        ("messages --read-status unread", "readStatus", "UNREAD"),
+    ):
+        assert (await cli(f"{words} --limit 1")).code == 0
+        assert simulator.requests[-1].filters[name] == value
+    oldest, same, newest = [
+        ids((await cli(f"works --limit 1 {sort}")).out)
+        for sort in ("--sort asc", "--sort ASC", "--sort Desc")
+    ]
+    assert oldest == same != newest == [simulator.works.ids()[0]]
+
+
+async def test_a_filter_that_is_no_choice_is_refused(cli: Cli, simulator: Simulator) -> None:
+    works = "SUCCESS, DRAFT, IN_PROGRESS, FAIL (in any case), or other:VALUE for one that is new"
+    for words, choices in (
+        ("works --status SUCESS", works),
+        ("works --status SUCCESS,FAIL", works),
+        ("works --status other:", works),
+        ("works --status ''", works),
+        ("works --sort up", "ASC, DESC (in any case), or other:VALUE for one that is new"),
+        ("messages --read-status no", "UNREAD, READ (in any case), or other:VALUE for one that "),
+    ):
+        ended = await cli(words)
+        flag = words.split()[1]
+        assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+        assert ended.err.startswith(f"dp-async: {flag}: it must be {choices}")
+    assert simulator.requests == []
+    assert " ".join(works.split()[:4]) in " ".join((await cli("works --help")).out.split())
+
+
+async def test_one_page_and_one_request_are_singular(cli: Cli) -> None:
+    ended = await cli("works --limit 1 --page-size 1 --no-verify --verbose")
+    assert ended.err.startswith("dp-async: 1 item in 1 page, 1 request, ")
+
+
 @pytest.mark.parametrize("words", ["works", "messages", "works --page-size 10 --max-in-flight 3"])
 async def test_concurrency_may_be_auto(
     cli: Cli, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, words: str

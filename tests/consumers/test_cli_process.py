@@ -200,7 +200,8 @@ async def test_errors_show_nothing_private(name: str, start: Start) -> None:
             "PYTHONDEVMODE": "1",  # with warnings and the debug output of asyncio
             **env,
         }
-        process = await start(*command, FILTER, "--debug", "--verbose", **given)
+        value = FILTER if command == WORKS else f"other:{FILTER}"
+        process = await start(*command, value, "--debug", "--verbose", **given)
         out, err = await process.communicate()
     secret = given.get("DP_APP_SECRET", "simulated-secret")
     private = [secret, "pepper", ACCOUNT[:-4], ACCOUNT[-7:], FILTER, *Simulator.internals]
