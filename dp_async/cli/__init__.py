@@ -8,11 +8,34 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from ._signals import Signals, as_current
+from ._streams import open_descriptors, usable_streams
+
 __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line *argv* (None: this process's own) and return its exit code."""
+    """Run the command line *argv* (None: this process's own) and return its exit code.
+
+    One SIGINT or SIGTERM ends it. Handlers that were set before are back at the end, unless *argv*
+    is None: then the process is about to exit, and another signal ends it at once.
+    """
+    signals = Signals()
+    try:
+        open_descriptors()
+        signals.install()
+        with usable_streams(), as_current(signals):
+            code = _command(sys.argv[1:] if argv is None else argv)
+        signals.disarm()
+    except KeyboardInterrupt:
+        code = None
+    except BaseException:
+        signals.restore()
+        raise
+    return signals.finish(code, exiting=argv is None)
+
+
+def _command(argv: Sequence[str]) -> int | None:
     try:
         from ._app import run
     except ModuleNotFoundError as error:
@@ -20,4 +43,4 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         sys.stderr.write("dp-async: the command line is an extra: pip install 'dp_async[cli]'\n")
         return 2
-    return run(sys.argv[1:] if argv is None else argv)
+    return run(argv)

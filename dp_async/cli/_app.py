@@ -38,6 +38,8 @@ from ._flags import (
     ServerFlags,
     SyncFlags,
     Works,
+    choices,
+    chosen,
     required,
 )
 from ._run import Exit, attempt, execute, guarded
@@ -46,9 +48,9 @@ from ._simulator import JITTER, demonstrate, simulate
 R = TypeVar("R", bound=Struct)
 
 EXIT_CODES = """\
-Exit codes: 0 done · 1 the API, the network or the output failed · 2 wrong usage or a missing \
-setting · 3 with --strict or sync: a crawl is known to be incomplete · 130 Ctrl-C · 141 the \
-reader of the output closed it (as in `| head`)"""
+Exit codes: 0 done; 1 the API, the network or the output failed; 2 wrong usage or a missing \
+setting; 3 with --strict or sync: a crawl is known to be incomplete; 130 Ctrl-C (SIGINT); \
+143 SIGTERM; 141 the reader of the output closed it (as in `| head`)"""
 
 app = App(
     name="dp-async",
@@ -65,10 +67,11 @@ app = App(
 def works(
     *,
     name: Annotated[str | None, Parameter(help="only works with this in their name")] = None,
-    status: Annotated[
-        str | None, Parameter(help="SUCCESS, DRAFT, IN_PROGRESS, FAIL or another")
+    status: Annotated[str | None, Parameter(help=choices(WorkStatus))] = None,
+    sort: Annotated[
+        str | None,
+        Parameter(help=f"ASC: oldest first; default: newest first; {choices(SortOrder)}"),
     ] = None,
-    sort: Annotated[str | None, Parameter(help="ASC: oldest first; default: newest first")] = None,
     server: ServerFlags = NO_SERVER_FLAGS,
     flags: ListFlags = NO_LIST_FLAGS,
 ) -> int:
@@ -77,8 +80,8 @@ def works(
     def listing(client: Client, options: CrawlOptions) -> Listing[Work]:
         return client.works(
             name=name,
-            status=None if status is None else WorkStatus(status),
-            sort=None if sort is None else SortOrder(sort),
+            status=chosen("--status", WorkStatus, status),
+            sort=chosen("--sort", SortOrder, sort),
             options=options,
         )
 
@@ -88,15 +91,16 @@ def works(
 @app.command
 def messages(
     *,
-    read_status: Annotated[str | None, Parameter(help="UNREAD, READ or another")] = None,
+    read_status: Annotated[str | None, Parameter(help=choices(ReadStatus))] = None,
     server: ServerFlags = NO_SERVER_FLAGS,
     flags: ListFlags = NO_LIST_FLAGS,
 ) -> int:
     """Every message to the account."""
 
     def listing(client: Client, options: CrawlOptions) -> Listing[Message]:
-        wanted = None if read_status is None else ReadStatus(read_status)
-        return client.messages(read_status=wanted, options=options)
+        return client.messages(
+            read_status=chosen("--read-status", ReadStatus, read_status), options=options
+        )
 
     return _export(listing, Message, server, flags)
 

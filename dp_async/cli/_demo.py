@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
 from anyio.from_thread import start_blocking_portal
 
 from dp_async import CrawlOptions
 from dp_async.testing import Simulator
 
+from ._files import working_folder
 from ._run import Exit
 from ._simulator import JITTER
 from ._sync import Job, show
@@ -29,11 +28,11 @@ def demonstrate_sync(to: str | None, dataset: str, options: CrawlOptions) -> Exi
         works=WORKS, messages=MESSAGES, latency=LATENCY, jitter=JITTER, remember=False
     )
     with (
-        tempfile.TemporaryDirectory(prefix="dp-async-") as folder,
+        working_folder() as folder,
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(simulator),
     ):
-        target = target_of(to or f"duckdb:///{Path(folder) / 'dp.duckdb'}", dataset)
+        target = target_of(to or f"duckdb:///{folder / 'dp.duckdb'}", dataset)
         job = Job(settings=simulator.settings, target=target, options=options)
         _print("first sync: all rows")
         show(job.run())

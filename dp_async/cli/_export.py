@@ -16,9 +16,11 @@ from msgspec import Raw, Struct
 from dp_async import ConfigError, CrawlReport, Listing
 
 from ._formats import Csv, Format, Ndjson, Table
-from ._output import opened
-from ._progress import progress_bar, summary
+from ._output import opened, replaceable
+from ._progress import counted, progress_bar, summary
 from ._run import say
+from ._signals import signals
+from ._text import visible
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Struct)
@@ -85,12 +87,21 @@ def _parquet(model: type[R], target: Target) -> Format[R]:
 
 async def _copy(listing: Listing[T], rows: Format[T], target: Target) -> CrawlReport:
     shown = sys.stderr.isatty() and not target.on_terminal  # a bar would mix with the rows
+    written = 0
+
+    def interrupted() -> str:
+        line = f"interrupted after {counted(written, 'row')}"
+        return line if kept is None else f"{line}; {visible(str(kept))} was not written"
+
+    kept = target.output if target.output is not None and replaceable(target.output) else None
     with (
+        signals().saying(interrupted),
         opened(target.output) as output,
         progress_bar("rows", shown=shown, limit=target.limit) as progress,
     ):
         async with listing.crawl(progress=progress) as crawl:
             async for page in crawl.pages():
                 await output.write(rows.page(page.content))
+                written += len(page.content)
             await output.write(rows.end())
         return crawl.report

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
-from dp_async import ConfigError, CrawlOptions, Settings
+from dp_async import ConfigError, CrawlOptions, ReadStatus, Settings, SortOrder, WorkStatus
 
 from ._export import FormatName, Target
+
+E = TypeVar("E", WorkStatus, ReadStatus, SortOrder)
 
 OPTIONS = CrawlOptions()
 #: For the defaults that the help shows.
@@ -24,7 +26,12 @@ OUTPUT = Group("Output", sort_key=3)
 
 
 def _flag(group: Group, text: str, env: str | None = None) -> Parameter:
-    return Parameter(group=group, help=text, env_var=env)
+    return Parameter(group=group, help=text, env_var=env, env_var_split=_unless_empty)
+
+
+def _unless_empty(kind: object, value: str, *, delimiter: str | None = None) -> list[str]:
+    """An empty variable counts as not set: ``VARIABLE=${VARIABLE:-}`` in a compose file sets it."""
+    return [value] if value else []
 
 
 def _switch(group: Group, text: str) -> Parameter:
@@ -97,6 +104,23 @@ class ServerFlags:
         )
 
 
+def choices(kind: type[WorkStatus | ReadStatus | SortOrder]) -> str:
+    """The values of *kind*, for the help and for errors."""
+    return f"{', '.join(kind)} (in any case), or other:VALUE for one that is new"
+
+
+def chosen(flag: str, kind: type[E], text: str | None) -> E | None:
+    """The member of *kind* that *text* names. Raises ConfigError, which names the choices."""
+    if text is None:
+        return None
+    prefix, _, value = text.partition(":")
+    if prefix.lower() == "other" and value:
+        return kind(value)
+    if text.upper() in kind.__members__:
+        return kind(text.upper())
+    raise ConfigError(f"{flag}: it must be {choices(kind)}")
+
+
 def required(value: str | None, variable: str, flag: str) -> str:
     if not value:
         raise ConfigError(f"{variable} is not set: set it in the environment, or use {flag}")
@@ -108,7 +132,12 @@ def _secret(file: Path | None) -> str | None:
     if file is None:
         return os.environ.get("DP_APP_SECRET")
     try:
-        return file.read_text("utf-8").removesuffix("\n")  # text mode reads \r\n as \n
+        secret = file.read_text("utf-8-sig").removesuffix("\n")  # text mode reads \r\n as \n
+        if secret == secret.strip():
+            return secret
+        raise ConfigError(
+            "--secret-file: there are blanks or line breaks around the secret; remove them"
+        )
     except OSError as error:
         problem = error.strerror
     except UnicodeDecodeError:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import os
 import select
-import shutil
 import stat
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from ._files import part_file
 
 
 class Output:
@@ -56,40 +57,33 @@ def standard_output() -> Output:
     return Output(sys.stdout.fileno(), "standard output")
 
 
+def replaceable(path: Path) -> bool:
+    """Whether *path* is a file or nothing yet; a device or a named pipe is written to directly."""
+    return not path.exists() or path.is_file()
+
+
 @contextmanager
 def opened(path: Path | None) -> Generator[Output]:
     """Standard output, or the file at *path*, replaced when the block ends without error.
 
-    Until then the bytes are in a hidden file beside it, which is deleted if the block raises. A
-    device or a named pipe is written to directly; a symbolic link is kept and its target replaced.
+    Until then the bytes are in a part file beside it. A symbolic link is kept and its target
+    replaced.
     """
     if path is None:
         yield standard_output()
         return
-    with _named(str(path)):
-        target = path.resolve()
-        whole = not target.exists() or target.is_file()
-        part = target.with_name(f".{target.name}.{os.getpid()}.part") if whole else target
-        flags = os.O_CREAT | os.O_EXCL if whole else 0
-        descriptor = os.open(part, os.O_WRONLY | flags, 0o666)
-    try:
-        try:
-            yield Output(descriptor, str(path))
-        finally:
-            os.close(descriptor)
-        if whole:
-            with _named(str(path)):
-                _replace(target, part)
-    except BaseException:
-        if whole:
-            part.unlink(missing_ok=True)
-        raise
-
-
-def _replace(target: Path, part: Path) -> None:
-    if target.exists():
-        shutil.copymode(target, part)
-    part.replace(target)
+    name = str(path)
+    with ExitStack() as stack:
+        with _named(name):
+            target = path.resolve()
+            if replaceable(target):
+                descriptor, _ = stack.enter_context(part_file(target))
+            else:
+                descriptor = os.open(target, os.O_WRONLY)
+                stack.callback(os.close, descriptor)
+        yield Output(descriptor, name)
+        with _named(name):
+            stack.close()
 
 
 @contextmanager

@@ -51,6 +51,12 @@ def verdict(report: CrawlReport) -> str:
 def summary(report: CrawlReport) -> str:
     """The crawl in one line."""
     return (
-        f"{report.items} items in {report.pages} pages, {report.requests} requests, "
+        f"{counted(report.items, 'item')} in {counted(report.pages, 'page')}, "
+        f"{counted(report.requests, 'request')}, "
         f"{report.elapsed:.2f} s; {verdict(report)}: {report.reason}"
     )
+
+
+def counted(number: int, noun: str) -> str:
+    """*number* of the *noun*, in its singular for 1."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""How a command ends: exit codes, one line per error, Ctrl-C, a closed pipe.
+"""How a command ends: exit codes, one line per error, a signal, a closed pipe.
 
 Knows no command and no flag. Tracebacks are shown only with --debug, and never with locals.
 """
@@ -6,28 +6,25 @@ Knows no command and no flag. Tracebacks are shown only with --debug, and never 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import socket
 import sys
 import traceback
-from collections.abc import Callable, Coroutine, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Coroutine
 from enum import IntEnum
 
 from dp_async import ConfigError, DpError, IncompleteCrawl
 
+from ._signals import signals
+from ._streams import forget
 from ._text import visible
 
 
 class Exit(IntEnum):
-    """The exit codes of the process; the help lists them."""
+    """The exit codes of the process; the help lists them. A signal has 128 + its number."""
 
     OK = 0
     FAILED = 1
     USAGE = 2
     INCOMPLETE = 3
-    INTERRUPTED = 130
     CLOSED_PIPE = 141
 
 
@@ -43,10 +40,22 @@ CODES: tuple[tuple[type[Exception], Exit], ...] = (
 def execute(work: Coroutine[object, object, int], *, debug: bool) -> int:
     """Run *work* and return its exit code; print an error and return its code.
 
-    Raises Ctrl-C (asyncio.run cancels *work* first), a closed pipe, and errors that are neither a
-    DpError nor an OSError: those are bugs.
+    A signal cancels *work*. Raises CancelledError then, BrokenPipeError, and errors that are
+    neither a DpError nor an OSError: those are bugs.
     """
-    return attempt(lambda: asyncio.run(work), debug=debug)
+    running = _cancelled_by_signals(work)
+    try:
+        return attempt(lambda: asyncio.run(running), debug=debug)
+    finally:  # a signal may have come before the loop ran
+        running.close()
+        work.close()
+
+
+async def _cancelled_by_signals(work: Coroutine[object, object, int]) -> int:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    with signals().interrupting(lambda: loop.call_soon_threadsafe(task.cancel)):
+        return await work
 
 
 def attempt(work: Callable[[], int], *, debug: bool) -> int:
@@ -63,57 +72,38 @@ def attempt(work: Callable[[], int], *, debug: bool) -> int:
 
 
 def guarded(command: Callable[[], int]) -> int:
-    """The exit code of *command*; Ctrl-C and a closed pipe become their own codes, silently."""
+    """The exit code of *command*; a closed pipe has its own code and is silent.
+
+    Raises KeyboardInterrupt if a signal ended it.
+    """
+    code: int = Exit.OK
     try:
         code = command()
         sys.stdout.flush()
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        # asyncio.run raises KeyboardInterrupt for it, unless the task was cancelled twice.
-        return Exit.INTERRUPTED
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
     except BrokenPipeError:
-        _forget_output()
+        forget(sys.stdout)
+        forget(sys.stderr)
         return Exit.CLOSED_PIPE
+    except OSError as error:  # commands handle their own: this is of the help or the last flush
+        forget(sys.stdout)
+        if code == Exit.OK:
+            code = Exit.FAILED
+            say(f"standard output: {error.strerror}")
     return code
-
-
-@contextmanager
-def interrupts() -> Generator[Callable[[], None]]:
-    """A function that raises KeyboardInterrupt if Ctrl-C was pressed since the block began.
-
-    For work that may swallow it: dlt installs its own handler, and DuckDB polls for the signal.
-    Only for the main thread.
-    """
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-
-        def check() -> None:
-            with suppress(BlockingIOError):
-                if signal.SIGINT in ours.recv(4096):
-                    raise KeyboardInterrupt
-
-        try:
-            yield check
-        finally:
-            signal.set_wakeup_fd(before)
 
 
 def say(line: str) -> None:
     """Write one line to stderr, with control characters escaped: parts may come from a server."""
-    sys.stderr.write(f"dp-async: {visible(line)}\n")
+    try:
+        sys.stderr.write(f"dp-async: {visible(line)}\n")
+        sys.stderr.flush()
+    except OSError:  # nobody can be told
+        forget(sys.stderr)
 
 
 def _line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
-
-
-def _forget_output() -> None:
-    """Send buffered output to /dev/null: the interpreter flushes it at exit, which would fail."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)

@@ -19,7 +19,8 @@ from dp_async import AuthError, ConfigError, CrawlOptions, CrawlReport, Settings
 
 from ._output import standard_output
 from ._progress import bars, verdict
-from ._run import Exit, interrupts, say
+from ._run import Exit, say
+from ._signals import signals
 from ._target import LoadFailed, Target  # first: it configures dlt
 from ._text import line, width
 
@@ -69,24 +70,24 @@ class Job:
 def sync(job: Job, every: float | None, sleep: Callable[[float], object] = time.sleep) -> Exit:
     """Run *job* and show its outcomes; then load changes *every* so many seconds, unless None.
 
-    Returns the exit code of the last run. Watching ends on Ctrl-C, on a ConfigError, or when every
-    list of every account ends in an AuthError. Other errors are shown and the run is repeated.
+    Returns the exit code of the last run. Watching ends on a signal, on a ConfigError, or when
+    every list of every account ends in an AuthError. Other errors are shown and the run is
+    repeated.
     """
-    with interrupts() as raise_if_interrupted:
-        outcomes = job.run()
-        show(outcomes)
-        while every is not None and not _all_refused(outcomes):
-            raise_if_interrupted()
-            sleep(every)
-            job = replace(job, full=False, reconcile=False)
-            try:
-                outcomes = job.run()
-            except (LoadFailed, OSError) as error:
-                say(f"{error}; the next try is in {every:g} s")
-                continue
-            changes = [one for one in outcomes if one.new or one.updated or one.error]
-            if changes:
-                show(changes)
+    outcomes = job.run()
+    show(outcomes)
+    while every is not None and not _all_refused(outcomes):
+        signals().check()  # dlt takes signals for itself while it loads, and may forget them
+        sleep(every)
+        job = replace(job, full=False, reconcile=False)
+        try:
+            outcomes = job.run()
+        except (LoadFailed, OSError) as error:
+            say(f"{error}; the next try is in {every:g} s")
+            continue
+        changes = [one for one in outcomes if one.new or one.updated or one.error]
+        if changes:
+            show(changes)
     return _code(outcomes)
 
 

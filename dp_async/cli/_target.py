@@ -9,29 +9,36 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 # Set before dlt is imported: no telemetry, and no log lines of its own.
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
 
 import dlt
+import pyarrow as pa
 import pyarrow.parquet as pq
 from dlt.destinations.exceptions import DestinationConnectionError
+from dlt.destinations.impl.postgres.configuration import PostgresCredentials
+from psycopg2 import ProgrammingError
+from psycopg2.extensions import parse_dsn
 
 from dp_async import ConfigError, DpError, Message, Work
 from dp_async.dlt import schema
+
+from ._files import part_file, working_folder
+from ._signals import signals
 
 #: The database of a folder: holds the rows that its Parquet files are copies of.
 STATE = ".dp-async.duckdb"
 #: An advisory lock: one sync per dataset at a time.
 LOCK = "SELECT pg_try_advisory_lock(hashtextextended('dp_async ' || %s, 0))"
+#: Seconds to wait for a PostgreSQL server, unless the URL or the environment says otherwise.
+CONNECT_TIMEOUT = 15
 MODELS: dict[str, type[Work | Message]] = {"works": Work, "messages": Message}
 #: The packages whose errors are about the database.
 DATABASES = {"dlt", "duckdb", "psycopg2", "adbc_driver_manager", "pyarrow"}
@@ -46,13 +53,13 @@ class LoadFailed(DpError):
 class Target:
     """A destination: dlt's *database*, the *dataset* in it, and a *folder* for a Parquet copy.
 
-    *secret* is never shown. *locks*: whether the database has advisory locks.
+    *secrets* are never shown. *locks*: whether the database has advisory locks.
     """
 
     database: Any = field(repr=False)
     dataset: str
     folder: Path | None = None
-    secret: str = field(default="", repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
     locks: bool = False
 
     @contextmanager
@@ -64,12 +71,12 @@ class Target:
         """
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="dp-async-") as working, _load_errors(self.secret):
+        with working_folder() as working, load_errors(self.secrets):
             pipeline = dlt.pipeline(
                 "dp_async",
                 destination=self.database,
                 dataset_name=self.dataset,
-                pipelines_dir=working,
+                pipelines_dir=str(working),
             )
             with pipeline.sql_client() as session:  # an open DuckDB file is locked
                 if self.locks and session.execute_sql(LOCK, self.dataset) != [(True,)]:
@@ -83,26 +90,28 @@ class Target:
             return
         with pipeline.sql_client() as client:
             for name, model in MODELS.items():
-                part = self.folder / f".{name}.parquet.part"
-                if client.execute_sql(
-                    "SELECT 1 FROM information_schema.tables"
-                    " WHERE table_schema = %s AND table_name = %s",
-                    self.dataset,
-                    name,
-                ):
-                    table = client.make_qualified_table_name(name)
-                    quoted = str(part).replace("'", "''")
-                    client.execute_sql(
-                        f"COPY (SELECT * FROM {table} ORDER BY account, update_time DESC)"
-                        f" TO '{quoted}' (FORMAT parquet)"
-                    )
-                else:
-                    pq.write_table(schema(model).empty_table(), part)
-                part.replace(self.folder / f"{name}.parquet")
+                with part_file(self.folder / f"{name}.parquet") as (_, part):
+                    self._write(client, name, schema(model), part)
+
+    def _write(self, client: Any, name: str, columns: pa.Schema, file: Path) -> None:
+        """Write the rows of the table *name* to *file*; without that table, no row."""
+        if not client.execute_sql(
+            "SELECT 1 FROM information_schema.tables WHERE table_schema = %s AND table_name = %s",
+            self.dataset,
+            name,
+        ):
+            pq.write_table(columns.empty_table(), file)
+            return
+        table = client.make_qualified_table_name(name)
+        quoted = str(file).replace("'", "''")
+        client.execute_sql(
+            f"COPY (SELECT * FROM {table} ORDER BY account, update_time DESC) TO '{quoted}'"
+            " (FORMAT parquet, USE_TMP_FILE false)"  # the locked part file itself is written
+        )
 
 
 @contextmanager
-def _load_errors(secret: str) -> Generator[None]:
+def load_errors(secrets: Sequence[str]) -> Generator[None]:
     """Turns an error of the database in the block into a LoadFailed of one line.
 
     Any other error that dlt wrapped is raised as it was: a DpError, or a bug.
@@ -110,6 +119,7 @@ def _load_errors(secret: str) -> Generator[None]:
     try:
         yield
     except Exception as error:
+        signals().check()
         cause: BaseException = error
         while cause.__cause__ is not None and not isinstance(cause, DpError):
             cause = cause.__cause__
@@ -121,7 +131,9 @@ def _load_errors(secret: str) -> Generator[None]:
         if type(cause).__module__.lstrip("_").partition(".")[0] not in DATABASES:
             raise cause from None
         lines = str(cause).strip().splitlines() or [type(cause).__name__]
-        problem = lines[0].replace(secret, "…") if secret else lines[0]
+        problem = lines[0]
+        for secret in secrets:
+            problem = problem.replace(secret, "…")
     else:
         return
     raise LoadFailed(f"--to: {problem}")
@@ -147,18 +159,38 @@ def target_of(to: str, dataset: str) -> Target:
     raise ConfigError(f"--to: {scheme[:20]}:// is not supported; use {HOW}")
 
 
+def _as_given(url: str, parts: dict[str, str]) -> PostgresCredentials:
+    """Credentials whose *url* libpq gets as it was given; dlt itself wants a password in it."""
+
+    class AsGiven(PostgresCredentials):
+        def to_native_representation(self) -> str:
+            return url
+
+    credentials = AsGiven()
+    # dlt wants each of them to be set, and adds its own options to the query's.
+    credentials.username = credentials.password = ""
+    credentials.host = parts.get("host") or "default"
+    credentials.database = parts.get("dbname") or "default"
+    credentials.query = {"options": parts.get("options", "")}
+    credentials.resolve()  # else dlt makes a copy of its own class
+    return credentials
+
+
 def _postgresql(to: str, dataset: str) -> Target:
+    """Any URL that libpq takes; what it leaves out, libpq takes from its environment and files."""
     try:
-        parts = urlsplit(to)
-        named = parts.hostname and parts.username and parts.password
-        whole = named and parts.path.strip("/") and parts.port != 0
-    except ValueError:  # its text may contain the password
-        pass
-    else:
-        if whole:
-            secret = unquote(parts.password or "")
-            return Target(dlt.destinations.postgres(to), dataset, secret=secret, locks=True)
-    raise ConfigError("--to: it must read postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        parts: dict[str, str] = parse_dsn(to)
+        named = all(0 < int(port) < 65_536 for port in parts.get("port", "5432").split(","))
+    except (ProgrammingError, ValueError):  # their text may contain the password
+        named, parts = False, {}
+    if not named:
+        raise ConfigError("--to: it must read postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+    url = to
+    if "connect_timeout" not in parts and "PGCONNECT_TIMEOUT" not in os.environ:
+        url += f"{'&' if '?' in to else '?'}connect_timeout={CONNECT_TIMEOUT}"
+    credentials = _as_given(url, parts)
+    hidden = tuple(parts[name] for name in ("password", "sslpassword") if parts.get(name))
+    return Target(dlt.destinations.postgres(credentials), dataset, secrets=hidden, locks=True)
 
 
 def _folder(path: Path, dataset: str) -> Target:

@@ -115,6 +115,45 @@ async def test_filters_and_paging_reach_the_server(cli: Cli, simulator: Simulato
     assert simulator.requests[0].filters["status"] == "DRAFT"
 
 
+async def test_a_filter_takes_any_case_and_new_values(cli: Cli, simulator: Simulator) -> None:
+    for words, name, value in (
+        ("works --status in_Progress", "status", "IN_PROGRESS"),
+        ("works --status other:New", "status", "New"),
+        ("works --status OTHER:other:", "status", "other:"),
+        ("messages --read-status unread", "readStatus", "UNREAD"),
+    ):
+        assert (await cli(f"{words} --limit 1")).code == 0
+        assert simulator.requests[-1].filters[name] == value
+    oldest, same, newest = [
+        ids((await cli(f"works --limit 1 {sort}")).out)
+        for sort in ("--sort asc", "--sort ASC", "--sort Desc")
+    ]
+    assert oldest == same != newest == [simulator.works.ids()[0]]
+
+
+async def test_a_filter_that_is_no_choice_is_refused(cli: Cli, simulator: Simulator) -> None:
+    works = "SUCCESS, DRAFT, IN_PROGRESS, FAIL (in any case), or other:VALUE for one that is new"
+    for words, choices in (
+        ("works --status SUCESS", works),
+        ("works --status SUCCESS,FAIL", works),
+        ("works --status other:", works),
+        ("works --status ''", works),
+        ("works --sort up", "ASC, DESC (in any case), or other:VALUE for one that is new"),
+        ("messages --read-status no", "UNREAD, READ (in any case), or other:VALUE for one that "),
+    ):
+        ended = await cli(words)
+        flag = words.split()[1]
+        assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+        assert ended.err.startswith(f"dp-async: {flag}: it must be {choices}")
+    assert simulator.requests == []
+    assert " ".join(works.split()[:4]) in " ".join((await cli("works --help")).out.split())
+
+
+async def test_one_page_and_one_request_are_singular(cli: Cli) -> None:
+    ended = await cli("works --limit 1 --page-size 1 --no-verify --verbose")
+    assert ended.err.startswith("dp-async: 1 item in 1 page, 1 request, ")
+
+
 @pytest.mark.parametrize("words", ["works", "messages", "works --page-size 10 --max-in-flight 3"])
 async def test_concurrency_may_be_auto(
     cli: Cli, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, words: str
@@ -325,14 +364,43 @@ async def test_flags_override_the_environment(cli: Cli, monkeypatch: pytest.Monk
         assert "account" not in simulator.requests[-1].headers
 
 
-@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+async def test_an_empty_variable_counts_as_not_set(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DP_ACCOUNT", "DP_AUTH_TEMPLATE", "DP_TIMESTAMP_UNIT"):
+        monkeypatch.setenv(name, "")
+    assert (await cli("works --limit 1")).code == 0
+    for name, words in (
+        ("DP_SYNC_TO", "sync"),
+        ("DP_APP_SECRET", "works"),
+        ("DP_APP_ID", "works"),
+        ("DP_BASE_URL", "works"),
+    ):
+        monkeypatch.setenv(name, "")
+        assert (await cli(words)).err.startswith(f"dp-async: {name} is not set: ")
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
 async def test_the_secret_may_be_in_a_file(
-    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: bytes, end: bytes
 ) -> None:
     monkeypatch.delenv("DP_APP_SECRET")
     file = tmp_path / "secret"
-    file.write_bytes((SECRET + end).encode())
+    file.write_bytes(start + SECRET.encode() + end)
     assert (await cli(f"messages --secret-file {file}")).code == 0
+
+
+async def test_blanks_around_a_secret_in_a_file_are_refused(
+    cli: Cli, tmp_path: Path, simulator: Simulator
+) -> None:
+    file = tmp_path / "secret"
+    problem = "--secret-file: there are blanks or line breaks around the secret; remove them"
+    for text in ("{}\n\n", "{} ", " {}\n", "\n{}", "{}\r\n\r\n", "{}\u3000"):
+        file.write_text(text.format(SECRET), newline="")
+        ended = await cli(f"messages --secret-file {file}")
+        assert ended == Ended(2, "", f"dp-async: {problem}\n"), text
+    assert simulator.requests == []
 
 
 async def test_an_unreadable_secret_file_is_one_line(cli: Cli, tmp_path: Path) -> None:
@@ -528,13 +596,12 @@ async def test_help_and_version_are_printed(cli: Cli) -> None:
         assert "130 Ctrl-C" in ended.out.replace("\n", " ")
 
 
-@pytest.mark.parametrize("end", [KeyboardInterrupt, asyncio.CancelledError])
-def test_ctrl_c_is_silent(end: type[BaseException], capfd: pytest.CaptureFixture[str]) -> None:
-    def interrupted() -> int:
-        raise end
+def test_a_cancelled_command_is_an_interrupted_one() -> None:
+    def cancelled() -> int:
+        raise asyncio.CancelledError
 
-    assert _run.guarded(interrupted) == 130
-    assert capfd.readouterr() == ("", "")
+    with pytest.raises(KeyboardInterrupt):
+        _run.guarded(cancelled)
 
 
 def test_a_closed_pipe_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -104,7 +105,8 @@ async def test_ctrl_c_while_waiting_for_a_page(
     process = await start("works", "--output", str(tmp_path / "rows.csv"))
     await until(lambda: any(seen.page_num == 2 for seen in simulator.requests))
     process.send_signal(signal.SIGINT)
-    assert await process.communicate() == (b"", b"")
+    line = f"interrupted after 100 rows; {tmp_path / 'rows.csv'} was not written\n"
+    assert await process.communicate() == (b"", f"dp-async: {line}".encode())
     assert process.returncode == 130
     assert os.listdir(tmp_path) == []
 
@@ -118,11 +120,13 @@ async def test_ctrl_c_while_the_output_is_blocked(start: Start, simulator: Simul
     process.send_signal(signal.SIGINT)
     _, err = await process.communicate()
     os.close(reader)
-    assert (process.returncode, err) == (130, b"")
+    assert re.fullmatch(rb"dp-async: interrupted after \d+ rows\n", err)
+    assert process.returncode == 130
     assert simulator.served < 60
 
 
-async def test_ctrl_c_ends_the_simulator(start: Start) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_the_simulator(start: Start, number: signal.Signals) -> None:
     server = await start("simulate", "--port", "0", "--works", "3", "--messages", "2")
     about = await first_line(server)
     assert about.startswith(b"# 3 works and 2 messages, until Ctrl-C.")
@@ -133,9 +137,9 @@ async def test_ctrl_c_ends_the_simulator(start: Start) -> None:
     client = await start("messages", **exports)
     out, err = await client.communicate()
     assert (client.returncode, len(out.splitlines()), err) == (0, 2, b"")
-    server.send_signal(signal.SIGINT)
-    assert await server.communicate() == (b"", b"")
-    assert server.returncode == 130
+    server.send_signal(number)
+    assert await server.communicate() == (b"", b"dp-async: interrupted\n")
+    assert server.returncode == 128 + number
 
 
 async def test_output_is_utf8_in_any_locale(start: Start) -> None:
@@ -196,7 +200,8 @@ async def test_errors_show_nothing_private(name: str, start: Start) -> None:
             "PYTHONDEVMODE": "1",  # with warnings and the debug output of asyncio
             **env,
         }
-        process = await start(*command, FILTER, "--debug", "--verbose", **given)
+        value = FILTER if command == WORKS else f"other:{FILTER}"
+        process = await start(*command, value, "--debug", "--verbose", **given)
         out, err = await process.communicate()
     secret = given.get("DP_APP_SECRET", "simulated-secret")
     private = [secret, "pepper", ACCOUNT[:-4], ACCOUNT[-7:], FILTER, *Simulator.internals]

@@ -17,7 +17,9 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 
+import psycopg2
 import pytest
 from anyio.from_thread import start_blocking_portal
 from dlt.common.exceptions import SignalReceivedException
@@ -26,6 +28,7 @@ from pyarrow import parquet
 from dp_async import AuthError, Client, CrawlReport
 from dp_async.cli import _sync, _target, main
 from dp_async.cli._run import Exit
+from dp_async.cli._signals import Signals, as_current
 from dp_async.cli._target import LoadFailed, target_of
 from dp_async.dlt import Outcome
 from dp_async.testing import Simulator
@@ -325,8 +328,9 @@ DESTINATIONS = {
     "postgresql:u:open-sesame@host/db": "--to: it must be duckdb:///FILE, ",
     "' '": "--to: it must be duckdb:///FILE, ",
     "x.duckdb": "x.duckdb is no folder; for DuckDB say duckdb:///x.duckdb",
-    "postgresql://u@host/db": "it must read postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
-    "postgresql://host/db": "it must read postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
+    "postgresql://u:open-sesame@h/db?bogus=1": "it must read postgresql://USER",
+    "postgresql://u:open-sesame@h:0/db": "it must read postgresql://USER",
+    "postgresql://u:open-sesame@h:x/db": "it must read postgresql://USER",
     "postgresql://u:open-sesame@h:99999999/db": "it must read postgresql://USER",
     "a-file": "a-file is no folder; for DuckDB say duckdb:///a-file",
     "x --dataset No": "--dataset: use a-z, 0-9 and _",
@@ -359,6 +363,59 @@ def test_an_unreachable_database_is_one_line(cli: Cli, simulator: Simulator) -> 
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert err.startswith("dp-async: --to: connection to server at ")
     assert simulator.served == 0
+
+
+#: What libpq takes: the password, the user, or all may come from its environment and files.
+ADDRESSES = {
+    "postgresql://u:open-sesame@host:1/db": ("host", "db", "connect_timeout=15", ["open-sesame"]),
+    "postgres://u:open%2Dsesame@host/db": ("host", "db", "connect_timeout=15", ["open-sesame"]),
+    "postgresql://u@host/db?options=-cx%3D1": ("host", "db", "&connect_timeout=15", []),
+    "postgresql://a:1,b:2/db": ("a,b", "db", "?connect_timeout=15", []),
+    "postgresql:///db?host=/socket&connect_timeout=3": ("/socket", "db", "=3", []),
+    "postgresql://host/?sslpassword=key&password=": ("host", "default", "=15", ["key"]),
+    "postgresql://": ("default", "default", "postgresql://?connect_timeout=15", []),
+}
+
+
+def test_libpq_gets_an_address_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PGCONNECT_TIMEOUT", raising=False)
+    for to, (host, database, end, secrets) in ADDRESSES.items():
+        target = target_of(to, "dp_data")
+        credentials = target.database.config_params["credentials"]
+        native = credentials.to_native_representation()
+        assert native.startswith(to)
+        assert native.endswith(end)
+        assert (credentials.host, credentials.database) == (host, database)
+        assert (list(target.secrets), target.locks) == (secrets, True)
+        assert "sesame" not in repr(target)
+    options = target_of("postgresql://u@host/db?options=-cx%3D1", "dp_data").database
+    assert options.config_params["credentials"].get_query()["options"] == "-cx=1"
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", "5")
+    native = target_of("postgresql://host", "dp_data").database.config_params["credentials"]
+    assert native.to_native_representation() == "postgresql://host"
+
+
+def test_secrets_of_an_address_are_hidden_in_errors() -> None:
+    target = target_of("postgresql://u:open-sesame@h/db?sslpassword=key", "dp_data")
+    with pytest.raises(LoadFailed, match=r"^--to: … and …$"):
+        with _target.load_errors(target.secrets):
+            raise psycopg2.OperationalError("open-sesame and key")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["environment", "socket"])
+def test_a_password_may_come_from_the_environment(
+    cli: Cli, postgresql: str, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    parts = urlsplit(postgresql)
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    rows = Warehouse(postgresql).run("SHOW unix_socket_directories")
+    addresses = {
+        "environment": f"postgresql://dp@127.0.0.1:{parts.port}/postgres",
+        "socket": f"postgresql:///postgres?host={next(iter(rows[0].values()))}"
+        f"&port={parts.port}&user=dp",
+    }
+    assert cli(f"sync --to {addresses[way]} --dataset {way}")[0] == 0
 
 
 @pytest.mark.slow
@@ -516,9 +573,11 @@ SCRIPT = "import sys; from dp_async.cli import main; sys.exit(main())"
 
 
 @contextmanager
-def started(environment: dict[str, str], *argv: str) -> Generator[subprocess.Popen[bytes]]:
+def started(
+    environment: dict[str, str], *argv: str, script: str = SCRIPT
+) -> Generator[subprocess.Popen[bytes]]:
     with subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, "sync", *argv],
+        [sys.executable, "-c", script, "sync", *argv],
         env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -563,37 +622,86 @@ def test_after_kills_at_any_moment_the_next_run_agrees(
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_watch(
-    environment: dict[str, str], simulator: Simulator, tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_watch(
+    environment: dict[str, str], simulator: Simulator, tmp_path: Path, number: signal.Signals
 ) -> None:
     with started(environment, "--to", str(tmp_path / "to"), "--watch") as process:
         files = [tmp_path / "to" / name for name in ("works.parquet", "messages.parquet")]
         while not all(file.exists() for file in files):
             assert process.poll() is None
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, b"")
+    assert (process.returncode, err) == (128 + number, b"dp-async: interrupted\n")
 
 
-def test_ctrl_c_that_a_run_swallowed_still_ends_the_watch(
+#: Signals in the middle of a run: where dlt takes them for itself and forgets them, and where the
+#: main thread waits for the event loop of the crawls, whose end the signal has prevented.
+MOMENTS = {
+    "dlt completes a package": "import dp_async.cli._target, dlt\n"
+    "from dlt.load.load import Load as owner\n"
+    "name, now = 'complete_package', lambda *given: True\n",
+    "the portal is stopped": "from anyio.from_thread import BlockingPortal as owner\n"
+    "name, now = 'call', lambda self, function, *given: function.__name__ == 'stop'\n",
+}
+SENDING = """
+import os, signal, sys
+from dp_async.cli import main
+{moment}
+real, sent = getattr(owner, name), []
+def call(*given, **named):
+    if not sent and now(*given):
+        sent.append(1)
+        os.kill(os.getpid(), {number})
+    return real(*given, **named)
+setattr(owner, name, call)
+sys.exit(main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [int(signal.SIGINT), int(signal.SIGTERM)])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_signal_in_the_middle_of_a_run_ends_a_watch(
+    environment: dict[str, str], tmp_path: Path, moment: str, number: int
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    environment = {**environment, "TMPDIR": str(tmp_path / "temporary")}
+    script = SENDING.format(moment=MOMENTS[moment], number=number)
+    with started(environment, "--to", str(tmp_path / "to"), "--watch", script=script) as process:
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (128 + number, b"dp-async: interrupted\n")
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert not [*(tmp_path / "to").glob("*.part")]
+
+
+def test_a_signal_that_a_run_swallowed_still_ends_the_watch(
     simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(job: _sync.Job) -> list[Outcome]:
-        usual = signal.signal(signal.SIGINT, nothing)
-        os.kill(os.getpid(), signal.SIGINT)
-        signal.signal(signal.SIGINT, usual)
+        signals.received = signal.SIGTERM
         return [outcome()]
 
     def sleep(seconds: float) -> None:
         pytest.fail("it sleeps")
 
-    def nothing(*_: object) -> None:
+    def show(outcomes: object) -> None:
         pass
 
     monkeypatch.setattr(_sync.Job, "run", run)
-    monkeypatch.setattr(_sync, "show", nothing)
+    monkeypatch.setattr(_sync, "show", show)
     job = _sync.Job(settings=simulator.settings, target=target_of(str(tmp_path), "dp_data"))
-    with pytest.raises(KeyboardInterrupt):
+    signals = Signals()
+    with as_current(signals), pytest.raises(KeyboardInterrupt):
         _sync.sync(job, 7.0, sleep)
-    assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_an_error_that_a_signal_caused_is_an_interruption(
+    open_warehouse: Callable[[str], Warehouse],
+) -> None:
+    signals = Signals()
+    with as_current(signals), pytest.raises(KeyboardInterrupt):
+        with target_of(open_warehouse("duckdb").to, "dp_data").opened():
+            signals.received = signal.SIGTERM
+            raise OSError

@@ -71,7 +71,7 @@ async def test_rows_are_a_table(on_terminal: Callable[..., Awaitable[str]]) -> N
     lines = (await on_terminal("messages")).splitlines()
     assert lines[1].split() == ["id", "status", "title", "content", "params", "create_time"]
     assert lines[-2].startswith("(not shown: ")
-    assert lines[-1].startswith("dp-async: 5 items in 1 pages, 1 requests, ")
+    assert lines[-1].startswith("dp-async: 5 items in 1 page, 1 request, ")
 
 
 async def test_a_bar_shows_the_progress_of_a_file(
