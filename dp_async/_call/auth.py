@@ -153,6 +153,8 @@ class Signing:
             request.body,
             request.idempotent,
             request.attempt,
+            request.page_num,
+            request.page_size,
         )
         signature = self.sign(identified, now)
         for name in signature:
