@@ -102,6 +102,7 @@ def _attempt(
         code=code if refused is None else refused.code,
         request_id=request_id if refused is None else refused.request_id,
         error="" if error is None else type(error).__name__,
+        page_num=request.page_num,
     )
 
 

@@ -52,7 +52,7 @@ class Attempt:
 
     *number* counts the attempts of one call from 1; *seconds* from sending to the complete answer.
     *status* is HTTP's and *code* the envelope's, None if there was none; *error* is the name of the
-    error's class, "" for a good answer.
+    error's class, "" for a good answer. *page_num* is the page requested, from 1.
     """
 
     endpoint: str
@@ -62,6 +62,7 @@ class Attempt:
     code: int | None = None
     request_id: str = ""
     error: str = ""
+    page_num: int | None = None
 
 
 class Observers:

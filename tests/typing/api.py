@@ -143,6 +143,7 @@ def seen_attempt(attempt: Attempt) -> None:
     assert_type(attempt.code, int | None)
     assert_type(attempt.request_id, str)
     assert_type(attempt.error, str)
+    assert_type(attempt.page_num, int | None)
 
 
 def observing(client: Client) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from dp_async import (
     ApiError,
+    Attempt,
     CallError,
     Client,
     ConfigError,
@@ -192,7 +193,9 @@ BAD_PAGES: list[Exception | Response] = [
 @pytest.mark.parametrize("bad", BAD_PAGES)
 async def test_an_error_names_the_page_it_came_on(bad: Exception | Response) -> None:
     server = Server(35)
+    attempts: list[Attempt] = []
     async with client(server) as api:
+        api.observe(attempts.append)
         listing = api.works(options=CrawlOptions(page_size=10))
         ways: list[Callable[[], Awaitable[object]]] = [
             listing.collect,
@@ -209,6 +212,7 @@ async def test_an_error_names_the_page_it_came_on(bad: Exception | Response) -> 
             assert (error.endpoint, error.page_num, error.page_size) == ("work_list", 2, 10)
             if isinstance(error, ApiError):
                 assert error.request_id == "r-1"
+    assert {attempt.page_num for attempt in attempts} >= {1, 2}
 
 
 async def test_the_first_error_of_a_watch_names_its_page() -> None:

@@ -185,7 +185,9 @@ def test_a_removed_observer_gets_no_more() -> None:
 
 def test_an_attempt_holds_no_header_query_body_or_message() -> None:
     names = {field.name for field in fields(Attempt)}
-    assert names == {"endpoint", "number", "seconds", "status", "code", "request_id", "error"}
+    assert names == {
+        *("endpoint", "number", "seconds", "status", "code", "request_id", "error", "page_num")
+    }
 
 
 @pytest.mark.parametrize("outcome", [GOOD, REFUSED, TransportError("gone")])
