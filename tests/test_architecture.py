@@ -59,7 +59,7 @@ THIRD_PARTY = {
 CONSUMERS: dict[str, tuple[set[str], set[str]]] = {
     "arrow": ({"pyarrow", "msgspec"}, set()),
     "cli": (
-        {"anyio", "cyclopts", "dlt", "msgspec", "pyarrow", "rich"},
+        {"anyio", "cyclopts", "dlt", "msgspec", "psycopg2", "pyarrow", "rich"},
         {"arrow", "dlt", "testing"},
     ),
     "dlt": ({"dlt", "pyarrow", "anyio", "msgspec"}, {"arrow"}),

@@ -152,7 +152,7 @@ def test_each_account_of_a_file_is_synced_and_fails_alone(
     assert cells["works", "…0001"][4] == "complete, proven"
     assert cells["works", "…0002"][4] == "FAILED"
     assert err.count("\n") == 2
-    assert "dp-async: works of …0002: work_list: " in err
+    assert "dp-async: works of …0002: work_list, page 1 of 100 rows: " in err
     assert agrees(warehouse, running, ACCOUNTS[0])
 
 

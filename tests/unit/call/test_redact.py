@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.pretty import pretty_repr
 
-from dp_async import ApiError, Request, Response
+from dp_async import ApiError, ReadStatus, Request, Response, WorkStatus
 from dp_async._call.envelope import opened
 from dp_async._call.redact import REDACTED, Secrets, printable, redacted, unsigned
 from dp_async._page.endpoints import MESSAGES, WORKS
@@ -47,7 +47,8 @@ def get(name: str | None = NAME, headers: dict[str, str] = HEADERS, num: int = 1
 
 def post(read_status: str | None = NAME, headers: dict[str, str] = HEADERS) -> Request:
     """A request for messages whose filter is in its body."""
-    request = MESSAGES.request(MESSAGES.query({"read_status": read_status}), 12, 34)
+    status = None if read_status is None else ReadStatus(read_status)
+    request = MESSAGES.request(MESSAGES.query({"read_status": status}), 12, 34)
     return replace(request, headers={**request.headers, **headers})
 
 
@@ -290,8 +291,10 @@ def test_no_error_repeats_a_private_value_whatever_the_server_writes(
     own: str,
 ) -> None:
     headers = {"authorization": signature, "x-own": own, "account": account}
-    works = WORKS.request(WORKS.query({"name": name, "sort": None, "status": status}), 1, 20)
-    messages = MESSAGES.request(MESSAGES.query({"read_status": name}), 1, 20)
+    works = WORKS.request(
+        WORKS.query({"name": name, "sort": None, "status": WorkStatus(status)}), 1, 20
+    )
+    messages = MESSAGES.request(MESSAGES.query({"read_status": ReadStatus(name)}), 1, 20)
     request = data.draw(st.sampled_from([works, messages]))
     hidden = [*secrets, name, account, signature, own]
     hidden += [part for value in (signature, own) for part in value.split() if len(part) > 5]
