@@ -162,7 +162,7 @@ async def test_an_unreachable_server_is_one_line(start: Start, simulator: Simula
     process = await start("works", DP_BASE_URL="http://127.0.0.1:1")
     out, err = await process.communicate()
     assert (process.returncode, out) == (1, b"")
-    assert err.startswith(b"dp-async: work_list: no connection to 127.0.0.1:1 ")
+    assert err.startswith(b"dp-async: work_list, page 1 of 100 rows: no connection to 127.0.0.1:1 ")
     assert err.count(b"\n") == 1
 
 
