@@ -94,6 +94,12 @@ def test_an_oldest_end_that_was_not_reached_is_read() -> None:
     assert isinstance(evidence.decision, Complete)
 
 
+def test_a_page_that_did_not_help_is_not_requested_again_in_the_round() -> None:
+    served = List(rows(12), total=60)  # the page at its end is empty, and more rows are claimed
+    evidence = read_pages(served, (1, 5), (2, 3), (2, 4), (2, 5), (1, 5))
+    assert one_round(evidence, served) == [[around(60, 5)], [(1, 5)]]
+
+
 def test_a_page_is_requested_once_in_a_stage() -> None:
     served = List(rows(12))
     evidence = read_pages(served, (1, 5), (2, 4), (3, 4), (1, 5))
