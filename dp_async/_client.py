@@ -26,7 +26,6 @@ from ._settings import CrawlOptions, RetryPolicy, Settings, with_attempts
 if TYPE_CHECKING:
     import aiohttp
 
-T = TypeVar("T")
 R = TypeVar("R", bound=Struct)
 
 #: The filters' known values as plain strings.
