@@ -505,10 +505,10 @@ async def test_an_answer_is_dated_when_it_arrives_even_if_it_is_decoded_later(
         sent: int,
         answered: int,
         rows: Rows[Work],
-        date: float | None,
+        *clocks: float,
     ) -> PageResult[Work]:
         spans.append((sent, answered))
-        return learn(walk, ref, sent, answered, rows, date)
+        return learn(walk, ref, sent, answered, rows, *clocks)
 
     monkeypatch.setattr(Walk, "learn", noted)
     async with client(Server(100)) as api:
