@@ -180,11 +180,11 @@ class Evidence:
         A row dated in the future stays first whatever changes, so it shows no change: the first
         one below it counts.
         """
-        first = self.reads[0] if self.reads else None
-        for number, time in zip(first.ids, first.updated, strict=True) if first else ():
-            if time <= first.now:
-                return number, time
-        return None
+        if not self.reads:
+            return None
+        first = self.reads[0]
+        rows = zip(first.ids, first.updated, strict=True)
+        return next(((number, time) for number, time in rows if time <= first.now), None)
 
     @property
     def future_end(self) -> int:

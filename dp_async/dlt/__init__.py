@@ -18,6 +18,7 @@ changed by the rows that the source yields, and by nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from inspect import get_annotations
 from typing import cast
 
 from .. import Client, ConfigError, CrawlOptions, CrawlReport, Listing, Message, Settings, Work
@@ -116,4 +117,6 @@ def _is_whole(given: object) -> bool:
     return isinstance(given, int) and not isinstance(given, bool)
 
 
+# typing.get_type_hints would look in the public module.
+Outcome.__annotations__ = get_annotations(Outcome, eval_str=True)
 Outcome.__module__ = schema.__module__ = __name__  # tracebacks and pickles show the public name
