@@ -92,7 +92,7 @@ class Trial:
             remember=False,
         )
         self.truth: SimulatedList = getattr(simulator, self.endpoint)
-        async with Client(simulator.settings, send=simulator.send) as client:
+        async with Client(simulator.in_process_settings, send=simulator.send) as client:
             async with self._writing(simulator):
                 await asyncio.sleep(chance.choice((0, 5, 12)))
                 for _ in range(chance.randint(1, 8)):
@@ -110,7 +110,11 @@ class Trial:
     def _writing(self, simulator: Simulator) -> AbstractAsyncContextManager[Writes]:
         inserts, updates, deletes = self.rates
         return simulator.writing(
-            self.truth, inserts=inserts, updates=updates, deletes=deletes, seed=self.seed
+            self.truth.kind.endpoint,
+            inserts=inserts,
+            updates=updates,
+            deletes=deletes,
+            seed=self.seed,
         )
 
     def _listing(self, client: Client, limit: int | None = None) -> Listing[Row]:
