@@ -100,7 +100,8 @@ class Simulator:
         #: The two lists: read them, and write to them.
         self.works = SimulatedList("work_list", works, clock=now, lateness=lateness, seed=seed)
         self.messages = SimulatedList("msg_list", messages, clock=now, lateness=lateness, seed=seed)
-        self._lists = {rows.kind.endpoint: rows for rows in (self.works, self.messages)}
+        lists = (self.works, self.messages)
+        self._lists: dict[Endpoint, SimulatedList] = {rows.kind.endpoint: rows for rows in lists}
         self._api = Api(
             Rules(
                 app_id=app_id,

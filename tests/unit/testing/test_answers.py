@@ -181,7 +181,8 @@ def test_the_last_page_s_total_is_rewritten(delta: int, rows: int, total: int) -
             works.delete(key)
 
     works.between = write
-    server = Api(rules(), {"work_list": works}, now=lambda: NOW, random=Random(1))
+    lists: dict[Endpoint, SimulatedList] = {"work_list": works}
+    server = Api(rules(), lists, now=lambda: NOW, random=Random(1))
     page = data(server, get(WORKS + "?pageNum=1&pageSize=20"))
     assert (page["numberOfElements"], page["totalElements"]) == (rows, total)
 

@@ -89,8 +89,9 @@ REFUSED: list[tuple[str, list[Any], str]] = [
 )
 def test_what_cannot_match_a_request_is_refused(name: str, value: Any, text: str) -> None:
     script = Script(Random(1))
+    given: dict[str, Any] = {"fault": Reset(), name: value}
     with pytest.raises(ConfigError, match=f"^{text}"):
-        add(script, **{"fault": Reset(), name: value})
+        add(script, **given)
     assert script.take("work_list", 1) is None
 
 
