@@ -84,7 +84,7 @@ async def answers(pages: int) -> list[bytes]:
         bodies.append(response.body)
         return response
 
-    async with Client(simulator.settings, send=keep) as client:
+    async with Client(simulator.in_process_settings, send=keep) as client:
         for num in range(1, pages + 1):
             await client.work_list(page_num=num, page_size=SIZE)
     return bodies

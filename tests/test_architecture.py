@@ -64,7 +64,10 @@ CONSUMERS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "dlt": ({"dlt", "pyarrow", "anyio", "msgspec"}, {"arrow"}),
     "otel": ({"opentelemetry"}, set()),
-    "testing": ({"aiohttp", "msgspec", "multidict", "pytest", "pytest_asyncio"}, set()),
+    "testing": (
+        {"aiohttp", "anyio", "msgspec", "multidict", "pytest", "pytest_asyncio"},
+        set(),
+    ),
 }
 
 FILES = sorted(

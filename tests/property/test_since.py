@@ -116,7 +116,7 @@ class Trial:
                 headers["date"] = formatdate(date + skew, usegmt=True)
             return replace(response, headers=headers)
 
-        async with Client(simulator.settings, send=send) as client:
+        async with Client(simulator.in_process_settings, send=send) as client:
             async with self._writing(simulator):
                 await asyncio.sleep(chance.choice((0, 5, 12)))
                 for _ in range(chance.randint(1, 8)):
@@ -135,7 +135,11 @@ class Trial:
     def _writing(self, simulator: Simulator) -> AbstractAsyncContextManager[Writes]:
         inserts, updates, deletes = self.rates
         return simulator.writing(
-            self.truth, inserts=inserts, updates=updates, deletes=deletes, seed=self.seed
+            self.truth.kind.endpoint,
+            inserts=inserts,
+            updates=updates,
+            deletes=deletes,
+            seed=self.seed,
         )
 
     def _date_ahead(self) -> None:

@@ -92,7 +92,7 @@ def test_any_number_of_new_rows_comes_once(concurrency: int, ordered: bool) -> N
     async def work() -> None:
         simulator = simulated(300)
         options = CrawlOptions(page_size=30, concurrency=concurrency, ordered=ordered)
-        async with Client(simulator.settings, send=simulator.send) as client:
+        async with Client(simulator.in_process_settings, send=simulator.send) as client:
             await followed(simulator, client.works(options=options))
 
     run(work())
@@ -101,7 +101,7 @@ def test_any_number_of_new_rows_comes_once(concurrency: int, ordered: bool) -> N
 def test_deleted_rows_do_not_come_and_hide_no_others() -> None:
     async def work() -> None:
         simulator = simulated(300)
-        async with Client(simulator.settings, send=simulator.send) as client:
+        async with Client(simulator.in_process_settings, send=simulator.send) as client:
             listing = client.works(options=CrawlOptions(page_size=30))
             _, mark = await to_the_end(listing.since(None))
             await asyncio.sleep(60)
@@ -121,7 +121,7 @@ def test_new_messages_come_and_updated_ones_only_from_the_pages_read() -> None:
     async def work() -> None:
         simulator = simulated(300)
         messages = simulator.messages
-        async with Client(simulator.settings, send=simulator.send) as client:
+        async with Client(simulator.in_process_settings, send=simulator.send) as client:
             listing = client.messages(options=CrawlOptions(page_size=30)).typed(dict)
             async with listing.since(None) as crawl:
                 async for _ in crawl:
@@ -176,7 +176,7 @@ async def test_rows_dated_in_the_future_come_once_and_hide_no_later_row(has_date
 def test_the_same_rows_on_every_page_are_an_error() -> None:
     async def work() -> None:
         simulator = simulated(300)
-        async with Client(simulator.settings, send=simulator.send) as client:
+        async with Client(simulator.in_process_settings, send=simulator.send) as client:
             listing = client.works(options=CrawlOptions(page_size=10))
             _, mark = await to_the_end(listing.since(None))
             await asyncio.sleep(60)
