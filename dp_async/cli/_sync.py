@@ -24,7 +24,8 @@ from ._signals import signals
 from ._target import LoadFailed, Target  # first: it configures dlt
 from ._text import line, width
 
-from dp_async.dlt import Outcome, source  # isort: skip
+from dp_async.dlt import source  # isort: skip
+from dp_async.tables import Outcome  # isort: skip
 
 HEADING = ("list", "account", "new", "updated", "gone", "requests", "verdict")
 

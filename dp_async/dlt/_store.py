@@ -12,8 +12,8 @@ import dlt
 import pyarrow as pa
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
-from .. import ConfigError, arrow
-from ._rows import ListName
+from .. import ConfigError
+from ..tables import INSTANT, ListName
 
 #: Ids in one SQL query. To compare more rows than that, all rows of the account are read.
 IDS_PER_QUERY = 500
@@ -24,7 +24,7 @@ COLUMN_TYPES: dict[pa.DataType, set[str]] = {
     pa.string(): {"varchar", "character varying", "text"},
     pa.int64(): {"bigint"},
     pa.float64(): {"double", "double precision"},
-    arrow.INSTANT: {"timestamp with time zone"},
+    INSTANT: {"timestamp with time zone"},
 }
 
 
@@ -42,7 +42,7 @@ class Store:
         """*rows* with the columns that are not the server's: ``account`` and ``gone_at``."""
         accounts = pa.repeat(pa.scalar(account), rows.num_rows)
         rows = rows.add_column(0, self._columns.field("account"), accounts)
-        return rows.append_column("gone_at", pa.nulls(rows.num_rows, arrow.INSTANT))
+        return rows.append_column("gone_at", pa.nulls(rows.num_rows, INSTANT))
 
     def known(
         self, account: str, ids: Sequence[int] | None = None
@@ -59,8 +59,7 @@ class Store:
 
     def rows(self, account: str, ids: Sequence[int]) -> pa.Table:
         """The rows with *ids* as the destination holds them, marked as gone now."""
-        known = self.schema.get_table_columns(self._table).keys() - {*self._columns.names}
-        more = [pa.field(name, pa.string()) for name in self._existing() if name in known]
+        more = [pa.field(name, pa.string()) for name in self.undocumented()]
         columns = pa.schema([*self._columns, *more])
         names = ", ".join(f'"{name}"' for name in columns.names if name != "gone_at")
         now = datetime.now(UTC)
@@ -74,6 +73,13 @@ class Store:
                     {name: now if name == "gone_at" else next(values) for name in columns.names}
                 )
         return pa.Table.from_pylist(found, columns)
+
+    def undocumented(self) -> list[str]:
+        """The columns of undocumented fields that the table has."""
+        if self._table not in self.schema.tables:
+            return []
+        known = self.schema.get_table_columns(self._table).keys() - {*self._columns.names}
+        return [name for name in self._existing() if name in known and name[:5] != "_dlt_"]
 
     def check_shape(self) -> None:
         """Raises ConfigError if a table of this name exists whose columns do not fit."""

@@ -193,11 +193,19 @@ async def test_batches_of_items_without_columns_are_refused() -> None:
             await anext(arrow.batches(crawl))  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
 
 
+class Wide(msgspec.Struct, rename="camel"):
+    """A number that a decoder takes and no column holds."""
+
+    digital_person_works_id: int
+    user_id: int
+
+
 async def test_a_number_over_64_bits_names_its_column() -> None:
     server = Server(1)
     server.rows = [row(0) | {"userId": 2**70}]
-    with pytest.raises(DecodeError, match="user_id: a number does not fit into 64 bits"):
-        await arrow.to_table(client(server).works())
+    with pytest.raises(DecodeError, match="user_id: a number does not fit into 64 bits") as caught:
+        await arrow.to_table(client(server).works().typed(Wide))
+    assert caught.value.page_num == 1
 
 
 async def test_a_table_survives_parquet(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from dp_async.cli import _sync, _target, main
 from dp_async.cli._run import Exit
 from dp_async.cli._signals import Signals, as_current
 from dp_async.cli._target import LoadFailed, target_of
-from dp_async.dlt import Outcome
+from dp_async.tables import Outcome
 from dp_async.testing import Simulator
 from tests.support.databases import PASSWORD, Warehouse, truth
 
@@ -232,7 +232,7 @@ def report() -> CrawlReport:
 
 def outcome(resource: Literal["works", "messages"] = "works", **values: Any) -> Outcome:
     given: dict[str, Any] = {"new": 0, "updated": 0, "gone": 0, "report": report(), **values}
-    return Outcome(resource=resource, account="", **given)
+    return Outcome(resource=resource, app_id="simulated-app", account="", **given)
 
 
 def watch(
@@ -550,7 +550,7 @@ def test_a_bug_is_not_reported_as_a_load_failure(
         settings=simulator.settings, target=target_of(open_warehouse("duckdb").to, "dp_data")
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dp_async.arrow._array", bug)
+        patch.setattr("dp_async.tables._array", bug)
         with pytest.raises(ZeroDivisionError):
             job.run()
 
