@@ -25,7 +25,7 @@ from anyio.from_thread import start_blocking_portal
 from dlt.common.exceptions import SignalReceivedException
 from pyarrow import parquet
 
-from dp_async import AuthError, Client, CrawlReport
+from dp_async import AuthError, BadItem, Client, CrawlReport
 from dp_async.cli import _sync, _target, main
 from dp_async.cli._run import Exit
 from dp_async.cli._signals import Signals, as_current
@@ -274,6 +274,16 @@ def test_watching_shows_only_changes(
     assert (out.count("verdict"), err) == (3, "")
     assert out.splitlines()[-3].split()[:4] == ["works", "main", "0", "1"]
     assert out.splitlines()[-1].split()[:4] == ["works", "main", "2", "0"]
+
+
+def test_watching_names_a_bad_row_once(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bad = [outcome(), outcome("messages", bad_items=[BadItem(3, "$", "it is bad", b"{}", 7)])]
+    watch(monkeypatch, [outcome(), outcome("messages")], bad, bad, bad)
+    out, err = capfd.readouterr()
+    assert err == "dp-async: messages of main: left out, on page 3: it is bad\n"
+    assert [line.split()[0] for line in out.splitlines()[3:]] == ["list", "messages"]
 
 
 def test_watching_continues_after_an_error(
