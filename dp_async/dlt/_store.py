@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dlt
@@ -17,8 +17,11 @@ from ..tables import INSTANT, ListName
 
 #: Ids in one SQL query. To compare more rows than that, all rows of the account are read.
 IDS_PER_QUERY = 500
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
+#: A time in whole microseconds since 1970: Python's own times end with the years 1 and 9999.
+MICROSECONDS = (
+    "CAST(EXTRACT(EPOCH FROM date_trunc('minute', {0})) AS BIGINT) * 1000000"
+    " + CAST(EXTRACT(MICROSECONDS FROM {0}) AS BIGINT)"
+)
 #: The names that DuckDB and PostgreSQL have for the types of the columns.
 COLUMN_TYPES: dict[pa.DataType, set[str]] = {
     pa.string(): {"varchar", "character varying", "text"},
@@ -52,17 +55,17 @@ class Store:
         *ids*: of these rows only.
         """
         some = "" if ids is None else f" AND {self.key} IN ({','.join(map(str, ids))})"
-        sql = f"SELECT {self.key}, update_time, gone_at FROM {{table}} WHERE account = %s{some}"
-        for number, time, gone in self._query(sql, account):
-            updated = None if time is None else (time - EPOCH) // MICROSECOND
-            yield number, (updated, gone is not None)
+        values = f"{self.key}, {MICROSECONDS.format('update_time')}, gone_at IS NULL"
+        sql = f"SELECT {values} FROM {{table}} WHERE account = %s{some}"
+        for number, microseconds, there in self._query(sql, account):
+            yield number, (microseconds, not there)
 
     def rows(self, account: str, ids: Sequence[int]) -> pa.Table:
         """The rows with *ids* as the destination holds them, marked as gone now."""
         more = [pa.field(name, pa.string()) for name in self.undocumented()]
         columns = pa.schema([*self._columns, *more])
-        names = ", ".join(f'"{name}"' for name in columns.names if name != "gone_at")
-        now = datetime.now(UTC)
+        names = ", ".join(_selected(field) for field in columns if field.name != "gone_at")
+        now = time.time_ns() // 1000
         found: list[dict[str, object]] = []
         for start in range(0, len(ids), IDS_PER_QUERY):
             some = ",".join(map(str, ids[start : start + IDS_PER_QUERY]))
@@ -116,3 +119,8 @@ class Store:
                 return list(client.execute_sql(sql, *values) or [])
             except DatabaseUndefinedRelation:
                 return []
+
+
+def _selected(field: pa.Field[Any]) -> str:
+    """What selects the column *field*: its name, or its microseconds."""
+    return MICROSECONDS.format(field.name) if field.type == INSTANT else f'"{field.name}"'

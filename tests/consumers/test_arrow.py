@@ -101,6 +101,28 @@ async def test_times_with_and_without_an_offset_are_instants() -> None:
     ]
 
 
+async def test_times_at_both_ends_of_the_calendar_are_instants() -> None:
+    server = Server(0)
+    times = ["9999-12-31T23:59:59.999999-12:00", "0001-01-01T00:00:00+14:00"]
+    plain = ["9999-12-31 23:59:59", "0001-01-01 00:00:00"]
+    server.rows[:] = [
+        {"msgId": 4 - n, "createTime": time, "updateTime": other}
+        for n, (time, other) in enumerate(zip(times, plain, strict=True))
+    ]
+    table = await arrow.to_table(client(server).messages(options=CrawlOptions(verify=False)))
+    hour, year = 3_600_000_000, datetime(1, 1, 1) - datetime(1970, 1, 1)
+    first = year // timedelta(microseconds=1)
+    after = (datetime.max - datetime(1970, 1, 1)) // timedelta(microseconds=1)
+    assert table["create_time"].cast(pa.int64()).to_pylist() == [
+        after + 12 * hour,
+        first - 14 * hour,
+    ]
+    assert table["update_time"].cast(pa.int64()).to_pylist() == [
+        after - 999_999 - 8 * hour,
+        first - 8 * hour,
+    ]
+
+
 class Level(IntEnum):
     LOW = 1
 

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import dlt
+import msgspec
 import pytest
+from msgspec import structs
 
 import dp_async.dlt
 from dp_async import (
@@ -243,6 +245,74 @@ def test_reconcile_marks_rows_that_are_gone_and_keeps_their_columns(
     assert [row.pop("gone_at") for row in before] == [None, None]
     assert None not in [row.pop("gone_at") for row in after]
     assert after == before
+
+
+#: Rows at the edges of the columns' types, newest first; fields that differ in nothing but case,
+#: an accent's form or their end; and names that a database or dlt has itself.
+EDGES: list[dict[str, object]] = [
+    {
+        "digitalPersonWorksId": 2**63 - 1,
+        "userId": 2**63 - 1,
+        "duration": 1.7976931348623157e308,
+        "updateTime": "9999-12-31 23:59:59",
+        "createTime": "9999-12-31T23:59:59.999999-12:00",
+        "name": "长" * 100_000,
+        "huge": 10**300,
+    },
+    {
+        "digitalPersonWorksId": -(2**63),
+        "userId": -(2**63),
+        "duration": 5e-324,
+        "updateTime": "2024-01-01 00:00:00",
+        "fee": 2**80,
+        "name": "a\0b",
+        "nul": "a\0b",
+        **{
+            name: name for name in ("", "\0", "a\0", "😀", "é", "e\u0301", "select", "xmin", "ctid")
+        },
+        **{name: name for name in ("A" * 200, "a" * 200, "a" * 199 + "A", "aA", "AA", "Aa", "aa")},
+        **{name: name for name in ("_dlt_id", "_dltId", "DltId", "gone_at", "goneAt", "Account")},
+    },
+    {
+        "digitalPersonWorksId": 0,
+        "duration": -0.0,
+        "updateTime": "0001-01-01 00:00:00",
+        "createTime": "0001-01-01T00:00:00+14:00",
+    },
+]
+AS_TEXT = "CAST(update_time AS TEXT) AS u, CAST(create_time AS TEXT) AS c"
+
+
+def test_rows_at_the_edges_of_their_types_survive_a_round_trip(
+    warehouse: Warehouse, tmp_path: Path, clock: Clock
+) -> None:
+    simulator = Simulator(works=0, messages=0, clock=clock, tolerance=1e12)
+    for row in reversed(EDGES):
+        simulator.works.insert(**row)
+    sync = Sync(warehouse, tmp_path, simulator)
+    assert sync.load()["works"] == (3, 0, 0)
+    known = {field.encode_name for field in structs.fields(Work)}
+    columns = {column_name(name): name for row in EDGES for name in row if name not in known}
+    listed = ", ".join(f'"{column}"' for column in columns)
+    sql = (
+        f"SELECT account, {AS_TEXT}, user_id, duration, name, fee, {listed} FROM dp_data.works"
+        " ORDER BY create_time"
+    )
+    before = warehouse.run(sql)
+    for loaded, row in zip(before, (EDGES[2], EDGES[1], EDGES[0]), strict=True):
+        assert loaded["duration"] == row["duration"]
+        assert loaded["user_id"] == row.get("userId", loaded["user_id"])
+        texts = {column: loaded[column] for column in columns if loaded[column] is not None}
+        sent = {column: row[name] for column, name in columns.items() if name in row}
+        assert {column: msgspec.json.decode(text) for column, text in texts.items()} == sent
+    assert [row["u"][:4] for row in before] == ["0001", "2023", "9999"]
+    assert (before[1]["fee"], before[1]["name"]) == (str(2**80), "a\ufffdb")
+    assert sync.extract(full=True)["works"] == (0, 0, 0)  # read back, no time differs
+    for row in EDGES:
+        simulator.works.delete(int(str(row["digitalPersonWorksId"])))
+    simulator.works.insert(digitalPersonWorksId=5)
+    assert sync.load(reconcile=True)["works"] == (1, 0, 3)
+    assert warehouse.run(sql.replace("ORDER", "WHERE gone_at IS NOT NULL ORDER")) == before
 
 
 def test_full_restores_what_was_changed_in_the_database(sync: Sync) -> None:
