@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,21 @@ class Send(Protocol):
     async def __call__(self, request: Request, /) -> Response: ...
 
 
-class Call(Protocol):
-    """Sends a request and returns the JSON of a good answer; raises CallError for any other."""
+class Answer(Struct, frozen=True, gc=False):
+    """A good answer: its JSON, undecoded, and the server's clock.
 
-    async def __call__(self, request: Request, /) -> Raw: ...
+    *date*: its ``Date``, in seconds since the epoch; None if the server sent none. A Struct, since
+    each page has one: a frozen dataclass takes five times as long to make.
+    """
+
+    data: Raw
+    date: float | None = None
+
+
+class Call(Protocol):
+    """Sends a request and returns a good answer; raises CallError for any other."""
+
+    async def __call__(self, request: Request, /) -> Answer: ...
 
 
 class Sign(Protocol):

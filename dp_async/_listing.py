@@ -230,7 +230,7 @@ class Listing(Generic[T]):
         call = self._runtime.call(self._runtime.tally())
         answer = await call(self._endpoint.request(self._query, page_num, page_size))
         try:
-            return decoder(answer)
+            return decoder(answer.data)
         except DecodeError as error:
             error.page_num, error.page_size = page_num, page_size
             raise

@@ -15,11 +15,9 @@ from functools import lru_cache
 from string import Formatter
 from typing import Literal, cast
 
-from msgspec import Raw
-
 from .._checks import hide_arguments, one_of, text
 from .._errors import AuthError, ConfigError, allow_retry_now
-from .._http import Call, Request, Sign
+from .._http import Answer, Call, Request, Sign
 from .._settings import DEFAULT_TEMPLATE, Settings, check_template
 from .._version import VERSION
 from .observe import log
@@ -198,7 +196,7 @@ def signed(call: Call, signing: Signing, clock: Clock) -> Call:
     correction to try. Other calls share it once a good answer confirms it.
     """
 
-    async def calling(request: Request, /) -> Raw:
+    async def calling(request: Request, /) -> Answer:
         tried = request.clock_ahead
         ahead = clock.ahead if tried is None else tried
         now = clock.at(ahead)

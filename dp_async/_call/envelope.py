@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 import msgspec
 from msgspec import Raw, Struct
@@ -26,7 +27,7 @@ from .._errors import (
     ServerError,
     TransportError,
 )
-from .._http import Call, Request, Response, Send
+from .._http import Answer, Call, Request, Response, Send
 from .._json import decode
 from .hints import hint
 from .observe import Attempt, Observers
@@ -66,7 +67,7 @@ def checked(
     Reports each request to *observers*. Redacts *secrets* in errors, even if the server wrote them.
     """
 
-    async def call(request: Request, /) -> Raw:
+    async def call(request: Request, /) -> Answer:
         if not observers.listening:
             return good(request, await send(request), secrets, clock)
         response: Response | None = None
@@ -80,7 +81,7 @@ def checked(
         seconds = time.perf_counter() - began
         request_id = redacted(_text(envelope.request_id), request, secrets)
         observers.notify(_attempt(request, response, seconds, None, _cut(request_id, 64)))
-        return Raw(response.body)
+        return _answer(response)
 
     return call
 
@@ -111,7 +112,7 @@ def good(
     response: Response,
     secrets: Secrets = NONE,
     clock: Callable[[], float] = time.time,
-) -> Raw:
+) -> Answer:
     """A good answer, undecoded. Raises as ``opened``.
 
     Only the prefix is checked: parsing the rest here would decode the body twice. A truncated body
@@ -119,7 +120,11 @@ def good(
     """
     if not (200 <= response.status < 300 and _GOOD_PREFIX.match(response.body, 0, _PREFIX_BYTES)):
         opened(request, response, secrets, clock)
-    return Raw(response.body)
+    return _answer(response)
+
+
+def _answer(response: Response) -> Answer:
+    return Answer(Raw(response.body), _date(response.headers.get("date", "")))
 
 
 def opened(
@@ -252,7 +257,9 @@ def retry_after(response: Response, clock: Callable[[], float] = time.time) -> f
     return max(0.0, then - (clock() if now is None else now))
 
 
+@lru_cache(maxsize=2)  # all answers of one second have the same; parsing it takes 10 µs
 def _date(value: str) -> float | None:
+    """The HTTP date *value* in seconds since the epoch; None if it is none."""
     try:
         then = parsedate_to_datetime(value)
     except (ValueError, OverflowError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from .._page.reader import Rows
+from .._page.reader import Rows, row_time
 from .._proof.certificate import decide
 from .._proof.decision import Complete, Decision, Missing
 from .._proof.links import covers
@@ -81,7 +81,9 @@ class Evidence:
 
     # Taking answers in
 
-    def read(self, ref: PageRef, sent: int, answered: int, rows: Rows[T]) -> Read:
+    def read(
+        self, ref: PageRef, sent: int, answered: int, rows: Rows[T], date: float | None = None
+    ) -> Read:
         """The answer as the certificate sees it. Raises PaginationError, by ``Changes.check``."""
         page = rows.page
         size = page.size or ref.size
@@ -95,6 +97,7 @@ class Evidence:
             ids=rows.keyed,
             updated=rows.updated,
             created=rows.created,
+            date=None if date is None else row_time(date),
         )
         self.changes.check(read)
         return read

@@ -67,6 +67,7 @@ class Read:
     updated: Sequence[int]
     by_update: Column | None
     by_create: Column | None
+    date: int | None = None
 
     @classmethod
     def of(
@@ -81,15 +82,19 @@ class Read:
         ids: Sequence[int],
         updated: Sequence[int],
         created: Sequence[int],
+        date: int | None = None,
     ) -> Read:
         """A read of *count* raw rows; *ids* and *updated* are those of its good rows, in order.
 
         A good row has an id and an update time. Times are whole seconds. *created* is parallel to
-        *ids*, or empty if a good row has no create time.
+        *ids*, or empty if a good row has no create time. *date*: the server's clock as it answered,
+        counted as the times are; None if it did not send it.
         """
         by_update = Column.of(updated, ids)
         by_create = by_update if created == updated else Column.of(created, ids)
-        return cls(sent, answered, offset, size, count, total, ids, updated, by_update, by_create)
+        return cls(
+            sent, answered, offset, size, count, total, ids, updated, by_update, by_create, date
+        )
 
 
 def is_first(read: Read) -> bool:

@@ -27,6 +27,7 @@ from dp_async import (
 from dp_async._call.envelope import checked
 from dp_async._call.observe import Observers, log
 from dp_async._call.redact import Secrets
+from dp_async._http import Answer
 from tests.support.fake_server import until
 from tests.support.samples import REQUEST, SECRET, Script
 
@@ -50,11 +51,11 @@ class Observed:
         self.script = Script(*outcomes)
         self.call = checked(self.script, self.observers, Secrets(SECRET))
 
-    async def outcome(self, request: Request = REQUEST) -> Raw | BaseException:
+    async def outcome(self, request: Request = REQUEST) -> Answer | BaseException:
         return await outcome_of(self.call(request))
 
 
-async def outcome_of(work: Awaitable[Raw]) -> Raw | BaseException:
+async def outcome_of(work: Awaitable[Answer]) -> Answer | BaseException:
     try:
         return await work
     except BaseException as error:
@@ -80,7 +81,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Ticks:
 
 async def test_a_good_answer_is_reported() -> None:
     observed = Observed(GOOD)
-    assert await observed.outcome() == Raw(GOOD.body)
+    assert await observed.outcome() == Answer(Raw(GOOD.body))
     assert observed.attempts == [
         Attempt(
             endpoint="work_list", number=1, seconds=0.0625, status=200, code=200, request_id="id-1"
@@ -205,7 +206,7 @@ async def test_an_observer_that_raises_is_logged_and_changes_nothing(
     observed.observers.add(observed.attempts.append)
     expected, raised = await alone.outcome(), await observed.outcome()
     assert type(raised) is type(expected)
-    assert raised == Raw(GOOD.body) or str(raised) == str(expected)
+    assert raised == Answer(Raw(GOOD.body)) or str(raised) == str(expected)
     if isinstance(raised, BaseException):
         assert raised.__context__ is None
         assert raised.__cause__ is None
@@ -228,7 +229,7 @@ async def test_without_observers_and_debug_log_nothing_is_measured(
     caplog.set_level(logging.INFO, "dp_async")
     monkeypatch.setattr(Observers, "notify", notify)
     observed = Observed(GOOD, REFUSED, TransportError("gone"), observing=False)
-    assert await observed.outcome() == Raw(GOOD.body)
+    assert await observed.outcome() == Answer(Raw(GOOD.body))
     assert type(await observed.outcome()).__name__ == "RateLimited"
     assert type(await observed.outcome()).__name__ == "TransportError"
     assert clock.readings == 0
@@ -299,7 +300,7 @@ async def test_an_attribute_of_the_application_s_record_factory_stays(
 
     logging.setLogRecordFactory(with_request_id)
     caplog.set_level(logging.DEBUG, "dp_async")
-    assert await Observed(GOOD).outcome() == Raw(GOOD.body)
+    assert await Observed(GOOD).outcome() == Answer(Raw(GOOD.body))
     (record,) = caplog.records
     found = vars(record)
     assert (found["request_id"], found["endpoint"]) == ("of the web request", "work_list")
@@ -343,7 +344,7 @@ async def test_a_log_that_raises_changes_nothing(
         monkeypatch.setattr(logger, "handlers", [broken])
     observed = Observed(GOOD, REFUSED)
     observed.observers.add(broken.handle)  # its failure is logged, which fails too
-    assert await observed.outcome() == Raw(GOOD.body)
+    assert await observed.outcome() == Answer(Raw(GOOD.body))
     raised = await observed.outcome()
     assert isinstance(raised, RateLimited)
     assert raised.__context__ is None

@@ -82,6 +82,12 @@ def test_a_read_has_the_place_its_answer_names() -> None:
     assert list(read.ids) == [1, 2, 3, 4]
 
 
+def test_a_read_has_the_servers_clock_counted_as_the_times_of_rows_are() -> None:
+    for date, counted in ((1689238800.5, 1689267600), (None, None)):
+        read = evidence_of().read(FIRST, 0, 1, page(rows(4), 1, 5, 14), date)
+        assert read.date == counted
+
+
 def test_without_an_echoed_size_the_requested_one_counts() -> None:
     answer = page(rows(5), 3, 5, 30)
     answer = replace(answer, page=structs.replace(answer.page, size=0))
