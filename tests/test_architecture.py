@@ -57,13 +57,14 @@ THIRD_PARTY = {
 
 #: The consumers of the public names, the libraries each may import, and the consumers below it.
 CONSUMERS: dict[str, tuple[set[str], set[str]]] = {
-    "arrow": ({"pyarrow", "msgspec"}, set()),
+    "arrow": ({"pyarrow", "msgspec"}, {"tables"}),
     "cli": (
         {"anyio", "cyclopts", "dlt", "msgspec", "psycopg2", "pyarrow", "rich"},
-        {"arrow", "dlt", "testing"},
+        {"arrow", "dlt", "tables", "testing"},
     ),
-    "dlt": ({"dlt", "pyarrow", "anyio", "msgspec"}, {"arrow"}),
+    "dlt": ({"dlt", "pyarrow", "anyio", "msgspec"}, {"tables"}),
     "otel": ({"opentelemetry"}, set()),
+    "tables": ({"pyarrow", "msgspec"}, set()),
     "testing": (
         {"aiohttp", "anyio", "msgspec", "multidict", "pytest", "pytest_asyncio"},
         set(),

@@ -9,7 +9,7 @@ behind anyio's blocking portal. What is done for one account is ``_run``'s.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import ExitStack, aclosing
 from typing import Any, TypeAlias, TypeVar
 
@@ -21,12 +21,15 @@ from anyio.streams.memory import MemoryObjectSendStream
 from dlt.extract import DltResource
 from msgspec import Struct
 
-from .. import AccountsFailed, Client, DpError
-from ._rows import schema
+from .. import AccountsFailed, Client, ConfigError, DpError
+from ..tables import schema
 from ._run import List, Marks, Run, mark_of
 from ._store import Store
 
 S = TypeVar("S", bound=Struct)
+
+#: How columns are named, kept in the state of each account: by ``tables.column_name``.
+COLUMN_RULE = 2
 
 #: A run and its next piece, or None at the end of the run.
 Found: TypeAlias = tuple[Run[Any], pa.Table | None]
@@ -79,9 +82,15 @@ def resource(of: List[S], shared: SharedClient) -> DltResource:
 def _tables(of: List[S], shared: SharedClient) -> Iterator[pa.Table]:
     """The tables for dlt to load, of all accounts. Runs in dlt's thread."""
     plan = of.plan
-    marks: Marks = dlt.current.resource_state().setdefault("watermarks", {})
+    state = dlt.current.resource_state()
+    marks: Marks = state.setdefault("watermarks", {})
+    rules: dict[str, int] = state.setdefault("column_names", {})
     store = Store(of.name, of.key, schema(of.model))
     store.check_shape()
+    if not store.undocumented():
+        rules.update(dict.fromkeys(marks, COLUMN_RULE))
+    elif not plan.full:
+        _check_names(of, marks.keys() - rules.keys())
     errors: dict[str, DpError] = {}
     with shared as (portal, client):
         views = {account: client.for_account(account or None) for account in plan.accounts}
@@ -99,10 +108,21 @@ def _tables(of: List[S], shared: SharedClient) -> Iterator[pa.Table]:
                     yield piece
                     continue
                 yield from run.end()
-                if run.error is not None:
+                if run.error is None:
+                    rules[run.account] = COLUMN_RULE
+                else:
                     errors[run.account] = run.error
     if errors and plan.on_outcome is None:
         raise next(iter(errors.values())) if len(views) == 1 else AccountsFailed(errors)
+
+
+def _check_names(of: List[S], other: Set[str]) -> None:
+    """Raise ConfigError if an account to be loaded is in *other*: its columns have other names."""
+    if other & {*of.plan.accounts}:
+        raise ConfigError(
+            f"the columns of undocumented fields in the table {of.name} were named by an earlier "
+            "version, which could mix up two fields: load all rows again, with --full (full=True)"
+        )
 
 
 class Workers:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import pyarrow as pa
 from msgspec import Raw, Struct, structs
 
-from .. import Client, Crawl, CrawlReport, DpError, Listing, Page, Watermark
-from ._rows import ListName, Reader, joined
+from .. import BadItem, Client, Crawl, CrawlReport, DpError, Listing, Page, Watermark
+from ..tables import ListName, Outcome, TableReader
 from ._store import IDS_PER_QUERY, Store
 
 S = TypeVar("S", bound=Struct)
@@ -28,24 +28,6 @@ PIECE = 5_000
 
 #: The watermark of each account, as JSON.
 Marks: TypeAlias = dict[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """The result of one list of one account, before dlt loads it.
-
-    *new* and *updated*: rows by comparison with the destination. *gone*: rows marked as gone.
-    *report*: the crawl's. *error*: what ended the crawl early; the rows before it are loaded all
-    the same, and come again in the next run.
-    """
-
-    resource: ListName
-    account: str
-    new: int
-    updated: int
-    gone: int
-    report: CrawlReport
-    error: DpError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +45,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class List(Generic[S]):
-    """One of the two lists; *strict* is *model* without undocumented fields."""
+    """One of the two lists; *endpoint* is its name in errors."""
 
     name: ListName
+    endpoint: str
     model: type[S]
-    strict: type[S]
     listing: Callable[[Client], Listing[S]]
     plan: Plan
 
@@ -95,7 +77,10 @@ class Run(Generic[S]):
         self._listing = of.listing(client)
         self._marks = marks
         self._store = store
-        self._reader = Reader(of.model, of.strict, store.schema.naming.normalize_identifier)
+        self._app_id = client.settings.app_id
+        self._reader = TableReader(
+            of.endpoint, of.model, keep=self._listing.options.on_bad_item == "keep"
+        )
         self._times: dict[int, int | None] = {}
         self._crawl: Crawl[Raw] | None = None
 
@@ -113,22 +98,23 @@ class Run(Generic[S]):
                     if page.content:
                         kept.append(self._table(page))
                     if sum(table.num_rows for table in kept) >= PIECE:
-                        yield joined(kept)
+                        yield _joined(kept)
                         kept = []
             except DpError as caught:
                 self.error = caught
         if kept:
-            yield joined(kept)
+            yield _joined(kept)
 
     def end(self) -> Iterator[pa.Table]:
         """The rows to mark as gone; then keeps the watermark and reports the outcome."""
         assert self._crawl is not None
-        report, gone = self._crawl.report, None
+        bad = [*self._crawl.bad_items, *self._reader.bad_items]
+        report, gone = self._report(self._crawl.report), None
         new = updated = 0
         if self._plan.on_outcome is not None and self._times:
             new, updated = self._compared()
         if self._plan.reconcile and self.error is None:
-            gone = self._gone(report)
+            gone = self._gone(report, bad)
             if gone is not None:
                 yield gone
         reached = self._crawl.watermark if self.error is None else None
@@ -138,21 +124,28 @@ class Run(Generic[S]):
             self._plan.on_outcome(
                 Outcome(
                     resource=self._of.name,
+                    app_id=self._app_id,
                     account=self.account,
                     new=new,
                     updated=updated,
                     gone=0 if gone is None else gone.num_rows,
                     report=report,
+                    bad_items=bad,
                     error=self.error,
                 )
             )
 
+    def _report(self, report: CrawlReport) -> CrawlReport:
+        """The crawl's report, with the rows that are no rows of a table as bad ones."""
+        bad = len(self._reader.bad_items)
+        return replace(report, items=report.items - bad, bad_items=report.bad_items + bad)
+
     def _progress(self, report: CrawlReport) -> None:
         if self._plan.progress is not None:
-            self._plan.progress(self._of.name, self.account, report)
+            self._plan.progress(self._of.name, self.account, self._report(report))
 
     def _table(self, page: Page[Raw]) -> pa.Table:
-        table = self._reader.table(page.content)
+        table = self._reader(page)
         ids: list[Any] = table[self._store.key].to_pylist()
         if self._plan.on_outcome is not None:
             times = table["update_time"].cast(pa.int64()).to_pylist()
@@ -171,14 +164,17 @@ class Run(Generic[S]):
             sum(known[number] != (self._times[number], False) for number in common),
         )
 
-    def _gone(self, report: CrawlReport) -> pa.Table | None:
+    def _gone(self, report: CrawlReport, bad: Sequence[BadItem]) -> pa.Table | None:
         """The rows that the destination holds and the list does not, marked; None without any."""
-        reason = "" if report.complete else report.reason
-        if report.bad_items:  # an unreadable time leaves the proof intact, but hides the row's id
-            reason = f"{report.bad_items} rows could not be read"
-        if reason:
-            log.warning("no row of the %s is marked as gone: %s", self._of.name, reason)
+        if not report.complete:  # as where a bad row has no id
+            log.warning("no row of the %s is marked as gone: %s", self._of.name, report.reason)
             return None
+        found = self._times.keys() | {one.id for one in bad}
         there = [number for number, (_, gone) in self._store.known(self.account) if not gone]
-        missing = [number for number in there if number not in self._times]
+        missing = [number for number in there if number not in found]
         return self._store.rows(self.account, missing) if missing else None
+
+
+def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """One table with all columns of *tables*; a column that a table lacks is null there."""
+    return pa.concat_tables(tables, promote_options="default")

@@ -535,3 +535,10 @@ def test_a_watch_refuses_options_that_cannot_work(options: Any, refusal: str) ->
 def test_a_bad_interval_is_refused(interval: Any) -> None:
     with pytest.raises(ConfigError, match=r"^interval must be a number from 0.01 to 86,400"):
         client(Server(5)).works().watch(interval)
+
+
+def test_a_watch_refuses_a_callback_that_cannot_be_called() -> None:
+    with pytest.raises(ConfigError, match=r"^on_bad_item of watch\(\) must be a callable"):
+        client(Server(5)).works().watch(1, on_bad_item=cast("Any", "keep"))
+    keep = client(Server(5)).works().with_options(on_bad_item="keep")
+    assert keep.watch(1, on_bad_item=print)  # the callback is where to keep them
