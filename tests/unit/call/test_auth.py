@@ -335,7 +335,7 @@ async def test_a_correction_that_did_not_help_is_not_tried_again_for_a_minute() 
     assert clock_ahead_of(await rig.refusal()) == 3660
 
 
-async def test_a_correction_in_vain_stops_no_other_account_and_is_forgotten_once_one_helped() -> (
+async def test_a_fruitless_correction_does_not_count_for_other_accounts_nor_after_one_helped() -> (
     None
 ):
     clock = Clock(lambda: NOW)
