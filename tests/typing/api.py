@@ -11,9 +11,9 @@ import msgspec
 from dp_async import (
     AccountsCrawl,
     AccountsFailed,
-    BadItem,
     ApiError,
     Attempt,
+    BadItem,
     CallError,
     Client,
     Crawl,
