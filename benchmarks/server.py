@@ -63,7 +63,7 @@ def served(
     process.start()
     theirs.close()
     try:
-        known = Simulator(works=0, messages=0).settings
+        known = Simulator(works=0, messages=0).in_process_settings
         url = f"{'https' if chain else 'http'}://{HOST}:{ours.recv()}"
         yield Settings(base_url=url, app_id=known.app_id, app_secret=known.app_secret)
     finally:
@@ -117,7 +117,7 @@ async def _rendered(simulator: Simulator, size: int) -> Mapping[Key, bytes]:
         answers[key] = _HEAD.format(len(response.body)).encode() + response.body
         return response
 
-    async with Client(simulator.settings, send=keep) as client:
+    async with Client(simulator.in_process_settings, send=keep) as client:
         for listing, rows in (
             (client.works().typed(Raw), simulator.works),
             (client.messages().typed(Raw), simulator.messages),
@@ -237,7 +237,7 @@ def _simulate(
         line.send(simulator.served)
 
     async def serve() -> None:
-        async with simulator, simulator.writing(**writes):
+        async with simulator, simulator.writing("work_list", **writes):
             loop = asyncio.get_running_loop()
             loop.add_reader(line.fileno(), tell)
             line.send(simulator.settings)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Protocol
 
 from msgspec import Raw, Struct
@@ -53,14 +54,15 @@ class Send(Protocol):
 
 
 class Answer(Struct, frozen=True, gc=False):
-    """A good answer: its JSON, undecoded, and the server's clock.
+    """A good answer: its JSON, undecoded, and when it was given, in seconds since the epoch.
 
-    *date*: its ``Date``, in seconds since the epoch; None if the server sent none. A Struct, since
-    each page has one: a frozen dataclass takes five times as long to make.
+    *date*: the server's ``Date``; None if it sent none. *now*: the same, or else this machine's
+    clock. A Struct, since each page has one: a frozen dataclass takes six times as long to make.
     """
 
     data: Raw
     date: float | None = None
+    now: float = inf
 
 
 class Call(Protocol):

@@ -81,7 +81,7 @@ def checked(
         seconds = time.perf_counter() - began
         request_id = redacted(_text(envelope.request_id), request, secrets)
         observers.notify(_attempt(request, response, seconds, None, _cut(request_id, 64)))
-        return _answer(response)
+        return _answer(response, clock)
 
     return call
 
@@ -120,11 +120,12 @@ def good(
     """
     if not (200 <= response.status < 300 and _GOOD_PREFIX.match(response.body, 0, _PREFIX_BYTES)):
         opened(request, response, secrets, clock)
-    return _answer(response)
+    return _answer(response, clock)
 
 
-def _answer(response: Response) -> Answer:
-    return Answer(Raw(response.body), _date(response.headers.get("date", "")))
+def _answer(response: Response, clock: Callable[[], float]) -> Answer:
+    date = _date(response.headers.get("date", ""))
+    return Answer(Raw(response.body), date, clock() if date is None else date)
 
 
 def opened(

@@ -84,7 +84,7 @@ class Engine(Generic[T]):
         except DecodeError as error:
             error.page_num, error.page_size = ref
             raise
-        result = walk.learn(ref, sent, answered, rows, answer.date)
+        result = walk.learn(ref, sent, answered, rows, answer.date, answer.now)
         if self._adapts:
             self._adapt()
         return result
@@ -208,5 +208,5 @@ async def mark_now(source: Source[T], options: CrawlOptions) -> Watermark | None
     except DecodeError as error:
         error.page_num, error.page_size = ref
         raise
-    walk.learn(ref, sent, walk.tick(), rows, answer.date)
+    walk.learn(ref, sent, walk.tick(), rows, answer.date, answer.now)
     return walk.evidence.changes.watermark(source.scope, covered=True)

@@ -7,7 +7,7 @@
 
     async with Simulator(works=1070) as simulator, Client(simulator.settings) as client:
         simulator.fail(Reset())
-        async with simulator.writing(inserts=5, updates=5):
+        async with simulator.writing("work_list", inserts=5, updates=5):
             async for work in client.works():
                 ...
 
@@ -28,6 +28,8 @@ Assumed of the real server; what may differ is a parameter of ``Simulator``:
 
 Rows past the documented ones, the ``host`` and all error texts are made up.
 """
+
+from inspect import get_annotations
 
 from ._faults import (
     Altered,
@@ -59,7 +61,8 @@ from ._faults import (
 )
 from ._lists import Mark, SimulatedList
 from ._requests import SeenRequest
-from ._simulator import Simulator, serve
+from ._rows import Endpoint
+from ._simulator import Simulator, SimulatorMisused, serve
 from ._writer import Writes
 
 __all__ = [
@@ -72,6 +75,7 @@ __all__ = [
     "Drip",
     "Empty",
     "Endless",
+    "Endpoint",
     "Fault",
     "HalfBody",
     "Hang",
@@ -89,6 +93,7 @@ __all__ = [
     "SeenRequest",
     "SimulatedList",
     "Simulator",
+    "SimulatorMisused",
     "Throttle",
     "WireFault",
     "Writes",
@@ -97,5 +102,8 @@ __all__ = [
     "serve",
 ]
 
-for _name in __all__:
-    globals()[_name].__module__ = __name__  # tracebacks show the public name
+for _name in {*__all__} - {"Endpoint"}:  # an alias of a Literal has no module
+    _public = globals()[_name]
+    if isinstance(_public, type):  # typing.get_type_hints would look in the public module
+        _public.__annotations__ = get_annotations(_public, eval_str=True)
+    _public.__module__ = __name__  # tracebacks show the public name

@@ -19,11 +19,13 @@ import msgspec
 
 from dp_async import Request, Response
 
+from ._arguments import choice, whole
 from ._faults import AnswerFault, Fault, Good, PageData, PageFault
 from ._lists import SimulatedList
-from ._rows import KINDS, Kind
+from ._rows import KINDS, Endpoint, Kind
 
 PATH = "/openApiDigitalPerson/customer/"
+SEGMENTS = {kind.segment: kind for kind in KINDS.values()}
 SORTS: dict[object, bool] = {None: False, "": False, "DESC": False, "ASC": True}
 DEFAULT_PAGE_SIZE = 10
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
@@ -45,6 +47,12 @@ class Rules:
     max_page_size: int | None
     shape: Literal["flat", "nested"]
     http_errors: bool
+
+    def __post_init__(self) -> None:
+        choice("timestamp_unit", self.timestamp_unit, ("ms", "s"))
+        choice("shape", self.shape, ("flat", "nested"))
+        if self.max_page_size is not None:
+            whole("max_page_size", self.max_page_size, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +81,7 @@ class Api:
     def __init__(
         self,
         rules: Rules,
-        lists: Mapping[str, SimulatedList],
+        lists: Mapping[Endpoint, SimulatedList],
         *,
         now: Callable[[], float],
         random: Random,
@@ -194,7 +202,7 @@ class Api:
 def kind_of(request: Request) -> Kind | None:
     """The list that a request's path names, with any prefix; None if it names no list."""
     _, found, name = urlsplit(request.target).path.partition(PATH)
-    return KINDS.get(name) if found else None
+    return SEGMENTS.get(name) if found else None
 
 
 def parse(request: Request) -> PageQuery:

@@ -13,8 +13,11 @@ from random import Random
 
 import msgspec
 
+from dp_async import ConfigError
+
+from ._arguments import number, whole
 from ._pending import PendingWrites
-from ._rows import KINDS, Kind, Row, documented, made_up, second_of, text_of
+from ._rows import Endpoint, Kind, Row, documented, kind_named, made_up, second_of, text_of
 
 #: Views kept at once; each costs memory, and time with every write.
 MAX_VIEWS = 16
@@ -51,6 +54,7 @@ class SimulatedList:
     rows are the documented ones, the rest are made up and older. Columns have their names and
     values as on the wire.
 
+    - *endpoint*: ``"work_list"`` or ``"msg_list"``; *count*: rows to begin with.
     - *clock*: seconds since the epoch; a write stamps it, cut to whole seconds.
     - *lateness*: a write becomes visible up to this many seconds after the second it stamps.
 
@@ -62,14 +66,16 @@ class SimulatedList:
 
     def __init__(
         self,
-        endpoint: str,
+        endpoint: Endpoint,
         count: int,
         *,
         clock: Callable[[], float] = time.time,
         lateness: float = 0.0,
         seed: int = 0,
     ) -> None:
-        self.kind: Kind = KINDS[endpoint]
+        self.kind: Kind = kind_named(endpoint)
+        whole("count", count, 0)
+        number("lateness", lateness, 0)
         self.lateness = lateness
         self.between: Callable[[], object] | None = None
         self._random = Random(seed)
@@ -155,7 +161,8 @@ class SimulatedList:
     def _filters(self, filters: Mapping[str, str | None]) -> dict[str, str]:
         for name in filters:
             if name not in self.kind.exact + self.kind.fuzzy:
-                raise ValueError(f"{self.kind.endpoint} has no filter {name!r}")
+                known = " or ".join(self.kind.exact + self.kind.fuzzy)
+                raise ConfigError(f"{self.kind.endpoint} has no filter {name!r}, but {known}")
         return {name: str(value) for name, value in sorted(filters.items()) if value}
 
     def _matcher(self, filters: Mapping[str, str]) -> Callable[[Row], bool]:
@@ -191,12 +198,12 @@ class SimulatedList:
     def insert(self, **fields: object) -> int:
         """Adds a row, stamped now, with *fields* over made-up ones, and returns its id.
 
-        Raises ValueError if *fields* hold the id of a row that exists.
+        Raises ConfigError if *fields* hold the id of a row that exists.
         """
         now = self._clock()
         key = fields.get(self.kind.key, self._next)
         if not isinstance(key, int) or self._known(key) is not None:
-            raise ValueError(f"{key!r} is no new id")
+            raise ConfigError(f"{self.kind.key} must be a new id, not {key!r}")
         self._next = max(self._next, key + 1)
         stamp = {"createTime": text_of(int(now)), "updateTime": text_of(int(now))}
         self._write(now, key, self.kind.make(key, int(now)) | stamp | fields)

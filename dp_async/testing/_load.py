@@ -10,11 +10,15 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from random import Random
 
+from ._arguments import number, whole
+
 
 class Latency:
     """Log-normal response times around a *median*, in seconds; *sigma* is that of the logarithm."""
 
     def __init__(self, median: float, sigma: float, random: Random) -> None:
+        number("latency", median, 0)
+        number("jitter", sigma, 0)
         self._median = median
         self._sigma = sigma
         self._random = random
@@ -33,6 +37,9 @@ class Workers:
     """
 
     def __init__(self, capacity: int | None, service: float) -> None:
+        if capacity is not None:
+            whole("capacity", capacity, 1)
+        number("service", service, 0)
         self._service = service
         self._slots: AbstractAsyncContextManager[object] = (
             nullcontext() if capacity is None else asyncio.Semaphore(capacity)
@@ -50,6 +57,8 @@ class RateLimit:
     """Fixed-window counter: *limit* requests in each whole second; None for no limit."""
 
     def __init__(self, limit: int | None) -> None:
+        if limit is not None:
+            whole("limit_rate", limit, 0)
         self._limit = limit
         self._second = 0
         self._count = 0

@@ -13,18 +13,23 @@ from random import Random
 from types import TracebackType
 from typing import ClassVar, Literal, Self, TypeVar
 
-from dp_async import Request, Response, ResponseTooLarge, Settings, TransportError
+from dp_async import DpError, Request, Response, ResponseTooLarge, Settings, TransportError
 
 from ._answers import INTERNAL_HOST, INTERNAL_TRACE, Api, Rules
 from ._faults import Bomb, Drip, Endless, Fault, Hang, Throttle, WireFault
 from ._lists import SimulatedList
 from ._load import Latency, RateLimit, Workers, wait
 from ._requests import RequestLog, SeenRequest
+from ._rows import Endpoint, kind_named
 from ._script import Script
 from ._wire import HOST, Server
 from ._writer import Writes, writing
 
 T = TypeVar("T")
+
+
+class SimulatorMisused(DpError, RuntimeError):
+    """What was asked of the simulator needs it to run, or not to run yet; names the fix."""
 
 
 class Simulator:
@@ -36,8 +41,8 @@ class Simulator:
             async with Client(simulator.settings) as client:
                 ...
 
-    Without ``async with``, ``Client(simulator.settings, send=simulator.send)`` gets its answers in
-    process.
+    Without ``async with`` there is no server, but
+    ``Client(simulator.in_process_settings, send=simulator.send)`` gets the answers in process.
 
     - *works*, *messages*: rows to begin with; the first 20 of each are the documented ones.
     - *port*: where to listen; 0 for any free port.
@@ -93,8 +98,10 @@ class Simulator:
             return clock() + skew
 
         #: The two lists: read them, and write to them.
-        self.works = SimulatedList("workList", works, clock=now, lateness=lateness, seed=seed)
-        self.messages = SimulatedList("msgList", messages, clock=now, lateness=lateness, seed=seed)
+        self.works = SimulatedList("work_list", works, clock=now, lateness=lateness, seed=seed)
+        self.messages = SimulatedList("msg_list", messages, clock=now, lateness=lateness, seed=seed)
+        lists = (self.works, self.messages)
+        self._lists: dict[Endpoint, SimulatedList] = {rows.kind.endpoint: rows for rows in lists}
         self._api = Api(
             Rules(
                 app_id=app_id,
@@ -107,7 +114,7 @@ class Simulator:
                 shape=shape,
                 http_errors=http_errors,
             ),
-            {rows.kind.endpoint: rows for rows in (self.works, self.messages)},
+            self._lists,
             now=now,
             random=Random(f"{seed} ids"),
         )
@@ -120,15 +127,16 @@ class Simulator:
         self._writers = 0
         self._port = port
         self._server: Server | None = None
+        self._closed = False
 
     # Running
 
     async def __aenter__(self) -> Self:
         if self._server is not None:
-            raise RuntimeError("this simulator is already running")
+            raise SimulatorMisused("this simulator is already running")
         server = Server(self._exchange, self._port)
         await server.start()
-        self._server = server
+        self._server, self._closed = server, False
         return self
 
     async def __aexit__(
@@ -139,19 +147,35 @@ class Simulator:
     ) -> None:
         server, self._server = self._server, None
         if server is not None:
+            self._closed = True
             await server.close()
 
     @property
     def url(self) -> str:
-        """The base URL; it has no port while the simulator is not running."""
-        return f"http://{HOST}" if self._server is None else f"http://{HOST}:{self._server.port}"
+        """The base URL. Raises SimulatorMisused while the simulator is not running."""
+        if self._server is None:
+            state = "was closed" if self._closed else "is not running"
+            raise SimulatorMisused(
+                f"this simulator {state}, so it has no address: use its url and settings within"
+                " `async with Simulator(...) as simulator:`; without a server, pass"
+                " Client(simulator.in_process_settings, send=simulator.send)"
+            )
+        return f"http://{HOST}:{self._server.port}"
 
     @property
     def settings(self) -> Settings:
-        """Settings that this simulator accepts."""
+        """Settings for clients of the running server. Raises SimulatorMisused if it is not."""
+        return self._settings(self.url)
+
+    @property
+    def in_process_settings(self) -> Settings:
+        """Settings for a client whose ``send`` is this simulator's, which needs no server."""
+        return self._settings(f"http://{HOST}")
+
+    def _settings(self, base_url: str) -> Settings:
         rules = self._api.rules
         return Settings(
-            base_url=self.url,
+            base_url=base_url,
             app_id=rules.app_id,
             app_secret=rules.app_secret,
             auth_template=rules.auth_template,
@@ -196,16 +220,16 @@ class Simulator:
         fault: Fault,
         *,
         times: int | None = 1,
-        endpoint: str | None = None,
+        endpoint: Endpoint | None = None,
         page: int | None = None,
         probability: float | None = None,
         after: int = 0,
     ) -> None:
         """Applies *fault* to the next *times* answers (None: all), in the order of these calls.
 
-        *endpoint* (``"workList"``, ``"msgList"``), *page* (the request's ``pageNum``) and
+        *endpoint* (``"work_list"``, ``"msg_list"``), *page* (the request's ``pageNum``) and
         *probability* select requests; the first *after* of them are answered without the fault.
-        One request gets one fault: the first that matches. Raises ValueError.
+        One request gets one fault: the first that matches. Raises ConfigError.
         """
         self._script.add(
             fault,
@@ -222,7 +246,7 @@ class Simulator:
 
     def writing(
         self,
-        rows: SimulatedList | None = None,
+        endpoint: Endpoint,
         *,
         inserts: float = 0.0,
         updates: float = 0.0,
@@ -230,14 +254,16 @@ class Simulator:
         even: bool = False,
         seed: int | None = None,
     ) -> AbstractAsyncContextManager[Writes]:
-        """Writes to *rows* (default: the works) while the block runs; rates are per second.
+        """Writes to the list *endpoint* while the block runs; rates are per second.
 
         Updates and deletes choose a random row; an update changes its status. Writes are a Poisson
         process, or evenly spaced with *even*. ``async with`` gives the numbers of writes so far.
+        Raises ConfigError.
         """
+        kind_named(endpoint)
         self._writers += 1
         return writing(
-            self.works if rows is None else rows,
+            self._lists[endpoint],
             inserts=inserts,
             updates=updates,
             deletes=deletes,

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from random import Random
 
+from ._arguments import number
 from ._lists import SimulatedList
 
 
@@ -23,8 +24,7 @@ class Writes:
     deletes: int = 0
 
 
-@asynccontextmanager
-async def writing(
+def writing(
     rows: SimulatedList,
     *,
     inserts: float,
@@ -32,10 +32,20 @@ async def writing(
     deletes: float,
     even: bool,
     random: Random,
-) -> AsyncGenerator[Writes, None]:
-    """Writes while the block runs; see ``Simulator.writing``. Raises the writer's error."""
-    writes = Writes()
+) -> AbstractAsyncContextManager[Writes]:
+    """Writes while the block runs; see ``Simulator.writing``. Raises ConfigError."""
     rates = {"inserts": inserts, "updates": updates, "deletes": deletes}
+    for name, rate in rates.items():
+        number(name, rate, 0)
+    return _writing(rows, rates, even, random)
+
+
+@asynccontextmanager
+async def _writing(
+    rows: SimulatedList, rates: dict[str, float], even: bool, random: Random
+) -> AsyncGenerator[Writes, None]:
+    """Writes while the block runs. Raises the writer's error."""
+    writes = Writes()
     task = asyncio.create_task(_write(rows, writes, rates, even, random))
     try:
         yield writes

@@ -32,7 +32,7 @@ INSTANT = pa.timestamp("us", tz="Asia/Shanghai")
 
 
 def made(simulator: Simulator) -> Client:
-    return Client(simulator.settings, send=simulator.send)
+    return Client(simulator.in_process_settings, send=simulator.send)
 
 
 async def test_a_table_holds_every_item_in_order() -> None:

@@ -58,7 +58,7 @@ def simulator() -> Simulator:
     for name in BAD:
         simulator.works.insert(name=name)
     simulator.works.insert(name="fine")
-    simulator.fail(Spoiled(), times=None, endpoint="workList")
+    simulator.fail(Spoiled(), times=None, endpoint="work_list")
     return simulator
 
 

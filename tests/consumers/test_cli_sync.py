@@ -221,7 +221,7 @@ def report() -> CrawlReport:
 
     async def crawl() -> CrawlReport:
         simulator = Simulator(works=1)
-        async with Client(simulator.settings, send=simulator.send) as client:
+        async with Client(simulator.in_process_settings, send=simulator.send) as client:
             async with client.works().crawl() as crawl:
                 async for _ in crawl:
                     pass
@@ -256,7 +256,10 @@ def watch(
 
     monkeypatch.setattr(_sync.Job, "run", run)
     job = _sync.Job(
-        settings=Simulator().settings, target=target_of("x", "dp_data"), full=True, reconcile=True
+        settings=Simulator().in_process_settings,
+        target=target_of("x", "dp_data"),
+        full=True,
+        reconcile=True,
     )
     with pytest.raises(Enough):
         _sync.sync(job, 7.0, sleep)
@@ -319,7 +322,7 @@ def test_watching_ends_when_every_list_is_refused(
         return results.pop(0)
 
     monkeypatch.setattr(_sync.Job, "run", run)
-    job = _sync.Job(settings=Simulator().settings, target=target_of("x", "dp_data"))
+    job = _sync.Job(settings=Simulator().in_process_settings, target=target_of("x", "dp_data"))
     assert _sync.sync(job, 7.0, pauses.append) is Exit.FAILED
     assert pauses == [7.0]
     assert capfd.readouterr().out.count("FAILED") == 2

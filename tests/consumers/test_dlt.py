@@ -67,7 +67,7 @@ class Sync:
         self.simulator = simulator
         self.folder = folder
         self.send: Send = simulator.send
-        self.settings: Settings = simulator.settings
+        self.settings: Settings = simulator.in_process_settings
         self.runs = 0
         self.outcomes: dict[tuple[str, str], Outcome] = {}
 
@@ -207,7 +207,7 @@ def test_a_later_run_loads_only_what_changed(sync: Sync, simulator: Simulator) -
     simulator.messages.insert()
     assert sync.load() == {"works": (10, 10, 0), "messages": (1, 0, 0)}
     assert sync.agrees()
-    works = [seen for seen in simulator.requests if seen.endpoint == "workList"]
+    works = [seen for seen in simulator.requests if seen.endpoint == "work_list"]
     assert len(works) <= 3
     found = sync.warehouse.run("SELECT later FROM dp_data.works WHERE later IS NOT NULL")
     assert found == [{"later": "true"}]
@@ -329,8 +329,8 @@ def test_no_row_is_marked_without_proof_or_with_unreadable_rows(
 ) -> None:
     simulator.works.delete(simulator.works.ids()[5])
     simulator.messages.delete(simulator.messages.ids()[5])
-    simulator.fail(LyingTotals(500), times=None, endpoint="workList")
-    simulator.fail(BadRow(3, "updateTime", "soon"), times=None, endpoint="msgList")
+    simulator.fail(LyingTotals(500), times=None, endpoint="work_list")
+    simulator.fail(BadRow(3, "updateTime", "soon"), times=None, endpoint="msg_list")
     with caplog.at_level(logging.WARNING, "dp_async"):
         counts = sync.extract(reconcile=True, options=CrawlOptions(on_bad_item="keep"))
     assert [gone for _, _, gone in counts.values()] == [0, 1]  # a bad row has an id: it is there
@@ -343,8 +343,8 @@ def test_no_row_is_marked_without_proof_or_with_unreadable_rows(
 
 
 def test_a_list_that_failed_or_is_unproven_is_read_again(empty: Sync, simulator: Simulator) -> None:
-    simulator.fail(AuthFailure(), times=None, endpoint="workList", page=3)
-    simulator.fail(LyingTotals(500), times=None, endpoint="msgList")
+    simulator.fail(AuthFailure(), times=None, endpoint="work_list", page=3)
+    simulator.fail(LyingTotals(500), times=None, endpoint="msg_list")
     assert empty.load()["works"][0] >= 100
     assert isinstance(empty.outcomes["works", ""].error, AuthError)
     assert empty.outcomes["messages", ""].report.complete is False
@@ -519,7 +519,7 @@ def test_the_state_is_a_watermark_per_list_and_account(sync: Sync) -> None:
 def test_a_watermark_of_another_list_is_refused_before_any_request(
     sync: Sync, simulator: Simulator
 ) -> None:
-    sync.settings = Settings(base_url=simulator.url, app_id="another", app_secret="s")
+    sync.settings = Settings(base_url="http://127.0.0.1", app_id="another", app_secret="s")
     error = refused(sync.load)
     assert isinstance(error, ConfigError)
     assert "the watermark is of another list" in str(error)
@@ -554,18 +554,18 @@ def test_a_table_of_another_shape_is_refused_before_any_request(
 
 def test_invalid_arguments_are_refused_at_once(simulator: Simulator) -> None:
     with pytest.raises(ConfigError):
-        source(simulator.settings, accounts=["1\n2"])
+        source(simulator.in_process_settings, accounts=["1\n2"])
     with pytest.raises(ConfigError, match="accounts is empty"):
-        source(simulator.settings, accounts=[])
+        source(simulator.in_process_settings, accounts=[])
     for single in (ACCOUNTS[0], b"1", 5):
         with pytest.raises(ConfigError, match="not a single one"):
-            source(simulator.settings, accounts=cast("Any", single))
+            source(simulator.in_process_settings, accounts=cast("Any", single))
     for blank in ("", "  ", None, 5):
         with pytest.raises(ConfigError, match=r"accounts\[1\] must be an account"):
-            source(simulator.settings, accounts=cast("Any", [ACCOUNTS[0], blank]))
+            source(simulator.in_process_settings, accounts=cast("Any", [ACCOUNTS[0], blank]))
     for at_once in (0, "4", True, 1.5):
         with pytest.raises(ConfigError, match="at_once must be a whole number, 1 or more"):
-            source(simulator.settings, accounts=ACCOUNTS, at_once=cast("Any", at_once))
+            source(simulator.in_process_settings, accounts=ACCOUNTS, at_once=cast("Any", at_once))
 
 
 # Rows that cannot be read

@@ -234,7 +234,7 @@ def test_a_failure_is_a_span_with_its_error_type(
     simulator.fail(fault)
 
     async def fails() -> None:
-        settings = replace(simulator.settings, retry=RetryPolicy(attempts=1))
+        settings = replace(simulator.in_process_settings, retry=RetryPolicy(attempts=1))
         async with sdk.watch(Client(settings, send=simulator.send)) as api:
             with pytest.raises(CallError):
                 await api.work_list()

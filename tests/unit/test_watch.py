@@ -63,7 +63,7 @@ async def world(
     loop = asyncio.get_running_loop()
     given: dict[str, Any] = {"tolerance": 1e12, "latency": 0.1, **changes}
     simulator = Simulator(works=works, messages=works, clock=lambda: NOW + loop.time(), **given)
-    settings = replace(simulator.settings, retry=retry)
+    settings = replace(simulator.in_process_settings, retry=retry)
     async with Client(settings, send=simulator.send) as client:
         yield simulator, client
         await until(lambda: len(asyncio.all_tasks()) == 1)  # no watch left a task behind
@@ -711,7 +711,7 @@ def test_a_restart_from_any_watermark_finds_all_that_was_not_delivered() -> None
                 await within(watch, 1)
                 assert watch.watermark is not None
                 kept.append((watch.watermark, set()))
-                async with simulator.writing(inserts=2, updates=2):
+                async with simulator.writing("work_list", inserts=2, updates=2):
                     with anyio.move_on_after(100):
                         async for work in watch:
                             seen.add((work.digital_person_works_id, work.update_time))

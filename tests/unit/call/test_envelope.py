@@ -412,15 +412,16 @@ def test_an_answer_with_a_good_prefix_is_not_decoded(
         ({}, None),
     ],
 )
-async def test_a_good_answer_has_the_servers_date(
+async def test_a_good_answer_has_the_servers_date_or_else_this_machines_time(
     observing: bool, headers: dict[str, str], date: float | None
 ) -> None:
     observers = Observers()
     if observing:
         observers.add(print)
     response = Response(status=200, headers=headers, body=GOOD_PREFIX[0])
-    sent = await checked(Script(response), observers)(REQUEST)
+    sent = await checked(Script(response), observers, clock=lambda: NOW)(REQUEST)
     assert (bytes(sent.data), sent.date) == (GOOD_PREFIX[0], date)
+    assert sent.now == (NOW if date is None else date)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,10 @@ GOOD = answer(code=200, data=[1], requestId="id-1", resultMsg="words")
 REFUSED = answer(code=429, requestId="id-2", resultMsg="words")
 
 
+NOW = 1_700_000_000.0
+ANSWER = Answer(Raw(GOOD.body), None, NOW)
+
+
 class Observed:
     """A checked call over a script; ``attempts`` holds what an observer got."""
 
@@ -49,7 +53,7 @@ class Observed:
         if observing:
             self.observers.add(self.attempts.append)
         self.script = Script(*outcomes)
-        self.call = checked(self.script, self.observers, Secrets(SECRET))
+        self.call = checked(self.script, self.observers, Secrets(SECRET), lambda: NOW)
 
     async def outcome(self, request: Request = REQUEST) -> Answer | BaseException:
         return await outcome_of(self.call(request))
@@ -81,7 +85,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Ticks:
 
 async def test_a_good_answer_is_reported() -> None:
     observed = Observed(GOOD)
-    assert await observed.outcome() == Answer(Raw(GOOD.body))
+    assert await observed.outcome() == ANSWER
     assert observed.attempts == [
         Attempt(
             endpoint="work_list", number=1, seconds=0.0625, status=200, code=200, request_id="id-1"
@@ -206,7 +210,7 @@ async def test_an_observer_that_raises_is_logged_and_changes_nothing(
     observed.observers.add(observed.attempts.append)
     expected, raised = await alone.outcome(), await observed.outcome()
     assert type(raised) is type(expected)
-    assert raised == Answer(Raw(GOOD.body)) or str(raised) == str(expected)
+    assert raised == ANSWER or str(raised) == str(expected)
     if isinstance(raised, BaseException):
         assert raised.__context__ is None
         assert raised.__cause__ is None
@@ -229,7 +233,7 @@ async def test_without_observers_and_debug_log_nothing_is_measured(
     caplog.set_level(logging.INFO, "dp_async")
     monkeypatch.setattr(Observers, "notify", notify)
     observed = Observed(GOOD, REFUSED, TransportError("gone"), observing=False)
-    assert await observed.outcome() == Answer(Raw(GOOD.body))
+    assert await observed.outcome() == ANSWER
     assert type(await observed.outcome()).__name__ == "RateLimited"
     assert type(await observed.outcome()).__name__ == "TransportError"
     assert clock.readings == 0
@@ -300,7 +304,7 @@ async def test_an_attribute_of_the_application_s_record_factory_stays(
 
     logging.setLogRecordFactory(with_request_id)
     caplog.set_level(logging.DEBUG, "dp_async")
-    assert await Observed(GOOD).outcome() == Answer(Raw(GOOD.body))
+    assert await Observed(GOOD).outcome() == ANSWER
     (record,) = caplog.records
     found = vars(record)
     assert (found["request_id"], found["endpoint"]) == ("of the web request", "work_list")
@@ -344,7 +348,7 @@ async def test_a_log_that_raises_changes_nothing(
         monkeypatch.setattr(logger, "handlers", [broken])
     observed = Observed(GOOD, REFUSED)
     observed.observers.add(broken.handle)  # its failure is logged, which fails too
-    assert await observed.outcome() == Answer(Raw(GOOD.body))
+    assert await observed.outcome() == ANSWER
     raised = await observed.outcome()
     assert isinstance(raised, RateLimited)
     assert raised.__context__ is None

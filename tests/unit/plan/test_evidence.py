@@ -82,10 +82,12 @@ def test_a_read_has_the_place_its_answer_names() -> None:
     assert list(read.ids) == [1, 2, 3, 4]
 
 
-def test_a_read_has_the_servers_clock_counted_as_the_times_of_rows_are() -> None:
-    for date, counted in ((1689238800.5, 1689267600), (None, None)):
-        read = evidence_of().read(FIRST, 0, 1, page(rows(4), 1, 5, 14), date)
-        assert read.date == counted
+def test_a_read_has_the_clocks_counted_as_the_times_of_rows_are() -> None:
+    answer, eight_hours = page(rows(4), 1, 5, 14), 8 * 3600
+    read = evidence_of().read(FIRST, 0, 1, answer, 1000.0, 1000.0)
+    assert (read.date, read.now) == (1000.0 + eight_hours, 1000.0 + eight_hours)
+    read = evidence_of().read(FIRST, 0, 1, answer, None, 1000.5)
+    assert (read.date, read.now) == (None, 1000.5 + eight_hours)
 
 
 def test_without_an_echoed_size_the_requested_one_counts() -> None:
