@@ -5,7 +5,7 @@ No HTTP library and no logic. Neither repr shows a header, a query or a body.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import Protocol
@@ -57,12 +57,14 @@ class Answer(Struct, frozen=True, gc=False):
     """A good answer: its JSON, undecoded, and when it was given, in seconds since the epoch.
 
     *date*: the server's ``Date``; None if it sent none. *now*: the same, or else this machine's
-    clock. A Struct, since each page has one: a frozen dataclass takes six times as long to make.
+    clock. *request_id*: decodes the envelope's, redacted, for an error. A Struct, since each page
+    has one: a frozen dataclass takes six times as long to make.
     """
 
     data: Raw
     date: float | None = None
     now: float = inf
+    request_id: Callable[[], str] = str
 
 
 class Call(Protocol):

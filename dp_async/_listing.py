@@ -19,7 +19,7 @@ from ._crawl.crawl import Crawl, Pages
 from ._crawl.engine import mark_now
 from ._crawl.report import CrawlReport
 from ._crawl.runtime import Runtime, Source
-from ._errors import ConfigError, DecodeError
+from ._errors import ConfigError, DecodeError, locate
 from ._models import Page
 from ._page.decoder import PageDecoder
 from ._page.endpoints import ListEndpoint
@@ -232,7 +232,7 @@ class Listing(Generic[T]):
         try:
             return decoder(answer.data)
         except DecodeError as error:
-            error.page_num, error.page_size = page_num, page_size
+            locate(error, page_num, page_size, answer.request_id())
             raise
 
     def _source(self) -> Source[T]:

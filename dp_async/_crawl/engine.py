@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from .._call.observe import log
 from .._call.stats import Tally
-from .._errors import ConfigError, DecodeError
+from .._errors import ConfigError, DecodeError, locate
 from .._http import Answer, Call
 from .._models import Page
 from .._plan.checkpoint import Checkpoint, written
@@ -82,7 +82,7 @@ class Engine(Generic[T]):
         try:
             rows = self._source.read(answer.data, keys=self._options.verify, created=created)
         except DecodeError as error:
-            error.page_num, error.page_size = ref
+            locate(error, *ref, answer.request_id())
             raise
         result = walk.learn(ref, sent, answered, rows, answer.date, answer.now)
         if self._adapts:
@@ -206,7 +206,7 @@ async def mark_now(source: Source[T], options: CrawlOptions) -> Watermark | None
     try:
         rows = source.read(answer.data)
     except DecodeError as error:
-        error.page_num, error.page_size = ref
+        locate(error, *ref, answer.request_id())
         raise
     walk.learn(ref, sent, walk.tick(), rows, answer.date, answer.now)
     return walk.evidence.changes.watermark(source.scope, covered=True)

@@ -11,8 +11,8 @@ time.
 
 *Proof.* Let T be the newest time in the first answer of a crawl that is not later than the server's
 clock: a row dated in the future says nothing of the times to come. If all its rows are, T is the
-newest such time in any answer, but no later than that clock less ``SLOWEST_ANSWER``: the rows were
-read before the answer was dated.
+newest such time on the first page that shows where they end, or if none does, in any answer; but no
+later than that clock less ``SLOWEST_ANSWER``: the rows were read before the answer was dated.
 
 - What was not visible then, a new row or a newer version of one, carries a time of at least
   T - allowed_lateness. The next crawl goes down to there, and skips a row only if it is exactly as
@@ -71,7 +71,8 @@ class Changes:
         self._last = dict(self._before)  # rows of the newest seconds, as they were delivered
         self._ahead: set[int] = set()  # of these, dated in the future and not shown by this crawl
         self._delivered: list[Known] = []
-        self._newest = None if after is None else after.updated
+        self._newest = self._least = None if after is None else after.updated
+        self._edge = False  # whether a page showed where the rows dated in the future end
         self._latest: int | None = None  # the newest may be no later; None: the first answer's is
         self._began = False
         self._by_update = True  # no answer contradicts this order, newest first
@@ -116,8 +117,12 @@ class Changes:
         """
         if not self._began:
             self._begin(rows, now)
-        elif self._latest is not None:
-            self._advance(max((time for time in rows.updated if time <= now), default=None))
+        elif self._latest is not None and not self._edge:
+            past = [time for time in rows.updated if time <= now]
+            self._edge = 0 < len(past) < len(rows.updated)
+            if self._edge:
+                self._newest = self._least
+            self._advance(max(past, default=None))
         untimed = self._newest is None and self._latest is None
         if untimed or max(rows.updated, default=-inf) < self.recent:
             return
@@ -132,7 +137,7 @@ class Changes:
         if self._newest is not None and self._newest > now + LARGEST_SKEW:
             seconds = self._newest - now
             self.started_over = f"the watermark is {seconds:.0f} s ahead of the server's clock"
-            self._newest, self.oldest = None, -inf
+            self._newest, self._least, self.oldest = None, None, -inf
         self._ahead = {number for number, key in self._last.items() if key[1] > now}
         past = [time for time in rows.updated if time <= now]
         if rows.updated and not past:

@@ -71,9 +71,9 @@ def _down(evidence: Evidence) -> Iterator[Stage]:
     if evidence.wants_more:
         # Pages of rows dated in the future do not link. But their rows count if they are shown both
         # before the page below them and after it.
-        size, depth = evidence.size, evidence.changes.depth
-        if evidence.future_end > size and depth is not None:
-            last = pages(depth, size)
+        size = evidence.size
+        if evidence.future_end > size:
+            last = pages(evidence.changes.depth or evidence.total, size)
             yield each([PageRef(last, size)], after_pass=True)
             yield each([PageRef(num, size) for num in range(1, last)], after_pass=True)
         else:

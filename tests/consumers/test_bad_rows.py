@@ -92,7 +92,7 @@ async def test_a_table_lacks_the_bad_rows_and_says_so(
     simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     readable = CrawlOptions(on_bad_item="keep", verify=False)  # two of them have no id
-    async with Client(simulator.settings, send=simulator.send) as client:
+    async with Client(simulator.in_process_settings, send=simulator.send) as client:
         with caplog.at_level(logging.WARNING, "dp_async"):
             table = await arrow.to_table(client.works(options=readable))
         assert table.num_rows == GOOD

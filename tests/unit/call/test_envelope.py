@@ -402,6 +402,19 @@ def test_an_answer_with_a_good_prefix_is_not_decoded(
     assert bytes(good(REQUEST, Response(status=200, body=body)).data) == body
 
 
+@pytest.mark.parametrize("code", ["null", '"ok"', "200"])
+def test_an_error_of_reading_the_envelope_has_its_request_id(code: str) -> None:
+    body = b'{"code":%s,"data":null,"requestId":"id-7"}' % code.encode()
+    error = outcome(Response(status=200, body=body))
+    assert isinstance(error, DecodeError)
+    assert error.request_id == "id-7"
+
+
+def test_an_answer_that_is_cut_has_no_request_id() -> None:
+    cut = good(REQUEST, Response(status=200, body=GOOD_PREFIX[0][:-1]))
+    assert cut.request_id() == ""
+
+
 @pytest.mark.parametrize("observing", [False, True])
 @pytest.mark.parametrize(
     ("headers", "date"),

@@ -12,7 +12,6 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-from msgspec import Raw
 
 from dp_async import (
     Attempt,
@@ -40,10 +39,6 @@ GOOD = answer(code=200, data=[1], requestId="id-1", resultMsg="words")
 REFUSED = answer(code=429, requestId="id-2", resultMsg="words")
 
 
-NOW = 1_700_000_000.0
-ANSWER = Answer(Raw(GOOD.body), None, NOW)
-
-
 class Observed:
     """A checked call over a script; ``attempts`` holds what an observer got."""
 
@@ -53,15 +48,15 @@ class Observed:
         if observing:
             self.observers.add(self.attempts.append)
         self.script = Script(*outcomes)
-        self.call = checked(self.script, self.observers, Secrets(SECRET), lambda: NOW)
+        self.call = checked(self.script, self.observers, Secrets(SECRET))
 
-    async def outcome(self, request: Request = REQUEST) -> Answer | BaseException:
+    async def outcome(self, request: Request = REQUEST) -> bytes | BaseException:
         return await outcome_of(self.call(request))
 
 
-async def outcome_of(work: Awaitable[Answer]) -> Answer | BaseException:
+async def outcome_of(work: Awaitable[Answer]) -> bytes | BaseException:
     try:
-        return await work
+        return bytes((await work).data)
     except BaseException as error:
         return error
 
@@ -85,7 +80,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Ticks:
 
 async def test_a_good_answer_is_reported() -> None:
     observed = Observed(GOOD)
-    assert await observed.outcome() == ANSWER
+    assert await observed.outcome() == GOOD.body
     assert observed.attempts == [
         Attempt(
             endpoint="work_list", number=1, seconds=0.0625, status=200, code=200, request_id="id-1"
@@ -210,7 +205,7 @@ async def test_an_observer_that_raises_is_logged_and_changes_nothing(
     observed.observers.add(observed.attempts.append)
     expected, raised = await alone.outcome(), await observed.outcome()
     assert type(raised) is type(expected)
-    assert raised == ANSWER or str(raised) == str(expected)
+    assert raised == GOOD.body or str(raised) == str(expected)
     if isinstance(raised, BaseException):
         assert raised.__context__ is None
         assert raised.__cause__ is None
@@ -233,7 +228,7 @@ async def test_without_observers_and_debug_log_nothing_is_measured(
     caplog.set_level(logging.INFO, "dp_async")
     monkeypatch.setattr(Observers, "notify", notify)
     observed = Observed(GOOD, REFUSED, TransportError("gone"), observing=False)
-    assert await observed.outcome() == ANSWER
+    assert await observed.outcome() == GOOD.body
     assert type(await observed.outcome()).__name__ == "RateLimited"
     assert type(await observed.outcome()).__name__ == "TransportError"
     assert clock.readings == 0
@@ -280,10 +275,11 @@ async def test_the_debug_message_has_the_status_and_not_the_code(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG, "dp_async")
-    await Observed(answer(502, code=10086)).outcome()
-    assert caplog.messages == [
-        "work_list: ServerError, status 502, in 62 ms, attempt 1, request id none"
-    ]
+    for request in (REQUEST, replace(REQUEST, page_num=7, page_size=20)):
+        await Observed(answer(502, code=10086)).outcome(request)
+    rest = "ServerError, status 502, in 62 ms, attempt 1, request id none"
+    assert caplog.messages == [f"work_list, page none: {rest}", f"work_list, page 7: {rest}"]
+    assert [vars(record)["page_num"] for record in caplog.records] == [None, 7]
 
 
 @pytest.fixture
@@ -304,7 +300,7 @@ async def test_an_attribute_of_the_application_s_record_factory_stays(
 
     logging.setLogRecordFactory(with_request_id)
     caplog.set_level(logging.DEBUG, "dp_async")
-    assert await Observed(GOOD).outcome() == ANSWER
+    assert await Observed(GOOD).outcome() == GOOD.body
     (record,) = caplog.records
     found = vars(record)
     assert (found["request_id"], found["endpoint"]) == ("of the web request", "work_list")
@@ -348,7 +344,7 @@ async def test_a_log_that_raises_changes_nothing(
         monkeypatch.setattr(logger, "handlers", [broken])
     observed = Observed(GOOD, REFUSED)
     observed.observers.add(broken.handle)  # its failure is logged, which fails too
-    assert await observed.outcome() == ANSWER
+    assert await observed.outcome() == GOOD.body
     raised = await observed.outcome()
     assert isinstance(raised, RateLimited)
     assert raised.__context__ is None

@@ -296,6 +296,13 @@ def test_below_rows_of_the_future_only_the_newest_row_counts_up_to_a_minute_ago(
         assert AHEAD in mark.keys
 
 
+def test_the_page_that_shows_where_the_future_ends_has_the_newest_row() -> None:
+    # Whatever entered since is found, since all pages below that one are read after it.
+    later: list[Shown] = [(7, 150, "g"), (6, 140, "f")]
+    _, mark = noted(None, 1000, [FUTURE], later, [(8, 5000, "h"), (5, 120, "e")], later)
+    assert mark.updated == 120
+
+
 def test_a_list_of_the_future_has_the_watermark_of_a_minute_ago() -> None:
     assert noted(None, 1000, [FUTURE])[1] == Watermark.at(SCOPE, 940, [AHEAD])
     assert noted(None, 7, [FUTURE])[1] == Watermark.at(SCOPE, 0, [AHEAD])
