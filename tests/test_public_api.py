@@ -40,7 +40,10 @@ def test_every_error_is_a_dp_error() -> None:
     assert all(issubclass(error, DpError) for error in errors)
 
 
-MODULES = ["dp_async", *(f"dp_async.{name}" for name in ("arrow", "dlt", "otel", "tables", "testing"))]
+MODULES = [
+    "dp_async",
+    *(f"dp_async.{name}" for name in ("arrow", "dlt", "otel", "tables", "testing")),
+]
 
 
 def annotated(value: object) -> Iterator[object]:
