@@ -65,6 +65,8 @@ class Outcome:
 
     - *new* and *updated*: rows by comparison with the destination. *gone*: rows marked as gone.
     - *bad_items*: rows that could not be read and are not loaded, with ``on_bad_item="keep"``.
+    - *reloaded*: whether all rows were loaded again because the destination, against what was kept,
+      did not hold them.
     - *report*: the crawl's; it counts the bad rows too.
     - *error*: what ended the crawl early; the rows before it are loaded all the same, and come
       again in the next run.
@@ -78,6 +80,7 @@ class Outcome:
     gone: int
     report: CrawlReport
     bad_items: Sequence[BadItem] = ()
+    reloaded: bool = False
     error: DpError | None = None
 
 
