@@ -29,6 +29,7 @@ Assumed of the real server; what may differ is a parameter of ``Simulator``:
 Rows past the documented ones, the ``host`` and all error texts are made up.
 """
 
+from ._arguments import SimulatorMisused
 from ._faults import (
     Altered,
     AnswerFault,
@@ -60,7 +61,8 @@ from ._faults import (
 from ._lists import Mark, SimulatedList
 from ._requests import SeenRequest
 from ._rows import Endpoint
-from ._simulator import Simulator, SimulatorMisused, serve
+from ._serve import serve
+from ._simulator import Simulator
 from ._writer import Writes
 
 __all__ = [

@@ -13,10 +13,12 @@ from random import Random
 from types import TracebackType
 from typing import ClassVar, Literal, Self, TypeVar
 
-from dp_async import DpError, Request, Response, ResponseTooLarge, Settings, TransportError
+from dp_async import Request, Response, Settings
 
 from ._answers import INTERNAL_HOST, INTERNAL_TRACE, Api, Rules
-from ._faults import Bomb, Drip, Endless, Fault, Hang, Throttle, WireFault
+from ._arguments import SimulatorMisused
+from ._faults import Fault, Throttle, WireFault
+from ._in_process import deliver_in_process
 from ._lists import SimulatedList
 from ._load import Latency, RateLimit, Workers, wait
 from ._requests import RequestLog, SeenRequest
@@ -26,10 +28,6 @@ from ._wire import HOST, Server
 from ._writer import Writes, writing
 
 T = TypeVar("T")
-
-
-class SimulatorMisused(DpError, RuntimeError):
-    """What was asked of the simulator needs it to run, or not to run yet; names the fix."""
 
 
 class Simulator:
@@ -189,7 +187,7 @@ class Simulator:
         ``Hang`` and ``Drip`` wait for ever.
         """
         await asyncio.sleep(0)  # no answer comes in the iteration of the loop that sent the request
-        return await self._exchange(request, _deliver_in_process)
+        return await self._exchange(request, deliver_in_process)
 
     # What it has seen
 
@@ -296,24 +294,3 @@ class Simulator:
             response = self._api.answer(request, seen.fault)
         await wait(after)
         return response
-
-
-async def _deliver_in_process(response: Response, fault: WireFault | None) -> Response:
-    """What a client gets over HTTP if *fault* breaks the exchange."""
-    if fault is None:
-        return response
-    if isinstance(fault, Hang | Drip):
-        never: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        return await never
-    if isinstance(fault, Bomb | Endless):
-        raise ResponseTooLarge("the simulated answer is too large")
-    raise TransportError("the simulated connection broke")
-
-
-async def serve(
-    simulator: Simulator, *, ready: Callable[[Simulator], object] = lambda simulator: None
-) -> None:
-    """Runs *simulator* until cancelled, and calls *ready* once it listens."""
-    async with simulator:
-        ready(simulator)
-        await asyncio.get_running_loop().create_future()
