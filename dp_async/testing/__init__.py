@@ -30,6 +30,7 @@ Rows past the documented ones, the ``host`` and all error texts are made up.
 """
 
 from ._arguments import SimulatorMisused
+from ._database import Database, Delay
 from ._faults import (
     Altered,
     AnswerFault,
@@ -58,7 +59,8 @@ from ._faults import (
     WrongCode,
     WrongEcho,
 )
-from ._lists import Mark, SimulatedList
+from ._history import Change, Mark
+from ._lists import SimulatedList
 from ._requests import SeenRequest
 from ._rows import Endpoint
 from ._serve import serve
@@ -72,6 +74,9 @@ __all__ = [
     "BadRow",
     "Body",
     "Bomb",
+    "Change",
+    "Database",
+    "Delay",
     "Drip",
     "Empty",
     "Endless",
