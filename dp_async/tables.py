@@ -8,8 +8,12 @@ Nothing is requested or written here. Needs the extra ``arrow``.
 
 from __future__ import annotations
 
+import logging
 import re
+import sys
+import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
@@ -20,7 +24,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 import msgspec
 from msgspec import UNSET, Raw, Struct, inspect, structs
 
-from . import BadItem, ConfigError, CrawlReport, DecodeError, DpError, Page
+from . import BadItem, ConfigError, CrawlReport, DecodeError, DpError, Message, Page, Work
 
 try:
     import pyarrow as pa
@@ -30,9 +34,11 @@ except ImportError as error:
         "dp_async.tables needs pyarrow, which is an extra: pip install 'dp_async[arrow]'"
     ) from error
 
-__all__ = ["Outcome", "TableReader", "column_name", "columns", "schema", "to_batch"]
+__all__ = ["Outcome", "TableReader", "column_name", "columns", "schema", "to_batch", "warn"]
 
 S = TypeVar("S", bound=Struct)
+
+log = logging.getLogger("dp_async")
 
 ListName: TypeAlias = Literal["works", "messages"]
 
@@ -49,6 +55,13 @@ _TYPES: dict[type[inspect.Type], pa.DataType] = {
     inspect.FloatType: pa.float64(),
     inspect.StrType: pa.string(),
     inspect.DateTimeType: INSTANT,
+}
+#: The wire names of the ids.
+_KEYS = {
+    field.encode_name
+    for model in (Work, Message)
+    for field in structs.fields(model)
+    if field.required
 }
 #: The metadata of a column of JSON text.
 _JSON = {b"dp_async": b"json"}
@@ -82,6 +95,20 @@ class Outcome:
     bad_items: Sequence[BadItem] = ()
     reloaded: bool = False
     error: DpError | None = None
+
+
+def warn(message: str, *args: object, error: BaseException | None = None) -> None:
+    """Log a warning, with the traceback of *error*. Logging ends nothing.
+
+    What the application's record factory, filters and handlers raise goes to stderr, as
+    ``logging`` does it for its own handlers.
+    """
+    try:
+        log.warning(message, *args, exc_info=error, stacklevel=2)
+    except Exception:
+        if logging.raiseExceptions and sys.stderr is not None:
+            with suppress(Exception):  # stderr may be closed
+                traceback.print_exc()
 
 
 def column_name(field: str) -> str:
@@ -156,27 +183,44 @@ def _known(kind: inspect.Type) -> pa.DataType | None:
 def to_batch(items: Sequence[S], item: type[S]) -> pa.RecordBatch:
     """*items* of the Struct *item* as one record batch.
 
-    Raises ConfigError if *item* has no columns, and DecodeError, with the name of the column, for a
+    Raises ConfigError if *item* has no columns, and DecodeError, with the row and the column, for a
     number that does not fit into 64 bits.
     """
-    found = columns(item)
-    arrays = [_array(list(map(attrgetter(field.name), items)), field) for field in found]
-    return pa.RecordBatch.from_arrays(arrays, schema=found)
+    arrays: list[pa.Array[Any]] = []
+    for field in columns(item):
+        values: list[Any] = list(map(attrgetter(field.name), items))
+        try:
+            arrays.append(_array(values, field))
+            continue
+        except OverflowError:  # only integers raise it
+            place = next(n for n, value in enumerate(values) if not _fits(value))
+        raise DecodeError(
+            f"{field.name} of {_named(items, place)}: the number does not fit into 64 bits; "
+            "declared as Annotated[int, Meta(ge=-2**63, le=2**63 - 1)], its row is a bad item, "
+            'which on_bad_item="keep" keeps'
+        )
+    return pa.RecordBatch.from_arrays(arrays, schema=columns(item))
 
 
-def _array(values: list[object], field: pa.Field[Any]) -> pa.Array[Any]:
+def _fits(value: int | None) -> bool:
+    return value is None or -(2**63) <= value < 2**63
+
+
+def _named(items: Sequence[Struct], place: int) -> str:
+    """The row at *place* as it is named in errors: by its id, or else by its place."""
+    for field in structs.fields(items[place]):
+        if field.encode_name in _KEYS:
+            return f"the row with id {getattr(items[place], field.name)}"
+    return f"row {place + 1} of {len(items)}"
+
+
+def _array(values: list[Any], field: pa.Field[Any]) -> pa.Array[Any]:
+    """One column. Raises OverflowError for a number of more than 64 bits."""
     if field.metadata == _JSON:
         values = [None if v is None else msgspec.json.encode(v).decode() for v in values]
     if field.type == INSTANT:
-        return _instants(cast("list[datetime | None]", values))
-    try:
-        return cast("pa.Array[Any]", pa.array(values, field.type))
-    except OverflowError:
-        problem = (
-            f"{field.name}: a number does not fit into 64 bits; declared as Annotated[int, "
-            'Meta(ge=-2**63, le=2**63 - 1)], its row is a bad item, which on_bad_item="keep" keeps'
-        )
-    raise DecodeError(problem)
+        return _instants(values)
+    return cast("pa.Array[Any]", pa.array(values, field.type))
 
 
 def _instants(times: list[datetime | None]) -> pa.Array[Any]:
