@@ -69,9 +69,11 @@ def decoder(way: str) -> Callable[[bytes], Sequence[object]]:
     request = Request(WORKS.name, WORKS.method, WORKS.path)
     if way == PAGE:
         page = PageDecoder(WORKS.name, WORKS.model)
-        return lambda body: page(good(request, Response(200, {}, body))).content
+        return lambda body: page(good(request, Response(200, {}, body)).data).content
     rows = RowReader(WORKS.name, WORKS.model, WORKS.model, WORKS.key, keep=False)
-    return lambda body: rows(good(request, Response(200, {}, body)), created=False).page.content
+    return lambda body: (
+        rows(good(request, Response(200, {}, body)).data, created=False).page.content
+    )
 
 
 async def answers(pages: int) -> list[bytes]:

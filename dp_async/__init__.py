@@ -4,6 +4,7 @@ This file is the whole public surface; all modules with a leading underscore are
 """
 
 import logging
+from inspect import get_annotations
 
 from ._accounts import AccountsCrawl, AccountsFailed, crawl_accounts
 from ._call.auth import Md5Signer
@@ -91,6 +92,9 @@ __all__ = [
 
 for _name in __all__:
     if _name != "__version__":
-        globals()[_name].__module__ = __name__  # tracebacks and pickles show the public name
+        _public = globals()[_name]
+        if isinstance(_public, type):  # typing.get_type_hints would look in the public module
+            _public.__annotations__ = get_annotations(_public, eval_str=True)
+        _public.__module__ = __name__  # tracebacks and pickles show the public name
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -82,7 +82,8 @@ class Core:
         if self._process != os.getpid():  # here, not in check_usable: a system call for each page
             raise ConfigError(_WRONG_LOOP)
         limiters, cap = self._client_limiters(), settings.retry.cap
-        call = checked(timed(self._send, settings.timeout), self.observers, hidden(settings))
+        send = timed(self._send, settings.timeout)
+        call = checked(send, self.observers, hidden(settings), time.time)
         call = signed(call, Signing(self._sign, identity(settings)), self._clock)
         call = limited(call, limiters.every, tally, self.adaptive if adaptive else None, cap=cap)
         if adaptive:

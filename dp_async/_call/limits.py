@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import asyncio
 
-from msgspec import Raw
-
 from .._checks import DAY
 from .._errors import ApiError, AttemptTimeout, CallError, RateLimited
-from .._http import Call, Request, Response, Send
+from .._http import Answer, Call, Request, Response, Send
 from .adaptive import Adaptive
 from .deadlines import Deadlines
 from .limiter import Limiter
@@ -67,7 +65,7 @@ def limited(
     *cap*: the longest pause to wait for, by default the limiter's; RateLimited if it is longer.
     """
 
-    async def calling(request: Request, /) -> Raw:
+    async def calling(request: Request, /) -> Answer:
         generation = await limiter.acquire(request.endpoint, first=request.attempt > 1, cap=cap)
         began = 0.0 if adaptive is None else limiter.clock()
         sent = 0 if adaptive is None else adaptive.sent()
@@ -104,7 +102,7 @@ def limited(
 def adapted(call: Call, limiter: Limiter, adaptive: Adaptive) -> Call:
     """*call* through a *limiter* of its own, whose limit is the one that *adaptive* learned."""
 
-    async def calling(request: Request, /) -> Raw:
+    async def calling(request: Request, /) -> Answer:
         await limiter.acquire(request.endpoint, first=request.attempt > 1)
         try:
             return await call(request)

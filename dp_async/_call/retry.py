@@ -6,8 +6,6 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from msgspec import Raw
-
 from .._errors import (
     ApiError,
     CallError,
@@ -16,7 +14,7 @@ from .._errors import (
     may_pass,
     may_retry_now,
 )
-from .._http import Call, Request
+from .._http import Answer, Call, Request
 from .._settings import RetryPolicy
 from .limits import wait_of
 from .stats import Tally
@@ -60,7 +58,7 @@ def retrying(
     in seconds, for the error's ``elapsed``; *jitter* is uniform over [0, 1).
     """
 
-    async def repeating(request: Request, /) -> Raw:
+    async def repeating(request: Request, /) -> Answer:
         start = clock()
         free = 0
         while True:

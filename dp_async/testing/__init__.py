@@ -29,6 +29,8 @@ Assumed of the real server; what may differ is a parameter of ``Simulator``:
 Rows past the documented ones, the ``host`` and all error texts are made up.
 """
 
+from inspect import get_annotations
+
 from ._arguments import SimulatorMisused
 from ._database import Database, Delay
 from ._faults import (
@@ -108,4 +110,7 @@ __all__ = [
 ]
 
 for _name in {*__all__} - {"Endpoint"}:  # an alias of a Literal has no module
-    globals()[_name].__module__ = __name__  # tracebacks show the public name
+    _public = globals()[_name]
+    if isinstance(_public, type):  # typing.get_type_hints would look in the public module
+        _public.__annotations__ = get_annotations(_public, eval_str=True)
+    _public.__module__ = __name__  # tracebacks show the public name

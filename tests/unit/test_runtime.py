@@ -80,7 +80,7 @@ async def test_a_call_is_signed_checked_counted_and_observed() -> None:
     view = view_of(send, account="1999")
     view.core.observers.add(lambda attempt: observed.append(attempt.endpoint))
     tally = view.tally()
-    assert bytes(await view.call(tally)(REQUEST)) == GOOD.body
+    assert bytes((await view.call(tally)(REQUEST)).data) == GOOD.body
     (sent,) = send.requests
     signed = f"app{SECRET}{sent.headers['timestamp']}"
     assert sent.headers["authorization"] == hashlib.md5(signed.encode()).hexdigest()

@@ -30,12 +30,12 @@ from dp_async import (
 from dp_async._call.retry import RetryBudget, backoff, retrying
 from dp_async._call.stats import Tally
 from dp_async._errors import allow_retry_now, forbid_retry
-from dp_async._http import Call
+from dp_async._http import Answer, Call
 from tests.support.samples import REQUEST, Script
 
 E = TypeVar("E", bound=CallError)
 
-GOOD = Raw(b"{}")
+GOOD = Answer(Raw(b"{}"))
 POLICY = RetryPolicy(attempts=3, base=1.0, cap=10.0)
 
 RETRIED: list[CallError] = [
@@ -65,7 +65,7 @@ class Rig:
 
     def __init__(
         self,
-        *outcomes: Raw | BaseException,
+        *outcomes: Answer | BaseException,
         policy: RetryPolicy = POLICY,
         retry_budget: RetryBudget | None = None,
         jitter: float = 0.5,
@@ -171,7 +171,7 @@ async def test_a_wait_can_be_cancelled() -> None:
     async def cancelled(wait: float) -> None:
         raise asyncio.CancelledError
 
-    script = Script[Raw](TransportError("gone"), GOOD)
+    script = Script[Answer](TransportError("gone"), GOOD)
     call = retrying(script, POLICY, Tally(), RetryBudget(), clock=lambda: 0.0, sleep=cancelled)
     with pytest.raises(asyncio.CancelledError):
         await call(REQUEST)
@@ -185,7 +185,7 @@ async def test_the_waits_are_random() -> None:
         waits.append(wait)
 
     policy = RetryPolicy(attempts=30, base=1.0, cap=1.0)
-    script = Script[Raw](*[TransportError("gone")] * 29, GOOD)
+    script = Script[Answer](*[TransportError("gone")] * 29, GOOD)
     call = retrying(script, policy, Tally(), RetryBudget(), clock=lambda: 0.0, sleep=slept)
     assert await call(REQUEST) is GOOD
     assert all(0 <= wait < 1 for wait in waits)
@@ -351,7 +351,7 @@ async def test_a_third_of_all_requests_may_fail_for_good(attempts: int) -> None:
 
 
 async def test_every_third_request_may_fail_for_ever() -> None:
-    three: list[Raw | BaseException] = [ServerError("no"), GOOD, GOOD]
+    three: list[Answer | BaseException] = [ServerError("no"), GOOD, GOOD]
     rig = Rig(*three * 300)
     while rig.script.outcomes:
         assert await rig.call(REQUEST) is GOOD
@@ -410,7 +410,7 @@ async def test_a_marked_error_may_follow_other_failures() -> None:
 
 
 async def test_each_call_has_its_own_free_retry() -> None:
-    outcomes: list[Raw | BaseException] = [marked(AuthError("no")), GOOD]
+    outcomes: list[Answer | BaseException] = [marked(AuthError("no")), GOOD]
     rig = Rig(*outcomes * 3, policy=RetryPolicy(attempts=1))
     for _ in range(3):
         assert await rig.call(REQUEST) is GOOD

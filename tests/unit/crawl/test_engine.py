@@ -500,10 +500,15 @@ async def test_an_answer_is_dated_when_it_arrives_even_if_it_is_decoded_later(
     learn = Walk[Work].learn
 
     def noted(
-        walk: Walk[Work], ref: PageRef, sent: int, answered: int, rows: Rows[Work]
+        walk: Walk[Work],
+        ref: PageRef,
+        sent: int,
+        answered: int,
+        rows: Rows[Work],
+        *clocks: float,
     ) -> PageResult[Work]:
         spans.append((sent, answered))
-        return learn(walk, ref, sent, answered, rows)
+        return learn(walk, ref, sent, answered, rows, *clocks)
 
     monkeypatch.setattr(Walk, "learn", noted)
     async with client(Server(100)) as api:
