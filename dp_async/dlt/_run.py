@@ -141,7 +141,8 @@ class Run(Generic[S]):
             if gone is not None:
                 yield gone
         if self._times:  # also after an error: the rows before it are loaded
-            self._newest[self.account] = list(max(self._times.items(), key=_age))
+            newest = max(self._times.items(), key=_age)
+            self._newest[self.account] = list(newest)
         reached = self._crawl.watermark if self.error is None else None
         if reached is not None:
             self._marks[self.account] = reached.to_json()

@@ -3,8 +3,6 @@
 It is told of each write; it reads no rows itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 
