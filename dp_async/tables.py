@@ -65,6 +65,8 @@ class Outcome:
 
     - *new* and *updated*: rows by comparison with the destination. *gone*: rows marked as gone.
     - *bad_items*: rows that could not be read and are not loaded, with ``on_bad_item="keep"``.
+    - *reloaded*: whether all rows were loaded again because the destination, against what was kept,
+      did not hold them.
     - *report*: the crawl's; it counts the bad rows too.
     - *error*: what ended the crawl early; the rows before it are loaded all the same, and come
       again in the next run.
@@ -78,6 +80,7 @@ class Outcome:
     gone: int
     report: CrawlReport
     bad_items: Sequence[BadItem] = ()
+    reloaded: bool = False
     error: DpError | None = None
 
 
@@ -109,10 +112,7 @@ def _escape(char: str) -> str:
 
 
 def schema(model: type[Struct]) -> pa.Schema:
-    """The columns of a table for *model* (Work or Message), without undocumented fields.
-
-    ``account``, those of ``columns``, and ``gone_at``.
-    """
+    """The columns of a table for *model*: ``account``, its documented fields, and ``gone_at``."""
     account = pa.field("account", pa.string(), nullable=False)
     return columns(model).insert(0, account).append(pa.field("gone_at", INSTANT))
 
@@ -212,6 +212,7 @@ class TableReader(Generic[S]):
         self._known = msgspec.json.Decoder(list[self._strict])  # type: ignore[name-defined]
         self._loose = msgspec.json.Decoder(list[model])  # type: ignore[valid-type]
         self._one = msgspec.json.Decoder(model)
+        self._sent = msgspec.json.Decoder(dict[str, Raw])
         self._fields = msgspec.json.Decoder(list[dict[str, Raw]])
         self._documented = {field.encode_name for field in structs.fields(model)}
         self._key = next(f.encode_name for f in structs.fields(model) if f.required)
@@ -226,39 +227,46 @@ class TableReader(Generic[S]):
         try:
             table = _table(self._known.decode(data), self._strict)
         except (msgspec.MsgspecError, RecursionError):
-            table = self._with_more(page)
+            table = self._with_more(page, data)
         return _without_nul(table) if b"\\u0000" in data else table
 
-    def _with_more(self, page: Page[Raw]) -> pa.Table:
-        rows: Sequence[Raw] = page.content
+    def _with_more(self, page: Page[Raw], data: bytes) -> pa.Table:
         try:
-            items = self._loose.decode(_joined(rows))
+            items, fields = self._loose.decode(data), self._fields.decode(data)
         except (msgspec.MsgspecError, RecursionError):
-            rows = [row for row in rows if self._is_readable(row, page)]
-            items = self._loose.decode(_joined(rows))
+            items, fields = self._one_by_one(page)
         table = _table(items, self._model)
-        for name, values in self._undocumented(self._fields.decode(_joined(rows))):
+        for name, values in self._undocumented(fields):
             table = table.append_column(name, pa.array(values, pa.string()))
         return table
 
-    def _is_readable(self, row: Raw, page: Page[Raw]) -> bool:
-        """False if *row* was set apart. Raises DecodeError unless bad rows are kept."""
-        try:
-            self._one.decode(row)
-        except msgspec.MsgspecError as error:
-            problem = str(error)
-        except RecursionError:
-            problem = "nested too deeply - at `$`"
-        else:
-            return True
-        number = msgspec.json.decode(self._fields.decode(_joined([row]))[0][self._key], type=int)
+    def _one_by_one(self, page: Page[Raw]) -> tuple[list[S], list[dict[str, Raw]]]:
+        """The items and the fields of the rows that can be read; the others are bad ones."""
+        items: list[S] = []
+        fields: list[dict[str, Raw]] = []
+        for row in page.content:
+            number: int | None = None
+            try:
+                sent = self._sent.decode(row)
+                number = msgspec.json.decode(sent[self._key], type=int)
+                items.append(self._one.decode(row))
+                fields.append(sent)
+            except msgspec.MsgspecError as error:
+                self._refuse(row, number, page, str(error))
+            except RecursionError:
+                self._refuse(row, number, page, "nested too deeply - at `$`")
+        return items, fields
+
+    def _refuse(self, row: Raw, number: int | None, page: Page[Raw], problem: str) -> None:
+        """Set *row* apart. Raises DecodeError unless bad rows are kept, or if it has no id."""
         # A page of a crawl holds the new rows only, so the place of a row within it says nothing.
         path = f"$.data.content[?@.{self._key}=={number}]"  # a filter, as in RFC 9535
         where = problem.replace("`$", f"`{path}", 1)
-        text = f"{self._endpoint}: the row with id {number} cannot be read: {where}"
-        if self._keep:
+        what = "a row" if number is None else f"the row with id {number}"
+        text = f"{self._endpoint}: {what} cannot be read: {where}"
+        if self._keep and number is not None:  # without it, the row would seem to be gone
             self.bad_items.append(BadItem(page.page_num, path, text, bytes(row), number))
-            return False
+            return
         refused = DecodeError(text, endpoint=self._endpoint)
         refused.page_num, refused.page_size = page.page_num, page.size
         refused.request_id = page.request_id
@@ -291,5 +299,4 @@ def _without_nul(table: pa.Table) -> pa.Table:
 
 def _text(value: Raw | None) -> str | None:
     """The JSON of a value; None for null and for a missing field."""
-    text = None if value is None else bytes(value).decode()
-    return None if text == "null" else text
+    return None if value is None or bytes(value) == b"null" else bytes(value).decode()

@@ -72,6 +72,10 @@ def source(
     - *progress*: called after each page, in the thread of the crawls. *on_outcome*: called at the
       end of each list of each account.
 
+    All rows of a list are loaded again, with a warning and ``Outcome.reloaded``, if the destination
+    lacks the newest row loaded before: its table was dropped, emptied or restored from a backup.
+    Older rows that were deleted by hand are not noticed: use *full*.
+
     The columns: those of ``dp_async.tables.schema``, with "" for the main account, and each
     undocumented field as its JSON, in the column that ``dp_async.tables.column_name`` says. A list
     without rows makes no table.

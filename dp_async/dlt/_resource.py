@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from .. import AccountsFailed, Client, ConfigError, DpError
 from ..tables import schema
-from ._run import List, Marks, Run, mark_of
+from ._run import List, Marks, Newest, Run, mark_of, warn
 from ._store import Store
 
 S = TypeVar("S", bound=Struct)
@@ -87,6 +87,11 @@ def _tables(of: List[S], shared: SharedClient) -> Iterator[pa.Table]:
     rules: dict[str, int] = state.setdefault("column_names", {})
     store = Store(of.name, of.key, schema(of.model))
     store.check_shape()
+    newest: Newest = state.setdefault("newest", {})
+    store.make_again()
+    lost = _lost(of, marks, newest, store)
+    for account in lost:  # dlt keeps the state with the rows: if they are not loaded, nor is this
+        del marks[account]
     if not store.undocumented():
         rules.update(dict.fromkeys(marks, COLUMN_RULE))
     elif not plan.full:
@@ -99,7 +104,10 @@ def _tables(of: List[S], shared: SharedClient) -> Iterator[pa.Table]:
                 of.listing(view).since(
                     mark_of(account, marks), allowed_lateness=plan.allowed_lateness
                 )
-        runs = [Run(of, view, account, marks, store) for account, view in views.items()]
+        runs = [
+            Run(of, view, account, marks, newest, store, reloaded=account in lost)
+            for account, view in views.items()
+        ]
         workers = Workers(runs, plan.at_once)
         with portal.wrap_async_context_manager(workers):
             while (found := portal.call(workers.next)) is not None:
@@ -114,6 +122,24 @@ def _tables(of: List[S], shared: SharedClient) -> Iterator[pa.Table]:
                     errors[run.account] = run.error
     if errors and plan.on_outcome is None:
         raise next(iter(errors.values())) if len(views) == 1 else AccountsFailed(errors)
+
+
+def _lost(of: List[S], marks: Marks, newest: Newest, store: Store) -> list[str]:
+    """The accounts to load again: the destination lacks the newest row that was loaded."""
+    lost = [
+        account
+        for account in of.plan.accounts
+        if account in marks and account in newest and not store.holds(account, newest[account])
+    ]
+    if lost:
+        warn(
+            "the destination does not hold the %s that were loaded into it: all are loaded again, "
+            "of %d of %d accounts",
+            of.name,
+            len(lost),
+            len(of.plan.accounts),
+        )
+    return lost
 
 
 def _check_names(of: List[S], other: Set[str]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -28,6 +29,9 @@ PIECE = 5_000
 
 #: The watermark of each account, as JSON.
 Marks: TypeAlias = dict[str, str]
+
+#: Of each account the newest row of its last load: id and update time (µs since 1970).
+Newest: TypeAlias = dict[str, list[int | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,15 @@ class List(Generic[S]):
         return next(field.name for field in structs.fields(self.model) if field.required)
 
 
+def warn(message: str, *args: object) -> None:
+    """Log a warning; what the application's handlers, filters and record factory raise is dropped.
+
+    Logging must not end a run.
+    """
+    with suppress(Exception):
+        log.warning(message, *args)
+
+
 def mark_of(account: str, marks: Marks) -> Watermark | None:
     """The watermark of *account*, or None before its first run."""
     return Watermark.from_json(marks[account]) if account in marks else None
@@ -68,7 +81,15 @@ class Run(Generic[S]):
     """One list of one account: ``crawl`` in the thread of the crawls, then ``end`` in dlt's."""
 
     def __init__(
-        self, of: List[S], client: Client, account: str, marks: Marks, store: Store
+        self,
+        of: List[S],
+        client: Client,
+        account: str,
+        marks: Marks,
+        newest: Newest,
+        store: Store,
+        *,
+        reloaded: bool,
     ) -> None:
         self.account = account
         self.error: DpError | None = None
@@ -76,7 +97,9 @@ class Run(Generic[S]):
         self._plan = of.plan
         self._listing = of.listing(client)
         self._marks = marks
+        self._newest = newest
         self._store = store
+        self._reloaded = reloaded
         self._app_id = client.settings.app_id
         self._reader = TableReader(
             of.endpoint, of.model, keep=self._listing.options.on_bad_item == "keep"
@@ -117,6 +140,9 @@ class Run(Generic[S]):
             gone = self._gone(report, bad)
             if gone is not None:
                 yield gone
+        if self._times:  # also after an error: the rows before it are loaded
+            newest = max(self._times.items(), key=_age)
+            self._newest[self.account] = list(newest)
         reached = self._crawl.watermark if self.error is None else None
         if reached is not None:
             self._marks[self.account] = reached.to_json()
@@ -131,6 +157,7 @@ class Run(Generic[S]):
                     gone=0 if gone is None else gone.num_rows,
                     report=report,
                     bad_items=bad,
+                    reloaded=self._reloaded,
                     error=self.error,
                 )
             )
@@ -147,11 +174,8 @@ class Run(Generic[S]):
     def _table(self, page: Page[Raw]) -> pa.Table:
         table = self._reader(page)
         ids: list[Any] = table[self._store.key].to_pylist()
-        if self._plan.on_outcome is not None:
-            times = table["update_time"].cast(pa.int64()).to_pylist()
-            self._times.update(zip(ids, times, strict=True))
-        else:
-            self._times.update(dict.fromkeys(ids))
+        times = table["update_time"].cast(pa.int64()).to_pylist()
+        self._times.update(zip(ids, times, strict=True))
         return self._store.with_own_columns(table, self.account)
 
     def _compared(self) -> tuple[int, int]:
@@ -167,7 +191,7 @@ class Run(Generic[S]):
     def _gone(self, report: CrawlReport, bad: Sequence[BadItem]) -> pa.Table | None:
         """The rows that the destination holds and the list does not, marked; None without any."""
         if not report.complete:  # as where a bad row has no id
-            log.warning("no row of the %s is marked as gone: %s", self._of.name, report.reason)
+            warn("no row of the %s is marked as gone: %s", self._of.name, report.reason)
             return None
         found = self._times.keys() | {one.id for one in bad}
         there = [number for number, (_, gone) in self._store.known(self.account) if not gone]
@@ -178,3 +202,8 @@ class Run(Generic[S]):
 def _joined(tables: Sequence[pa.Table]) -> pa.Table:
     """One table with all columns of *tables*; a column that a table lacks is null there."""
     return pa.concat_tables(tables, promote_options="default")
+
+
+def _age(row: tuple[int, int | None]) -> tuple[bool, int, int]:
+    number, time = row
+    return time is not None, time or 0, number

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
+from uuid import uuid4
 
 import dlt
 import pyarrow as pa
@@ -83,6 +84,25 @@ class Store:
             return []
         known = self.schema.get_table_columns(self._table).keys() - {*self._columns.names}
         return [name for name in self._existing() if name in known and name[:5] != "_dlt_"]
+
+    def holds(self, account: str, row: Sequence[int | None]) -> bool:
+        """Whether the table has the row with this id and update time (µs since 1970).
+
+        It tells a table that was dropped, emptied or restored from an older backup; not whether
+        some older rows are missing.
+        """
+        number, time = row
+        assert number is not None
+        return any(updated == time for _, (updated, _) in self.known(account, [number]))
+
+    def make_again(self) -> None:
+        """Have dlt create the table when it loads next, if it is gone though dlt's schema has it.
+
+        dlt compares its schema with the destination only if the schema's hash is new to it.
+        """
+        if self._table in self.schema.tables and not self._existing():
+            table: dict[str, Any] = cast("dict[str, Any]", self.schema.tables[self._table])
+            table["x-dp-async-made"] = uuid4().hex
 
     def check_shape(self) -> None:
         """Raises ConfigError if a table of this name exists whose columns do not fit."""

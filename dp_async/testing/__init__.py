@@ -31,6 +31,8 @@ Rows past the documented ones, the ``host`` and all error texts are made up.
 
 from inspect import get_annotations
 
+from ._arguments import SimulatorMisused
+from ._database import Database, Delay
 from ._faults import (
     Altered,
     AnswerFault,
@@ -59,10 +61,12 @@ from ._faults import (
     WrongCode,
     WrongEcho,
 )
-from ._lists import Mark, SimulatedList
+from ._history import Change, Mark
+from ._lists import SimulatedList
 from ._requests import SeenRequest
 from ._rows import Endpoint
-from ._simulator import Simulator, SimulatorMisused, serve
+from ._serve import serve
+from ._simulator import Simulator
 from ._writer import Writes
 
 __all__ = [
@@ -72,6 +76,9 @@ __all__ = [
     "BadRow",
     "Body",
     "Bomb",
+    "Change",
+    "Database",
+    "Delay",
     "Drip",
     "Empty",
     "Endless",

@@ -45,6 +45,7 @@ class Rules:
     accounts: Collection[str] | None
     tolerance: float
     max_page_size: int | None
+    echoes_page_size: bool = True
     shape: Literal["flat", "nested"]
     http_errors: bool
 
@@ -139,13 +140,14 @@ class Api:
     def _page(self, query: PageQuery, page_num: int) -> PageData:
         """One page, with the fields of Spring Data's ``PageImpl``."""
         limit = self.rules.max_page_size
-        size = query.page_size if limit is None else min(query.page_size, limit)
+        used = query.page_size if limit is None else min(query.page_size, limit)
         number = page_num - 1
-        offset = number * size
+        offset = number * used
         rows = self._lists[query.kind.endpoint]
-        content, total = rows.read(offset, size, query.filters, ascending=query.ascending)
-        if content and offset + size > total:  # PageImpl corrects it by the rows of a last page
+        content, total = rows.read(offset, used, query.filters, ascending=query.ascending)
+        if content and offset + used > total:  # PageImpl corrects it by the rows of a last page
             total = offset + len(content)
+        size = used if self.rules.echoes_page_size else query.page_size  # all else follows it
         pages = -(-total // size)
         order = {"sorted": True, "unsorted": False, "empty": False}
         totals = {"last": page_num >= pages, "totalPages": pages, "totalElements": total}

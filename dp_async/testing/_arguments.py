@@ -1,4 +1,4 @@
-"""Refuses what a caller passes to the simulator and what cannot work, with the fix in the text.
+"""Refuses what a caller asks of the simulator and what cannot work, with the fix in the text.
 
 It knows values alone: no lists, no faults.
 """
@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from math import isfinite
 
-from dp_async import ConfigError
+from dp_async import ConfigError, DpError
+
+
+class SimulatorMisused(DpError, RuntimeError):
+    """What was asked of the simulator needs it to run, or not to run yet; names the fix."""
 
 
 def choice(name: str, value: object, known: Collection[str]) -> None:

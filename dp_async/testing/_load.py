@@ -1,4 +1,4 @@
-"""How long an answer takes, and how many requests the server accepts.
+"""How long an answer takes, and which requests the server accepts.
 
 It knows the event loop's time, and nothing of HTTP or of rows.
 """
@@ -11,6 +11,39 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from random import Random
 
 from ._arguments import number, whole
+
+
+class Load:
+    """The latency, the workers and the rate limit of a server together; see ``Simulator``."""
+
+    def __init__(
+        self,
+        *,
+        latency: float,
+        jitter: float,
+        capacity: int | None,
+        service: float,
+        limit_rate: int | None,
+        random: Random,
+    ) -> None:
+        self._latency = Latency(latency, jitter, random)
+        self._workers = Workers(capacity, service)
+        self._rate = RateLimit(limit_rate)
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncGenerator[bool, None]:
+        """Runs the block when a request is worked on, and then waits until its answer is sent.
+
+        ``async with`` gives False if the request is beyond the rate limit.
+        """
+        before, after = self._latency.draw()
+        await wait(before)
+        if self._rate.accept(asyncio.get_running_loop().time()):
+            async with self._workers.serving():
+                yield True
+        else:
+            yield False
+        await wait(after)
 
 
 class Latency:

@@ -21,6 +21,7 @@ from ._arguments import choice
 
 #: The name of a list: that of the client's method for one page.
 Endpoint: TypeAlias = Literal["work_list", "msg_list"]
+ENDPOINTS: tuple[Endpoint, Endpoint] = ("work_list", "msg_list")
 #: One row, its keys and values as on the wire.
 Row: TypeAlias = dict[str, object]
 
@@ -85,6 +86,11 @@ def made_up(kind: Kind, count: int, *, before: int, above: int) -> list[tuple[in
 def _mix(number: int) -> int:
     """Knuth's multiplicative hash: neighbouring numbers give unrelated results."""
     return number * 2654435761 >> 4 & 0xFFFFFF
+
+
+def fraction(key: int) -> float:
+    """The hidden part of a second in which a made-up row was written."""
+    return _mix(key) / (1 << 24)
 
 
 WORK_NAMES = (

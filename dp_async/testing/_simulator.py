@@ -13,23 +13,22 @@ from random import Random
 from types import TracebackType
 from typing import ClassVar, Literal, Self, TypeVar
 
-from dp_async import DpError, Request, Response, ResponseTooLarge, Settings, TransportError
+from dp_async import Request, Response, Settings
 
 from ._answers import INTERNAL_HOST, INTERNAL_TRACE, Api, Rules
-from ._faults import Bomb, Drip, Endless, Fault, Hang, Throttle, WireFault
+from ._database import Database
+from ._faults import Fault, Throttle, WireFault
+from ._in_process import deliver_in_process
 from ._lists import SimulatedList
-from ._load import Latency, RateLimit, Workers, wait
+from ._load import Load
 from ._requests import RequestLog, SeenRequest
-from ._rows import Endpoint, kind_named
+from ._rows import ENDPOINTS, Endpoint, kind_named
+from ._running import Running
 from ._script import Script
-from ._wire import HOST, Server
+from ._wire import HOST
 from ._writer import Writes, writing
 
 T = TypeVar("T")
-
-
-class SimulatorMisused(DpError, RuntimeError):
-    """What was asked of the simulator needs it to run, or not to run yet; names the fix."""
 
 
 class Simulator:
@@ -60,7 +59,8 @@ class Simulator:
     - *shape*: "nested" answers as later versions of Spring Data do.
     - *http_errors*: an envelope's error code is the HTTP status too, instead of 200.
     - *lateness*: a row becomes visible up to this many seconds after its update time.
-    - *clock*: seconds since the epoch.
+    - *database*: how the server's database behaves: ``Database.postgresql()``, or one by one.
+    - *clock*: seconds since the epoch; the newest row to begin with is of 1,689,239,845.
     - *remember*: keep ``requests``; turn it off for a server that runs for long.
 
     ``internals`` are texts in the answers that a client must never show or log.
@@ -91,17 +91,20 @@ class Simulator:
         shape: Literal["flat", "nested"] = "flat",
         http_errors: bool = False,
         lateness: float = 0.0,
+        database: Database | None = None,
         clock: Callable[[], float] = time.time,
         remember: bool = True,
     ) -> None:
         def now() -> float:
             return clock() + skew
 
-        #: The two lists: read them, and write to them.
-        self.works = SimulatedList("work_list", works, clock=now, lateness=lateness, seed=seed)
-        self.messages = SimulatedList("msg_list", messages, clock=now, lateness=lateness, seed=seed)
-        lists = (self.works, self.messages)
-        self._lists: dict[Endpoint, SimulatedList] = {rows.kind.endpoint: rows for rows in lists}
+        database = database or Database()
+        self._lists: dict[Endpoint, SimulatedList] = {
+            endpoint: SimulatedList(
+                endpoint, rows, clock=now, lateness=lateness, database=database, seed=seed
+            )
+            for endpoint, rows in zip(ENDPOINTS, (works, messages), strict=True)
+        }
         self._api = Api(
             Rules(
                 app_id=app_id,
@@ -111,6 +114,7 @@ class Simulator:
                 accounts=accounts,
                 tolerance=tolerance,
                 max_page_size=max_page_size,
+                echoes_page_size=database.echoes_page_size,
                 shape=shape,
                 http_errors=http_errors,
             ),
@@ -119,24 +123,23 @@ class Simulator:
             random=Random(f"{seed} ids"),
         )
         self._script = Script(Random(f"{seed} faults"))
-        self._latency = Latency(latency, jitter, Random(f"{seed} latency"))
-        self._workers = Workers(capacity, service)
-        self._rate = RateLimit(limit_rate)
+        self._load = Load(
+            latency=latency,
+            jitter=jitter,
+            capacity=capacity,
+            service=service,
+            limit_rate=limit_rate,
+            random=Random(f"{seed} latency"),
+        )
         self._log = RequestLog(keep=remember)
         self._seed = seed
         self._writers = 0
-        self._port = port
-        self._server: Server | None = None
-        self._closed = False
+        self._running = Running(self._exchange, port)
 
     # Running
 
     async def __aenter__(self) -> Self:
-        if self._server is not None:
-            raise SimulatorMisused("this simulator is already running")
-        server = Server(self._exchange, self._port)
-        await server.start()
-        self._server, self._closed = server, False
+        await self._running.start()
         return self
 
     async def __aexit__(
@@ -145,22 +148,22 @@ class Simulator:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        server, self._server = self._server, None
-        if server is not None:
-            self._closed = True
-            await server.close()
+        await self._running.stop()
+
+    @property
+    def works(self) -> SimulatedList:
+        """The list of works: read it, and write to it."""
+        return self._lists["work_list"]
+
+    @property
+    def messages(self) -> SimulatedList:
+        """The list of messages: read it, and write to it."""
+        return self._lists["msg_list"]
 
     @property
     def url(self) -> str:
         """The base URL. Raises SimulatorMisused while the simulator is not running."""
-        if self._server is None:
-            state = "was closed" if self._closed else "is not running"
-            raise SimulatorMisused(
-                f"this simulator {state}, so it has no address: use its url and settings within"
-                " `async with Simulator(...) as simulator:`; without a server, pass"
-                " Client(simulator.in_process_settings, send=simulator.send)"
-            )
-        return f"http://{HOST}:{self._server.port}"
+        return self._running.url
 
     @property
     def settings(self) -> Settings:
@@ -189,7 +192,7 @@ class Simulator:
         ``Hang`` and ``Drip`` wait for ever.
         """
         await asyncio.sleep(0)  # no answer comes in the iteration of the loop that sent the request
-        return await self._exchange(request, _deliver_in_process)
+        return await self._exchange(request, deliver_in_process)
 
     # What it has seen
 
@@ -251,12 +254,15 @@ class Simulator:
         inserts: float = 0.0,
         updates: float = 0.0,
         deletes: float = 0.0,
+        imports: float = 0.0,
+        import_size: int = 500,
         even: bool = False,
         seed: int | None = None,
     ) -> AbstractAsyncContextManager[Writes]:
         """Writes to the list *endpoint* while the block runs; rates are per second.
 
-        Updates and deletes choose a random row; an update changes its status. Writes are a Poisson
+        Updates and deletes choose a random row; an update changes its status. An import inserts
+        *import_size* rows at one time (``SimulatedList.insert_many``). Writes are a Poisson
         process, or evenly spaced with *even*. ``async with`` gives the numbers of writes so far.
         Raises ConfigError.
         """
@@ -267,6 +273,8 @@ class Simulator:
             inserts=inserts,
             updates=updates,
             deletes=deletes,
+            imports=imports,
+            import_size=import_size,
             even=even,
             random=Random(f"{self._seed} writer {self._writers}" if seed is None else seed),
         )
@@ -285,35 +293,7 @@ class Simulator:
             return delivered
 
     async def _answer(self, request: Request, seen: SeenRequest) -> Response:
-        before, after = self._latency.draw()
-        await wait(before)
-        if self._rate.accept(asyncio.get_running_loop().time()):
-            async with self._workers.serving():
-                seen.fault = self._script.take(seen.endpoint, seen.page_num)
-                response = self._api.answer(request, seen.fault)
-        else:
-            seen.fault = Throttle()
-            response = self._api.answer(request, seen.fault)
-        await wait(after)
-        return response
-
-
-async def _deliver_in_process(response: Response, fault: WireFault | None) -> Response:
-    """What a client gets over HTTP if *fault* breaks the exchange."""
-    if fault is None:
-        return response
-    if isinstance(fault, Hang | Drip):
-        never: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        return await never
-    if isinstance(fault, Bomb | Endless):
-        raise ResponseTooLarge("the simulated answer is too large")
-    raise TransportError("the simulated connection broke")
-
-
-async def serve(
-    simulator: Simulator, *, ready: Callable[[Simulator], object] = lambda simulator: None
-) -> None:
-    """Runs *simulator* until cancelled, and calls *ready* once it listens."""
-    async with simulator:
-        ready(simulator)
-        await asyncio.get_running_loop().create_future()
+        async with self._load.serving() as accepted:
+            taken = self._script.take(seen.endpoint, seen.page_num) if accepted else Throttle()
+            seen.fault = taken
+            return self._api.answer(request, taken)

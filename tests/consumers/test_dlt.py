@@ -720,3 +720,55 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, missing: str)
 def test_public_names_show_the_public_module() -> None:
     for name in dp_async.dlt.__all__:
         assert getattr(dp_async.dlt, name).__module__ == "dp_async.dlt"
+
+
+# The destination and the kept state disagree
+
+LAST = "DELETE FROM dp_data.works WHERE update_time >= (SELECT max(update_time) FROM dp_data.works)"
+
+
+@pytest.mark.parametrize("options", [{}, {"full": True}, {"reconcile": True}])
+@pytest.mark.parametrize("loss", ["DROP TABLE dp_data.works", "DELETE FROM dp_data.works", LAST])
+def test_rows_that_the_destination_lost_are_all_loaded_again(
+    sync: Sync, loss: str, options: dict[str, bool], caplog: pytest.LogCaptureFixture
+) -> None:
+    before = sync.warehouse.rows("works")
+    sync.warehouse.run(loss)
+    held = {} if "DROP" in loss else sync.warehouse.rows("works")
+    assert sync.load(**options)["works"] == (len(before) - len(held), 0, 0)
+    assert sync.agrees()
+    assert {one.resource: one.reloaded for one in sync.outcomes.values()} == {
+        "works": True,
+        "messages": False,
+    }
+    assert "does not hold the works" in caplog.text
+    caplog.clear()
+    assert sync.load() == {"works": (0, 0, 0), "messages": (0, 0, 0)}
+    assert caplog.text == ""
+
+
+def test_a_reload_that_fails_half_way_is_begun_again(sync: Sync, simulator: Simulator) -> None:
+    sync.warehouse.run("DROP TABLE dp_data.works")
+    simulator.fail(AuthFailure(), times=None, endpoint="work_list", page=3)
+    sync.load(full=True)
+    assert sync.outcomes["works", ""].error is not None
+    simulator.heal()
+    sync.load()
+    assert sync.agrees()
+
+
+def test_a_record_factory_that_raises_ends_no_run(
+    sync: Sync,
+) -> None:
+    def factory(*args: object, **more: object) -> logging.LogRecord:
+        if args[0] == "dp_async":
+            raise KeyError("factory")
+        return logging.LogRecord(*args, **more)  # type: ignore[arg-type]
+
+    sync.warehouse.run("DROP TABLE dp_data.works")
+    before = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(factory)
+    try:
+        assert sync.load()["works"][0] == 233
+    finally:
+        logging.setLogRecordFactory(before)

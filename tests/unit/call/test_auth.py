@@ -325,6 +325,28 @@ async def test_a_correction_that_no_good_answer_confirms_is_not_shared(
     assert not caplog.records
 
 
+async def test_a_correction_that_did_not_help_is_not_tried_again_for_a_minute() -> None:
+    rig = Rig(*(refused(NOW + ahead) for ahead in (3600, 3600, 3604, 3620, 3720)))
+    with pytest.raises(AuthError):
+        await rig.repeated(await rig.refusal())
+    assert not may_retry_now(await rig.refusal())  # by about the same
+    assert clock_ahead_of(await rig.refusal()) == 3620  # the offset has changed
+    rig.now += Clock.PATIENCE
+    assert clock_ahead_of(await rig.refusal()) == 3660
+
+
+async def test_a_fruitless_correction_does_not_count_for_other_accounts_nor_after_one_helped() -> (
+    None
+):
+    clock = Clock(lambda: NOW)
+    clock.refused(3600, "revoked")
+    assert clock.correction(NOW + 3600, NOW, 0, "revoked") is None
+    assert clock.correction(NOW + 3600, NOW, 0, "other") == 3600
+    clock.accepted(3600)
+    assert clock.correction(NOW - 60, NOW + 3600, 3600, "revoked") == -60
+    assert clock.correction(NOW + 3600, NOW, 0, "revoked") == 3600
+
+
 async def test_a_confirmed_correction_survives_one_that_is_refused() -> None:
     right, wrong = refused(NOW + 3600), refused(NOW - 60)
     rig = Rig(right, GOOD, wrong, refused(NOW - 60), GOOD)
@@ -450,9 +472,9 @@ async def test_a_refused_account_does_not_disturb_calls_of_others() -> None:
     server = Server(right=NOW, date=NOW + 3600, hold=4)  # the Date is wrong, the machine is right
     outcomes = await server.outcomes("a", "revoked", "b", "revoked")
     assert outcomes == ["good", "refused", "good", "refused"]
-    assert server.requests == 6
+    assert server.requests == 5  # the second refused call does not try what did not help the first
     assert await server.outcomes("a", "b") == ["good", "good"]
-    assert server.requests == 8
+    assert server.requests == 7
 
 
 async def test_calls_signed_by_the_wrong_clock_are_all_corrected() -> None:

@@ -277,8 +277,8 @@ async def test_the_debug_message_has_the_status_and_not_the_code(
     caplog.set_level(logging.DEBUG, "dp_async")
     for request in (REQUEST, replace(REQUEST, page_num=7, page_size=20)):
         await Observed(answer(502, code=10086)).outcome(request)
-    rest = "ServerError, status 502, in 62 ms, attempt 1, request id none"
-    assert caplog.messages == [f"work_list, page none: {rest}", f"work_list, page 7: {rest}"]
+    same = "ServerError, status 502, in 62 ms, attempt 1, request id none"
+    assert caplog.messages == [f"work_list, page none: {same}", f"work_list, page 7: {same}"]
     assert [vars(record)["page_num"] for record in caplog.records] == [None, 7]
 
 

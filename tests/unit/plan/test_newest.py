@@ -411,7 +411,7 @@ def test_rows_dated_in_the_future_cost_their_pages_at_each_poll(
     assert done.mark.updated <= CLOCK
 
 
-def test_a_list_at_rest_is_complete_whose_new_rows_of_the_future_fill_pages() -> None:
+def test_new_rows_of_the_future_that_fill_pages_are_proven_in_an_unchanged_list() -> None:
     served = List(rows(500))
     mark = marked(served)
     ahead = [(9000 + place, 500_000 - place) for place in range(45)]

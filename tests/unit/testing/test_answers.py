@@ -1,6 +1,7 @@
 """Answers without a socket: what is checked, and what a page contains."""
 
 import json
+from dataclasses import replace
 from hashlib import md5
 from pathlib import Path
 from random import Random
@@ -143,6 +144,16 @@ def test_large_pages_are_cut_silently(limit: int | None, size: int) -> None:
     assert page["size"] == page["pageable"]["pageSize"] == size
     assert page["pageable"]["offset"] == size
     assert page["numberOfElements"] == max(0, min(300 - size, size))
+
+
+def test_a_cut_page_that_is_not_echoed() -> None:
+    server = api(replace(rules(limit=50), echoes_page_size=False), works=300)
+    page = data(server, get(WORKS + "?pageNum=3&pageSize=100"))
+    assert page["size"] == page["pageable"]["pageSize"] == 100
+    assert (page["numberOfElements"], page["pageable"]["offset"]) == (50, 100)
+    assert (page["totalElements"], page["totalPages"], page["last"]) == (300, 3, True)
+    page = data(server, get(WORKS + "?pageNum=6&pageSize=100"))
+    assert (page["numberOfElements"], page["totalPages"], page["last"]) == (50, 3, True)
 
 
 def test_defaults_and_empty_parameters() -> None:

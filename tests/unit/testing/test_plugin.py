@@ -145,11 +145,13 @@ def test_anyio_s_auto_mode(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(passed=2)
 
 
-@pytest.mark.parametrize(("version", "loops"), [("0.26.0", 1), ("1.4.0", 6), ("2.0.0a1", 6)])
-def test_an_old_pytest_asyncio_gets_no_fixtures_it_cannot_run(
-    version: str, loops: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("version", "loops"), [(None, 1), ("0.26.0", 1), ("1.4.0", 6), ("2.0.0a1", 6)]
+)
+def test_pytest_asyncio_gets_the_fixtures_it_can_run(
+    version: str | None, loops: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plugins: dict[str, object] = {"asyncio": object()}
+    plugins: dict[str, object] = {} if version is None else {"asyncio": object()}
 
     def register(plugin: object, name: str) -> None:
         plugins[name] = plugin

@@ -19,6 +19,7 @@ from dp_async import (
 )
 from dp_async.testing import (
     Bomb,
+    Database,
     Drip,
     Endless,
     Fault,
@@ -214,6 +215,19 @@ def test_a_fault_for_the_second_request_of_a_page() -> None:
         with pytest.raises(ValueError, match="after must be"):
             simulator.fail(Html(), after=-1)
         assert (await simulator.send(request())).status == 200
+
+    run(main())
+
+
+def test_a_database_is_behind_both_lists_and_the_answers() -> None:
+    async def main() -> None:
+        database = Database(stampers=(3600.0,), echoes_page_size=False)
+        simulator = Simulator(clock=clock, max_page_size=5, database=database)
+        for rows in (simulator.works, simulator.messages):
+            assert rows.row(rows.insert())["createTime"] == "2023-11-15 07:13:20"
+        simulator.works.update(simulator.works.ids()[0], status="DRAFT")
+        page = json.loads((await simulator.send(request(size=9))).body)["data"]
+        assert (page["size"], page["numberOfElements"]) == (9, 5)
 
     run(main())
 

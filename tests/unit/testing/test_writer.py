@@ -1,9 +1,11 @@
 """Background writes: their rates, their counts, and how the writer ends."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
+from dp_async import ConfigError
 from dp_async.testing import SimulatedList, Simulator, Writes
 from tests.support.virtual_loop import run
 
@@ -54,6 +56,36 @@ def test_evenly_spaced_writes_to_the_messages() -> None:
         assert len(simulator.messages) == 0
 
     run(main())
+
+
+def test_imports_are_rows_of_one_time() -> None:
+    async def main() -> None:
+        simulator = Simulator(messages=5, clock=clock)
+        async with simulator.writing("msg_list", imports=1, import_size=30, even=True) as writes:
+            await asyncio.sleep(2.5)
+        assert writes == Writes(imports=2)
+        assert len(simulator.messages) == 65
+        newest = {
+            simulator.messages.row(key)["createTime"] for key in simulator.messages.ids()[:30]
+        }
+        assert len(newest) == 1
+
+    run(main())
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"inserts": -1}, "inserts must be a number of at least 0, not -1"),
+    ({"updates": float("nan")}, "updates must be a number"),
+    ({"deletes": "1"}, "deletes must be a number"),
+    ({"imports": float("inf")}, "imports must be a number"),
+    ({"import_size": 0}, "import_size must be a whole number of at least 1, not 0"),
+]
+
+
+@pytest.mark.parametrize(("given", "text"), REFUSED)
+def test_rates_that_cannot_work_are_refused(given: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{text}"):
+        Simulator().writing("work_list", **given)
 
 
 def test_the_same_seed_makes_the_same_writes() -> None:
