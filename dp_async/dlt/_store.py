@@ -128,7 +128,7 @@ class Store:
 
     def _missing(self, there: Mapping[str, object]) -> set[str]:
         """The columns that a table with those of *there* lacks; none before the first load."""
-        expected = self._made | {*self._columns.names} if self._made or self._there else set[str]()
+        expected = self._made or ({*self._columns.names} if self._there else set[str]())
         return expected - there.keys()
 
     def check_shape(self) -> None:

@@ -8,23 +8,19 @@ Nothing is requested or written here. Needs the extra ``arrow``.
 
 from __future__ import annotations
 
-import logging
-import re
-import sys
-import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
-from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, inspect, structs
 
-from . import BadItem, ConfigError, CrawlReport, DecodeError, DpError, Message, Page, Work
+from .. import BadItem, ConfigError, CrawlReport, DecodeError, DpError, Message, Page, Work
+from ._log import warn
+from ._names import column_name
 
 try:
     import pyarrow as pa
@@ -37,8 +33,6 @@ except ImportError as error:
 __all__ = ["Outcome", "TableReader", "column_name", "columns", "schema", "to_batch", "warn"]
 
 S = TypeVar("S", bound=Struct)
-
-log = logging.getLogger("dp_async")
 
 ListName: TypeAlias = Literal["works", "messages"]
 
@@ -66,11 +60,6 @@ _KEYS = {
 #: The metadata of a column of JSON text.
 _JSON = {b"dp_async": b"json"}
 
-#: The longest name of a column in PostgreSQL, which cuts longer ones.
-LONGEST = 63
-#: Columns that this library adds, and the system columns of PostgreSQL and DuckDB.
-_TAKEN = {"account", "gone_at", "cmax", "cmin", "ctid", "rowid", "tableoid", "xmax", "xmin"}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -95,47 +84,6 @@ class Outcome:
     bad_items: Sequence[BadItem] = ()
     reloaded: bool = False
     error: DpError | None = None
-
-
-def warn(message: str, *args: object, error: BaseException | None = None) -> None:
-    """Log a warning, with the traceback of *error*. Logging ends nothing.
-
-    What the application's record factory, filters and handlers raise goes to stderr, as
-    ``logging`` does it for its own handlers.
-    """
-    try:
-        log.warning(message, *args, exc_info=error, stacklevel=2)
-    except Exception:
-        if logging.raiseExceptions and sys.stderr is not None:
-            with suppress(Exception):  # stderr may be closed
-                traceback.print_exc()
-
-
-def column_name(field: str) -> str:
-    """The column of an undocumented *field*: a letter, then a-z, 0-9 and _, at most 63 in all.
-
-    It depends on the field's name alone, and two fields never share one: not where a database
-    ignores case, nor with a documented column, one of this library or one of dlt (``_dlt_id``).
-
-    A capital letter is ``_`` and the small one (``viewCount``: ``view_count``), ``_`` is ``_0``,
-    any other character is ``_1``, its code point in hexadecimal and ``z``. ``wire_2`` comes before
-    what does not begin with a small letter or is a name that is taken. What is too long is cut, and
-    ends with ``_3`` and a hash. No name has two ``_`` in a row, or one at an end, so that dlt's own
-    rules for names change nothing.
-    """
-    name = re.sub("[^a-z0-9]", lambda found: _escape(found[0]), field)
-    if not "a" <= name[:1] <= "z" or name in _TAKEN:
-        name = f"wire_2{name}"
-    if len(name) <= LONGEST:
-        return name
-    suffix = f"_3{blake2b(field.encode('utf-8', 'surrogatepass'), digest_size=10).hexdigest()}"
-    return name[: LONGEST - len(suffix)].rstrip("_") + suffix
-
-
-def _escape(char: str) -> str:
-    if "A" <= char <= "Z":
-        return f"_{char.lower()}"
-    return "_0" if char == "_" else f"_1{ord(char):x}z"
 
 
 def schema(model: type[Struct]) -> pa.Schema:
