@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Generic, Self, TypeAlias, TypeVar, cast
 
-from ._checks import header, instance, whole
+from ._checks import callback, header, instance, whole
 from ._client import Client
 from ._crawl.crawl import Crawl
 from ._crawl.pager import Pager, ended
@@ -184,6 +184,12 @@ def crawl_accounts(
     """
     instance("client", client, Client)
     whole("at_once", at_once, 1, 10_000)
+    if not callable(listing):
+        raise ConfigError(
+            f"listing must be a callable, such as lambda sub: sub.works(), not "
+            f"{type(listing).__name__}"
+        )
+    callback("progress", progress)
     given = cast("object", accounts)
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         raise ConfigError(

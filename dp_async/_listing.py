@@ -14,7 +14,7 @@ from typing import Generic, TypeVar, Unpack, overload
 import msgspec
 from msgspec import Raw, Struct
 
-from ._checks import DAY, instance, number, whole
+from ._checks import DAY, callback, instance, number, whole
 from ._crawl.crawl import Crawl, Pages
 from ._crawl.engine import mark_now
 from ._crawl.report import CrawlReport
@@ -116,6 +116,7 @@ class Listing(Generic[T]):
         IncompleteCrawl with ``strict=True``. Raises ConfigError for a checkpoint that is damaged,
         or of another list.
         """
+        callback("progress", progress)
         return Crawl(self._source(), self._options, progress, resume)
 
     def since(
@@ -150,6 +151,7 @@ class Listing(Generic[T]):
         update or by create time, or shows no update times.
         """
         number("allowed_lateness", allowed_lateness, 0, DAY)
+        callback("progress", progress)
         source = self._source()
         if watermark is None:
             watermark = Watermark.start(source.scope)

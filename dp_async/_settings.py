@@ -174,6 +174,7 @@ class Settings:
         names the variable that is missing.
         """
         environ = os.environ if environ is None else environ
+        instance("environ", environ, Mapping)
         given = {name: environ[key] for name, key in _VARIABLES.items() if environ.get(key)}
         del environ  # loggers that write a traceback's variables must not find the secret
         for name in ("base_url", "app_id", "app_secret"):

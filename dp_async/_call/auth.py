@@ -111,8 +111,13 @@ class Clock:
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self.ahead = 0.0  # seconds that the server's clock is ahead of this machine's
+        self._of: dict[str, float] = {}  # by account, what it accepted: servers may disagree
         self._warned = False
         self._fruitless: dict[str, tuple[float, float]] = {}  # by account: a correction, and when
+
+    def of(self, account: str) -> float:
+        """The correction that *account* accepted last, or else any account."""
+        return self._of.get(account, self.ahead)
 
     def at(self, ahead: float) -> float:
         """The server's time if its clock is *ahead* seconds ahead."""
@@ -138,9 +143,10 @@ class Clock:
         """The server refused a signature made with the correction *ahead* too."""
         self._fruitless[account] = ahead, self._now()
 
-    def accepted(self, ahead: float) -> None:
-        """The server accepted a signature made with *ahead*: sign all calls with it from now on."""
-        self.ahead = ahead
+    def accepted(self, ahead: float, account: str = "") -> None:
+        """The server accepted a signature made with *ahead*: sign all calls with it from now on,
+        but for accounts that accepted another one."""
+        self.ahead = self._of[account] = ahead
         self._fruitless.clear()
         if not self._warned:
             self._warned = True
@@ -220,7 +226,8 @@ def signed(call: Call, signing: Signing, clock: Clock) -> Call:
 
     async def calling(request: Request, /) -> Answer:
         tried = request.clock_ahead
-        ahead = clock.ahead if tried is None else tried
+        account = signing.headers.get("account", "")
+        ahead = clock.of(account) if tried is None else tried
         now = clock.at(ahead)
         try:
             answer = await call(await signing(request, now))
@@ -233,7 +240,7 @@ def signed(call: Call, signing: Signing, clock: Clock) -> Call:
                     allow_retry_now(error, correction)
             raise
         if tried is not None:
-            clock.accepted(tried)
+            clock.accepted(tried, account)
         return answer
 
     return calling

@@ -48,15 +48,15 @@ class ListEndpoint(Generic[Row, Query]):
     def query(self, filters: Mapping[str, object]) -> Query:
         """The query for *filters*. Raises ConfigError, which names a filter that cannot be right.
 
-        A plain string for an enum must be the value of a known member; a member made from another
-        text, ``WorkStatus("NEW")``, is sent as it is.
+        A text for an enum must be the value of a known member; a member of that enum made from
+        another text, ``WorkStatus("NEW")``, is sent as it is.
         """
         for spec in structs.fields(self.query_type):
             value = filters[spec.name]
             if isinstance(value, str):
                 text(spec.name, value)
                 enum = _enum(spec.type)
-                if enum and type(value) is str and value not in enum.__members__.values():
+                if enum and not isinstance(value, enum) and value not in list(enum):
                     known = ", ".join(repr(str(member)) for member in enum)
                     raise ConfigError(
                         f"{spec.name} must be one of {known}; what this library does not know is "
