@@ -1,0 +1,258 @@
+"""Crawls of a modelled server, in virtual time: by the client, or by a fixed number or rate.
+
+The answers are made here and not by the simulator, so that a fault of one does not hide in both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from benchmarks.refusing import Server
+from dp_async import (
+    Client,
+    CrawlOptions,
+    DpError,
+    Request,
+    Response,
+    RetryPolicy,
+    Send,
+    Settings,
+)
+from tests.support.virtual_loop import run
+
+Concurrency: TypeAlias = int | Literal["auto"]
+
+NEWEST = datetime(2024, 1, 1)
+SIZE = 2  # rows a page: waiting is measured, not decoding
+MOST = 64
+#: The share of a latency that a request travels, and its answer again.
+TRAVEL = 0.1
+#: Errors of one crawl after which it is given up.
+HOPELESS = 100
+
+SETTINGS = Settings(
+    base_url="http://127.0.0.1:1", app_id="app", app_secret="sesame", max_in_flight=MOST
+)
+
+_PAGE = re.compile(r"pageNum=(\d+)&pageSize=(\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answering:
+    """How a server answers.
+
+    - *seconds*: draws the latency of a request.
+    - *refusal*: the status, and whether it comes with a ``Retry-After``.
+    - *slow*: a refusal takes as long as an answer; it is not sent at once.
+    - *early*: whether a request is judged when it arrives; if False, half-way through its latency.
+    """
+
+    seconds: Callable[[], float]
+    status: int = 429
+    retry_after: Callable[[float], float] | None = None
+    slow: bool = False
+    early: bool = True
+
+
+@dataclass(slots=True)
+class Site:
+    """A list of *pages* pages behind a *server*, as a ``Send``.
+
+    ``answers`` are the times and latencies of all good answers; ``refusals`` the times of others.
+    """
+
+    pages: int
+    server: Server
+    answering: Answering
+    answers: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+    refusals: list[float] = field(default_factory=list[float])
+
+    @property
+    def refused(self) -> float:
+        """The share of all requests that was refused."""
+        return len(self.refusals) / max(1, len(self.refusals) + len(self.answers))
+
+    async def send(self, request: Request, /) -> Response:
+        loop = asyncio.get_running_loop()
+        sent, seconds = loop.time(), self.answering.seconds()
+        there = seconds * (TRAVEL if self.answering.early else 0.5)
+        await asyncio.sleep(there)
+        back = min(there, seconds * TRAVEL)
+        after, wait = self.server.arrives(loop.time(), seconds - there - back)
+        if wait is None:
+            await asyncio.sleep(after + back)
+            self.answers.append((loop.time(), loop.time() - sent))
+            return Response(200, {}, _page(self.pages * SIZE, *_asked(request)))
+        self.refusals.append(loop.time())
+        await asyncio.sleep(after + (seconds - there if self.answering.slow else back))
+        headers: dict[str, str] = {}
+        if self.answering.retry_after is not None:
+            headers["retry-after"] = f"{self.answering.retry_after(wait):.0f}"
+        return Response(self.answering.status, headers, b"<html>no</html>")
+
+
+def _asked(request: Request) -> tuple[int, int]:
+    found = _PAGE.search(request.target)
+    assert found, request.target
+    return int(found[1]), int(found[2])
+
+
+@lru_cache(maxsize=20_000)
+def _page(rows: int, num: int, size: int) -> bytes:
+    """Page *num* of a list that does not change, newest row first."""
+    pages = -(-rows // size)
+    content: list[dict[str, object]] = []
+    for index in range((num - 1) * size, min(num * size, rows)):
+        time = f"{NEWEST - timedelta(minutes=index)}"
+        content.append(
+            {"digitalPersonWorksId": rows - index, "createTime": time, "updateTime": time}
+        )
+    data = {
+        "content": content,
+        "number": num - 1,
+        "size": size,
+        "totalElements": rows,
+        "totalPages": pages,
+        "numberOfElements": len(content),
+        "first": num == 1,
+        "last": num >= pages,
+        "empty": not content,
+    }
+    return msgspec.json.encode({"code": 200, "data": data, "requestId": "1", "resultMsg": "ok"})
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A setting that a careful user finds by trying: so many at once, or so many a second."""
+
+    number: int = MOST
+    rate: float = math.inf
+
+    def __str__(self) -> str:
+        return f"{self.number} at once" if self.rate == math.inf else f"{self.rate:.1f} a second"
+
+    def over(self, send: Send) -> Send:
+        """*send*, evenly at the rate. A refused request is sent again: after the wait that the
+        server asks for, which pauses all, or after half a second.
+        """
+        slots = asyncio.Semaphore(self.number)
+        loop = asyncio.get_running_loop()
+        next_slot = 0.0
+
+        async def sending(request: Request, /) -> Response:
+            nonlocal next_slot
+            while True:
+                async with slots:
+                    slot = max(next_slot, loop.time())
+                    next_slot = slot + 1 / self.rate
+                    await asyncio.sleep(slot - loop.time())
+                    response = await send(request)
+                if response.status == 200:
+                    return response
+                wait = float(response.headers.get("retry-after", 0))
+                if wait:
+                    next_slot = max(next_slot, loop.time() + wait)
+                else:
+                    await asyncio.sleep(0.5)
+
+        return sending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a crawl; *lost* are rows that did not come, *errors* those of the consumer."""
+
+    rate: float  # pages a second, over the whole crawl
+    refused: float  # the share of requests
+    errors: int
+    lost: int
+    error: str = ""  # the first
+
+
+async def crawled(
+    site: Site, settings: Settings, concurrency: Concurrency, send: Send | None = None
+) -> Outcome:
+    """A verified crawl of the whole *site*, which goes on after errors."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    ids: list[int] = []
+    errors: list[DpError] = []
+    options = CrawlOptions(page_size=SIZE, concurrency=concurrency)
+    client = Client(settings, send=send or site.send)
+    async with client, client.works(options=options).crawl() as crawl:
+        pages = crawl.pages()
+        while len(errors) < HOPELESS:
+            try:
+                async for page in pages:
+                    ids += [work.digital_person_works_id for work in page]
+                break
+            except DpError as error:
+                errors.append(error)
+        complete = crawl.report.complete
+    lost = site.pages * SIZE - len({*ids})
+    assert len(ids) == len({*ids}), "an id came twice"
+    assert lost == 0 or complete is not True, "a false certificate"
+    return Outcome(
+        rate=len(ids) / SIZE / (loop.time() - began),
+        refused=site.refused,
+        errors=len(errors),
+        lost=lost,
+        error=str(errors[0]) if errors else "",
+    )
+
+
+def virtually(
+    make: Callable[[int], Site], seed: int, concurrency: Concurrency, cap: float
+) -> Outcome:
+    """A crawl by the client, with no rate set."""
+
+    async def crawl() -> Outcome:
+        random.seed(seed)  # of the client's jitter, too
+        await asyncio.sleep(seed * 0.618 % 1)  # start anywhere within a second of the server's
+        return await crawled(make(seed), replace(SETTINGS, retry=RetryPolicy(cap=cap)), concurrency)
+
+    return run(crawl())
+
+
+def by_fixed(make: Callable[[int], Site], seed: int, fixed: Fixed) -> Outcome:
+    """The same crawl with a fixed setting; the client sees good answers only."""
+
+    async def crawl() -> Outcome:
+        random.seed(seed)
+        await asyncio.sleep(seed * 0.618 % 1)
+        site = make(seed)
+        return await crawled(site, SETTINGS, fixed.number, fixed.over(site.send))
+
+    return run(crawl())
+
+
+def tried(make: Callable[[int], Site], seed: int, fixed: Fixed) -> tuple[float, float]:
+    """Pages a second and the share refused, for bare requests with a fixed setting: no client."""
+
+    async def crawl() -> tuple[float, float]:
+        random.seed(seed)
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(seed * 0.618 % 1)
+        site = make(seed)
+        send = fixed.over(site.send)
+        began = loop.time()
+        left = iter(range(1, site.pages + 1))
+
+        async def worker() -> None:
+            for num in left:
+                await send(Request("", "GET", f"?pageNum={num}&pageSize={SIZE}"))
+
+        await asyncio.gather(*(worker() for _ in range(fixed.number)))
+        return site.pages / (loop.time() - began), site.refused
+
+    return run(crawl())
