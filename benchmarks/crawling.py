@@ -9,7 +9,7 @@ import asyncio
 import math
 import random
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -211,6 +211,12 @@ async def crawled(
     )
 
 
+def seeds_of(use: str, number: int) -> range:
+    """*number* seeds: odd ones to "report", even ones to "tune" the limiter with."""
+    first = {"report": 1, "tune": 2}[use]
+    return range(first, first + 2 * number, 2)
+
+
 def virtually(
     make: Callable[[int], Site], seed: int, concurrency: Concurrency, cap: float
 ) -> Outcome:
@@ -254,5 +260,56 @@ def tried(make: Callable[[int], Site], seed: int, fixed: Fixed) -> tuple[float, 
 
         await asyncio.gather(*(worker() for _ in range(fixed.number)))
         return site.pages / (loop.time() - began), site.refused
+
+    return run(crawl())
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The first *seconds* of an endless crawl of a *site*; *errors* reached the consumer."""
+
+    site: Site
+    errors: int
+
+    def rate(self, start: float, end: float) -> float:
+        """Good answers a second between two times."""
+        return sum(start <= time < end for time, _ in self.site.answers) / (end - start)
+
+    def refused(self, start: float, end: float) -> float:
+        """The share of the requests answered between two times that was refused."""
+        refused = sum(start <= time < end for time in self.site.refusals)
+        return refused / max(1, refused + self.rate(start, end) * (end - start))
+
+
+def watched(
+    make: Callable[[int], Site],
+    seed: int,
+    concurrency: Concurrency,
+    seconds: float,
+    settings: Settings = SETTINGS,
+) -> Watched:
+    """A crawl of *seconds* of virtual time, from 0; not verified, pages as they arrive."""
+
+    async def crawl() -> Watched:
+        random.seed(seed)
+        site, errors = make(seed), 0
+        options = CrawlOptions(page_size=SIZE, concurrency=concurrency, verify=False, ordered=False)
+
+        async def consume(pages: AsyncIterator[object]) -> None:
+            nonlocal errors
+            while errors < HOPELESS:
+                try:
+                    async for _ in pages:
+                        pass
+                except DpError:
+                    errors += 1
+
+        client = Client(settings, send=site.send)
+        async with client, client.works(options=options).crawl() as crawl:
+            task = asyncio.create_task(consume(crawl.pages()))
+            await asyncio.wait([task], timeout=seconds)
+            task.cancel()
+            await asyncio.wait([task])
+        return Watched(site, errors)
 
     return run(crawl())

@@ -26,7 +26,7 @@ from itertools import repeat
 from statistics import geometric_mean, mean
 
 from benchmarks.cells import KINDS, Cell, chosen, every
-from benchmarks.crawling import Fixed, Outcome, by_fixed, tried, virtually
+from benchmarks.crawling import Fixed, Outcome, by_fixed, seeds_of, tried, virtually
 from benchmarks.harness import Bars, Check, Result, at_least, at_most, main
 
 COLUMNS = (
@@ -135,13 +135,11 @@ def measure(
     cells = [
         cell for cell in (every() if full else chosen()) if only in f"{cell}, {cell.concurrency}"
     ]
-    first = {"report": 1, "tune": 2}[seeds]
-    numbers = range(first, first + 2 * runs, 2)
     servers = by_server(cells)
     with ProcessPoolExecutor(2) as pool:
         found = [
             each
-            for measured in pool.map(crawl, servers, repeat(numbers), repeat(pages))
+            for measured in pool.map(crawl, servers, repeat(seeds_of(seeds, runs)), repeat(pages))
             for each in measured
         ]
     groups: defaultdict[str, list[float]] = defaultdict(list)

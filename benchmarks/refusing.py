@@ -44,6 +44,37 @@ class Free:
         return math.inf
 
 
+class Once:
+    """Refuses one request: the one of this *number*, or the first after *at* seconds."""
+
+    def __init__(self, number: int, at: float) -> None:
+        self._number, self._at = number, at
+        self._count, self._done = 0, False
+
+    def arrives(self, now: float, seconds: float) -> Verdict:
+        self._count += 1
+        if self._done or now < self._at or self._count < self._number:
+            return Verdict(seconds)
+        self._done = True
+        return Verdict(0.0, 0.0)
+
+    def allows(self, seconds: float) -> float:
+        return math.inf
+
+
+class Hole:
+    """Never answers the requests that arrive between *start* and *end*."""
+
+    def __init__(self, start: float, end: float) -> None:
+        self._start, self._end = start, end
+
+    def arrives(self, now: float, seconds: float) -> Verdict:
+        return Verdict(math.inf if self._start <= now < self._end else seconds)
+
+    def allows(self, seconds: float) -> float:
+        return math.inf
+
+
 class Window:
     """At most *most* requests in each whole *period* of the clock."""
 
