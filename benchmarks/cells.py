@@ -12,8 +12,9 @@ from itertools import combinations, product
 from random import Random
 from typing import Any, Literal, TypeAlias
 
-from benchmarks.crawling import MOST, Answering, Concurrency, Fixed, Site
+from benchmarks.crawling import MOST, Concurrency, Fixed
 from benchmarks.refusing import Bucket, Queue, Server, Shared, Sliding, Slots, Window
+from benchmarks.site import Answering, Site
 
 Rival: TypeAlias = Literal["", "even", "bursts"]
 
@@ -50,8 +51,8 @@ CONCURRENCIES: tuple[Concurrency, ...] = (8, 32, "auto")
 LATENCIES = (0.02, 0.05, 0.08)
 RIVALS: tuple[Rival, ...] = ("", "even", "bursts")
 #: What is tried to find the best fixed setting, as shares of what the server allows.
-RATES = (0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 1.0, 1.05, 1.1, 1.2)
-NUMBERS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 24, 28, 30, 32, 34, 36, 40, 48, MOST)
+RATES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 1.0, 1.05, 1.1, 1.2)
+NUMBERS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 20, 24, 28, 30, 32, 34, 36, 40, 48, MOST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +92,20 @@ class Cell:
         """The least share of the best fixed setting, or of the server's rate at burst 1."""
         if self.burst_1:
             return 0.6
+        if self.is_easy:
+            return 0.95
         if self.retry_after:
             return 0.7 if "burst" in self.kind else 0.75
         return 0.85
+
+    @property
+    def is_easy(self) -> bool:
+        """Whether there is nothing to learn: the server has room for all, or a queue."""
+        kind = KINDS[self.kind]
+        if kind.at_once is None or not kind.refuses:
+            return not kind.refuses
+        fitting = kind.at_once * (0.7 if self.rival else 1)
+        return self.concurrency != "auto" and self.concurrency <= fitting
 
     @property
     def burst_1(self) -> bool:
@@ -115,7 +127,8 @@ class Cell:
         widest = MOST if self.concurrency == "auto" else self.concurrency
         numbers = [number for number in NUMBERS if number <= widest]
         if at_once := KINDS[self.kind].at_once:
-            return [Fixed(number) for number in numbers if number <= 1.5 * at_once]
+            likely = [number for number in numbers if at_once / 3 <= number <= 1.5 * at_once]
+            return [Fixed(number) for number in likely]
         rates = [Fixed(MOST, share * self.allows) for share in RATES]
         return [*rates, *(Fixed(number) for number in (1, 2, 4, 8))]
 
@@ -171,18 +184,18 @@ def chosen() -> list[Cell]:
     and without ``Retry-After``.
     """
     cells = every()
-    order = {cell: number for number, cell in enumerate(cells)}
-    picked = [cell for cell in cells if cell.is_plain]
-    Random(1).shuffle(cells)  # so that ties are not broken in favour of the first values
-    left = {group: 1 if len(group) == 3 else 2 for cell in cells for group in _groups(cell)}
-    cells = [cell for cell in cells if not cell.is_plain]
+    groups = {cell: _groups(cell) for cell in cells}
+    left = {group: 1 if len(group) == 3 else 2 for cell in cells for group in groups[cell]}
+    picked = {cell for cell in cells if cell.is_plain}
+    others = [cell for cell in cells if not cell.is_plain]
+    Random(1).shuffle(others)  # so that ties are not broken in favour of the first values
     while True:
-        cell = max(cells, key=lambda cell: sum(left[group] > 0 for group in _groups(cell)))
-        if not any(left[group] > 0 for group in _groups(cell)):
-            return sorted(picked, key=order.__getitem__)
-        cells.remove(cell)
-        picked.append(cell)
-        for group in _groups(cell):
+        gains = [sum(left[group] > 0 for group in groups[cell]) for cell in others]
+        if not max(gains):
+            return [cell for cell in cells if cell in picked]
+        cell = others.pop(gains.index(max(gains)))
+        picked.add(cell)
+        for group in groups[cell]:
             left[group] -= 1
 
 

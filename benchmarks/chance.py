@@ -19,9 +19,10 @@ from itertools import repeat
 from random import Random
 from statistics import mean
 
-from benchmarks.crawling import SETTINGS, Answering, Site, watched
+from benchmarks.crawling import SETTINGS, watched
 from benchmarks.harness import Bars, Cell, Check, Result, at_most, main
 from benchmarks.refusing import Free
+from benchmarks.site import Answering, Site
 
 MEDIAN = 0.05
 CEILINGS = (16, 64)

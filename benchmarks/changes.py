@@ -23,18 +23,10 @@ from itertools import product, repeat
 from random import Random
 from statistics import mean
 
-from benchmarks.crawling import (
-    SETTINGS,
-    TRAVEL,
-    Answering,
-    Concurrency,
-    Site,
-    Watched,
-    seeds_of,
-    watched,
-)
+from benchmarks.crawling import SETTINGS, Concurrency, Watched, seeds_of, watched
 from benchmarks.harness import Bars, Check, Result, at_least, at_most, main
 from benchmarks.refusing import Bucket, Changing, Free, Hole, Once, Queue, Server, Slots
+from benchmarks.site import TRAVEL, Answering, Site
 from dp_async import RetryPolicy, Settings
 
 SIGMA = 0.3
@@ -66,6 +58,7 @@ class Line:
     most_refused: float = 1.0
     status: int = 429
     retry_after: bool = False
+    travel: float = TRAVEL
     later_latency: float = LATENCY  # from CHANGE on, the median
     settings: Settings = SETTINGS
     undisturbed: Callable[[], Server] | None = None
@@ -80,6 +73,7 @@ def lines() -> Iterator[Line]:
     yield from limit_changes()
     yield from latency_changes()
     yield black_hole()
+    yield fixed_rate()
 
 
 def changing(kind: Callable[[int], Server], before: int, after: int, at: float) -> Server:
@@ -178,6 +172,21 @@ def black_hole() -> Line:
     )
 
 
+def fixed_rate() -> Line:
+    """A rate that is set keeps its requests apart, for a limiter without a burst."""
+    return Line(
+        name="50 a second, burst 1, rate=45",
+        concurrency=32,
+        server=partial(Bucket, 50, 1),
+        start=2,
+        end=22,
+        should_be=45,
+        least=43 / 45,
+        travel=0.0,
+        settings=replace(SETTINGS, rate=45),
+    )
+
+
 def run(line: Line, seed: int) -> tuple[Watched, float]:
     """The crawl, and the throughput it should have."""
 
@@ -190,9 +199,8 @@ def run(line: Line, seed: int) -> tuple[Watched, float]:
             return median * random.lognormvariate(0, SIGMA)
 
         wait = one_second if line.retry_after else None
-        return Site(
-            ENDLESS, server(), Answering(seconds=seconds, status=line.status, retry_after=wait)
-        )
+        answering = Answering(seconds=seconds, status=line.status, retry_after=wait)
+        return Site(ENDLESS, server(), answering, line.travel)
 
     def crawl(server: Callable[[], Server]) -> Watched:
         return watched(

@@ -1,23 +1,16 @@
-"""Crawls of a modelled server, in virtual time: by the client, or by a fixed number or rate.
-
-The answers are made here and not by the simulator, so that a fault of one does not hide in both.
-"""
+"""Crawls of a modelled server, in virtual time: by the client, or by a fixed number or rate."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import random
-import re
+import sys
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-import msgspec
-
-from benchmarks.refusing import Server
+from benchmarks.site import SIZE, Site
 from dp_async import (
     Client,
     CrawlOptions,
@@ -32,103 +25,13 @@ from tests.support.virtual_loop import run
 
 Concurrency: TypeAlias = int | Literal["auto"]
 
-NEWEST = datetime(2024, 1, 1)
-SIZE = 2  # rows a page: waiting is measured, not decoding
 MOST = 64
-#: The share of a latency that a request travels, and its answer again.
-TRAVEL = 0.1
 #: Errors of one crawl after which it is given up.
 HOPELESS = 100
 
 SETTINGS = Settings(
     base_url="http://127.0.0.1:1", app_id="app", app_secret="sesame", max_in_flight=MOST
 )
-
-_PAGE = re.compile(r"pageNum=(\d+)&pageSize=(\d+)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answering:
-    """How a server answers.
-
-    - *seconds*: draws the latency of a request.
-    - *refusal*: the status, and whether it comes with a ``Retry-After``.
-    - *slow*: a refusal takes as long as an answer; it is not sent at once.
-    - *early*: whether a request is judged when it arrives; if False, half-way through its latency.
-    """
-
-    seconds: Callable[[], float]
-    status: int = 429
-    retry_after: Callable[[float], float] | None = None
-    slow: bool = False
-    early: bool = True
-
-
-@dataclass(slots=True)
-class Site:
-    """A list of *pages* pages behind a *server*, as a ``Send``.
-
-    ``answers`` are the times and latencies of all good answers; ``refusals`` the times of others.
-    """
-
-    pages: int
-    server: Server
-    answering: Answering
-    answers: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
-    refusals: list[float] = field(default_factory=list[float])
-
-    @property
-    def refused(self) -> float:
-        """The share of all requests that was refused."""
-        return len(self.refusals) / max(1, len(self.refusals) + len(self.answers))
-
-    async def send(self, request: Request, /) -> Response:
-        loop = asyncio.get_running_loop()
-        sent, seconds = loop.time(), self.answering.seconds()
-        there = seconds * (TRAVEL if self.answering.early else 0.5)
-        await asyncio.sleep(there)
-        back = min(there, seconds * TRAVEL)
-        after, wait = self.server.arrives(loop.time(), seconds - there - back)
-        if wait is None:
-            await asyncio.sleep(after + back)
-            self.answers.append((loop.time(), loop.time() - sent))
-            return Response(200, {}, _page(self.pages * SIZE, *_asked(request)))
-        self.refusals.append(loop.time())
-        await asyncio.sleep(after + (seconds - there if self.answering.slow else back))
-        headers: dict[str, str] = {}
-        if self.answering.retry_after is not None:
-            headers["retry-after"] = f"{self.answering.retry_after(wait):.0f}"
-        return Response(self.answering.status, headers, b"<html>no</html>")
-
-
-def _asked(request: Request) -> tuple[int, int]:
-    found = _PAGE.search(request.target)
-    assert found, request.target
-    return int(found[1]), int(found[2])
-
-
-@lru_cache(maxsize=20_000)
-def _page(rows: int, num: int, size: int) -> bytes:
-    """Page *num* of a list that does not change, newest row first."""
-    pages = -(-rows // size)
-    content: list[dict[str, object]] = []
-    for index in range((num - 1) * size, min(num * size, rows)):
-        time = f"{NEWEST - timedelta(minutes=index)}"
-        content.append(
-            {"digitalPersonWorksId": rows - index, "createTime": time, "updateTime": time}
-        )
-    data = {
-        "content": content,
-        "number": num - 1,
-        "size": size,
-        "totalElements": rows,
-        "totalPages": pages,
-        "numberOfElements": len(content),
-        "first": num == 1,
-        "last": num >= pages,
-        "empty": not content,
-    }
-    return msgspec.json.encode({"code": 200, "data": data, "requestId": "1", "resultMsg": "ok"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +75,7 @@ class Fixed:
 class Outcome:
     """What became of a crawl; *lost* are rows that did not come, *errors* those of the consumer."""
 
-    rate: float  # pages a second, over the whole crawl
+    rate: float  # pages a second, over the whole crawl; 0 if rows were lost
     refused: float  # the share of requests
     errors: int
     lost: int
@@ -203,7 +106,7 @@ async def crawled(
     assert len(ids) == len({*ids}), "an id came twice"
     assert lost == 0 or complete is not True, "a false certificate"
     return Outcome(
-        rate=len(ids) / SIZE / (loop.time() - began),
+        rate=0.0 if lost else site.pages / (loop.time() - began),
         refused=site.refused,
         errors=len(errors),
         lost=lost,
@@ -213,7 +116,10 @@ async def crawled(
 
 def seeds_of(use: str, number: int) -> range:
     """*number* seeds: odd ones to "report", even ones to "tune" the limiter with."""
-    first = {"report": 1, "tune": 2}[use]
+    uses = {"report": 1, "tune": 2}
+    if use not in uses:
+        sys.exit(f"--seeds {use}: one of {', '.join(uses)}")
+    first = uses[use]
     return range(first, first + 2 * number, 2)
 
 

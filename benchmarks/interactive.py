@@ -20,9 +20,10 @@ from itertools import repeat
 from random import Random
 from statistics import mean
 
-from benchmarks.crawling import SETTINGS, SIZE, Answering, Site, seeds_of
+from benchmarks.crawling import SETTINGS, seeds_of
 from benchmarks.harness import Bars, Cell, Check, Result, at_least, at_most, main
 from benchmarks.refusing import Free, Server, Slots
+from benchmarks.site import SIZE, Answering, Site
 from dp_async import Client, CrawlOptions, Settings
 from tests.support.virtual_loop import run
 

@@ -9,7 +9,8 @@ and "auto", up to 64 in flight, no rate set, by the real client in virtual time.
 from nothing in the time that is measured.
 
 *of the best*: compared with the best fixed number in flight or rate, which is found once a server,
-by trying, among those of which no more is refused than a crawl may be. By default a choice of cells
+by trying, among those of which no more is refused than of a crawl may be. More than that counts as
+1 in the mean; a crawl that loses rows counts as 0. By default a choice of cells
 runs in which each pair of conditions occurs; ``--full`` runs all. ``--only`` runs those whose name
 contains a text, such as "8 at once, 50 ms, 429, auto". Odd seeds are reported; even ones are for
 tuning. It exits with 1 if a check fails.
@@ -92,12 +93,12 @@ def crawl(cells: Sequence[Cell], seeds: Sequence[int], pages: int) -> list[Measu
     """The cells of one server, and its best fixed setting for each."""
     site = partial(cells[0].site, pages)
     shares: dict[Fixed, tuple[float, float]] = {}  # what each setting got, and had refused
+    first = seeds[0]
     crawls: dict[Fixed, list[Outcome]] = {}
     measured: list[Measured] = []
     for cell in cells:
         for fixed in {*cell.fixed} - {*shares}:
-            tries = [tried(site, seed, fixed) for seed in seeds]
-            shares[fixed] = mean(rate for rate, _ in tries), mean(part for _, part in tries)
+            shares[fixed] = tried(site, first, fixed)
         best = best_of({fixed: shares[fixed] for fixed in cell.fixed}, cell.most_refused)
         if best not in crawls:
             crawls[best] = [by_fixed(site, seed, best) for seed in seeds]
@@ -145,7 +146,7 @@ def measure(
     groups: defaultdict[str, list[float]] = defaultdict(list)
     for each in found:
         groups[f"{each.cell.kind}, {each.cell.concurrency}"].append(each.of_best)
-    whole = geometric_mean(max(each.of_best, 1e-3) for each in found)
+    whole = geometric_mean(min(1, max(each.of_best, 1e-3)) for each in found)
     return Result(
         question=str(__doc__),
         columns=COLUMNS,
