@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache, partial
 
 import msgspec
 from msgspec import Raw, Struct
@@ -26,7 +28,7 @@ from .._errors import (
     ServerError,
     TransportError,
 )
-from .._http import Call, Request, Response, Send
+from .._http import Answer, Call, Request, Response, Send
 from .._json import decode
 from .hints import hint
 from .observe import Attempt, Observers
@@ -34,8 +36,7 @@ from .redact import Secrets, redacted, unsigned
 
 GOOD = 200
 NONE = Secrets()
-#: Bytes of the longest message or request id that is decoded.
-LONGEST = 1 << 17
+LONGEST = 1 << 17  # bytes of a message or request id that is decoded
 _NULL = Raw(b"null")
 #: How a good answer begins.
 _GOOD_PREFIX = re.compile(rb'\s*\{\s*"code"\s*:\s*200\s*,\s*"data"\s*:\s*\{')
@@ -66,7 +67,7 @@ def checked(
     Reports each request to *observers*. Redacts *secrets* in errors, even if the server wrote them.
     """
 
-    async def call(request: Request, /) -> Raw:
+    async def call(request: Request, /) -> Answer:
         if not observers.listening:
             return good(request, await send(request), secrets, clock)
         response: Response | None = None
@@ -77,10 +78,9 @@ def checked(
         except BaseException as error:
             observers.notify(_attempt(request, response, time.perf_counter() - began, error))
             raise
-        seconds = time.perf_counter() - began
-        request_id = redacted(_text(envelope.request_id), request, secrets)
-        observers.notify(_attempt(request, response, seconds, None, _cut(request_id, 64)))
-        return Raw(response.body)
+        seconds, request_id = time.perf_counter() - began, _shown_id(envelope, request, secrets)
+        observers.notify(_attempt(request, response, seconds, None, request_id))
+        return _answer(request, response, secrets, clock)
 
     return call
 
@@ -92,15 +92,14 @@ def _attempt(
     error: BaseException | None,
     request_id: str = "",
 ) -> Attempt:
-    refused = error if isinstance(error, ApiError) else None
-    code = GOOD if error is None else None
+    code = GOOD if error is None else error.code if isinstance(error, ApiError) else None
     return Attempt(
         endpoint=request.endpoint,
         number=request.attempt,
         seconds=seconds,
         status=None if response is None else response.status,
-        code=code if refused is None else refused.code,
-        request_id=request_id if refused is None else refused.request_id,
+        code=code,
+        request_id=error.request_id if isinstance(error, CallError) else request_id,
         error="" if error is None else type(error).__name__,
         page_num=request.page_num,
     )
@@ -111,7 +110,7 @@ def good(
     response: Response,
     secrets: Secrets = NONE,
     clock: Callable[[], float] = time.time,
-) -> Raw:
+) -> Answer:
     """A good answer, undecoded. Raises as ``opened``.
 
     Only the prefix is checked: parsing the rest here would decode the body twice. A truncated body
@@ -119,7 +118,28 @@ def good(
     """
     if not (200 <= response.status < 300 and _GOOD_PREFIX.match(response.body, 0, _PREFIX_BYTES)):
         opened(request, response, secrets, clock)
-    return Raw(response.body)
+    return _answer(request, response, secrets, clock)
+
+
+def _answer(
+    request: Request, response: Response, secrets: Secrets, clock: Callable[[], float]
+) -> Answer:
+    date = _date(response.headers.get("date", ""))
+    now = clock() if date is None else date
+    # Not a closure and not the body itself: traceback loggers show the arguments of a partial.
+    return Answer(Raw(response.body), date, now, partial(_request_id, request, response, secrets))
+
+
+def _request_id(request: Request, response: Response, secrets: Secrets) -> str:
+    """The envelope's request id; "" if it cannot be read."""
+    envelope = Envelope()
+    with suppress(DecodeError):
+        envelope = decode(_decoder, response.body, request.endpoint)
+    return _shown_id(envelope, request, secrets)
+
+
+def _shown_id(envelope: Envelope, request: Request, secrets: Secrets) -> str:
+    return _cut(redacted(_text(envelope.request_id), request, secrets), 64)
 
 
 def opened(
@@ -186,11 +206,14 @@ class _Failed:
         name = self.request.endpoint
         if code is None and 200 <= self.response.status < 300:
             problem = "is missing" if envelope.code is None else "is a string, not a number"
-            return DecodeError(f"{name}: `$.code` {problem}", endpoint=name)
-        if code == GOOD:
+            error = DecodeError(f"{name}: `$.code` {problem}", endpoint=name)
+        elif code == GOOD:
             text = f"{name}: code 200, but `$.data` is null or missing"
-            return DecodeError(text, endpoint=name)
-        return self._error(code, envelope)
+            error = DecodeError(text, endpoint=name)
+        else:
+            return self._error(code, envelope)
+        error.request_id = _shown_id(envelope, self.request, self.secrets)
+        return error
 
     def _error(self, code: int | None, envelope: Envelope, page: bytes | None = None) -> ApiError:
         """The ApiError for the envelope's code if it has one, else for HTTP's status.
@@ -201,8 +224,9 @@ class _Failed:
         status = response.status if code is None else code  # decides the class and the hint
         if not 300 <= status < 600 and response.status >= 300:
             status = response.status  # the code is of the vendor's own numbering
-        message = _cut(unsigned(self._redacted(envelope.result_msg)), 200)
-        request_id = _cut(self._redacted(envelope.request_id), 64)
+        message = unsigned(redacted(_text(envelope.result_msg), self.request, self.secrets))
+        message = _cut(message, 200)
+        request_id = _shown_id(envelope, self.request, self.secrets)
         text = f"{self.request.endpoint}: the server answered {status if code is None else code}"
         if code is not None and code != response.status:
             text += f" (HTTP {response.status})"
@@ -221,9 +245,6 @@ class _Failed:
             retry_after=retry_after(response, self.clock),
             date=_date(response.headers.get("date", "")),
         )
-
-    def _redacted(self, value: Raw) -> str:
-        return redacted(_text(value), self.request, self.secrets)
 
 
 def _kind(status: int) -> type[ApiError]:
@@ -252,7 +273,9 @@ def retry_after(response: Response, clock: Callable[[], float] = time.time) -> f
     return max(0.0, then - (clock() if now is None else now))
 
 
+@lru_cache(maxsize=2)  # all answers of one second have the same; parsing it takes 10 µs
 def _date(value: str) -> float | None:
+    """The HTTP date *value* in seconds since the epoch; None if it is none."""
     try:
         then = parsedate_to_datetime(value)
     except (ValueError, OverflowError):
@@ -262,7 +285,6 @@ def _date(value: str) -> float | None:
 
 
 def _cut(text: str, most: int) -> str:
-    """*text*, truncated to *most* characters."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

@@ -110,6 +110,7 @@ def verdict(
     if nameless:
         return False, f"{nameless} rows have no id that can be read: see bad_items"
     reason = walk.evidence.decision.reason
-    if walk.progress.started_over:
-        reason += f" (started over: {walk.progress.started_over})"
+    started_over = walk.progress.started_over or walk.evidence.changes.started_over
+    if started_over:
+        reason += f" (started over: {started_over})"
     return walk.evidence.complete, reason

@@ -6,13 +6,14 @@ the certificate.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TypeVar
 
-from .._page.reader import Rows
+from .._page.reader import Rows, row_time
 from .._proof.certificate import decide
 from .._proof.decision import Complete, Decision, Missing
 from .._proof.links import covers
-from .._proof.reads import Read
+from .._proof.reads import Read, newest
 from .._settings import CrawlOptions
 from .changes import Changes
 from .page_ref import PageRef, around
@@ -81,7 +82,15 @@ class Evidence:
 
     # Taking answers in
 
-    def read(self, ref: PageRef, sent: int, answered: int, rows: Rows[T]) -> Read:
+    def read(
+        self,
+        ref: PageRef,
+        sent: int,
+        answered: int,
+        rows: Rows[T],
+        date: float | None = None,
+        now: float = inf,
+    ) -> Read:
         """The answer as the certificate sees it. Raises PaginationError, by ``Changes.check``."""
         page = rows.page
         size = page.size or ref.size
@@ -95,6 +104,8 @@ class Evidence:
             ids=rows.keyed,
             updated=rows.updated,
             created=rows.created,
+            date=None if date is None else row_time(date),
+            now=row_time(now),
         )
         self.changes.check(read)
         return read
@@ -164,9 +175,22 @@ class Evidence:
 
     @property
     def head(self) -> tuple[int, int] | None:
-        """Id and update time of the first row when the crawl began; None if there was none."""
-        first = self.reads[0] if self.reads else None
-        return (first.ids[0], first.updated[0]) if first and first.ids else None
+        """Id and update time of the first row when the crawl began; None if there was none.
+
+        A row dated in the future stays first whatever changes, so it shows no change: the first
+        one below it counts.
+        """
+        if not self.reads:
+            return None
+        first = self.reads[0]
+        rows = zip(first.ids, first.updated, strict=True)
+        return next(((number, time) for number, time in rows if time <= first.now), None)
+
+    @property
+    def future_end(self) -> int:
+        """Where the last page that showed a row dated in the future ended; 0 if none did."""
+        ends = (read.offset + read.count for read in self.reads if newest(read) > read.now)
+        return max(ends, default=0)
 
     @property
     def covers_changes(self) -> bool:
@@ -199,10 +223,10 @@ class Evidence:
 
         Allowed lateness counts as newer. Negative if *read* ends lower, or if that is not known.
         """
-        shown, first = read.by_update, self.reads[0].by_update
-        if self.is_ascending or not shown or not first:
+        shown, first = read.by_update, self.reads[0].newest_past
+        if self.is_ascending or not shown or first == -inf:
             return -1
-        return shown.oldest - (first.newest - self.options.allowed_lateness)
+        return shown.oldest - (first - self.options.allowed_lateness)
 
     def is_new(self, read: Read) -> bool:
         """Whether every row of *read* entered since the crawl began."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from math import inf
 
 from .._proof.decision import Gap, Missing
 from .._proof.reads import Read
@@ -85,7 +86,7 @@ class Repair:
     def _descent(self, read: Read) -> list[PageRef]:
         """The pages below *read*, down to about what was there when the crawl began."""
         evidence = self._evidence
-        span = max(read.updated, default=0) - min(read.updated, default=0) + 1
+        span = max(read.newest_past - min(read.updated, default=0), 0) + 1
         rows = 1.3 * (evidence.seconds_above_start(read) + 1) * read.count / span
         size = evidence.largest or evidence.size
         return self._below(read, min(1 + int(rows) // size, DESCENT))
@@ -133,15 +134,15 @@ class Repair:
 
     def _entered(self, first: Read) -> int:
         """How many rows are known to have entered at the newest end since *first*."""
-        if not first.by_update:
+        newest = first.newest_past
+        if newest == -inf:
             return 0
-        newest = first.by_update.newest
         rows: set[int] = set()
         for read in self._evidence.reads[1:]:
-            if read.by_update and read.by_update.newest > newest:
+            if read.newest_past > newest:
                 rows.update(
                     number
                     for number, time in zip(read.ids, read.updated, strict=True)
-                    if time > newest
+                    if newest < time <= read.newest_past
                 )
         return len(rows)

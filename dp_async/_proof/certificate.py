@@ -16,7 +16,8 @@ overlap in time have no order.
    replica.
 2. *Stamp*: when a row enters the list or is updated, its update time is no older than any that the
    list has shown until then, less ``allowed_lateness``: the longest time from the stamp of a row
-   until the row is visible.
+   until the row is visible. A time later than the clock of the server that shows it binds nothing:
+   a bad import, or a clock that was ahead for a moment, can date a row in the future.
 3. A page holds all rows there are from its offset on, up to its size, or up to a limit that the
    server need not echo. So a page with fewer rows than its size and than the fullest answer is the
    last one. For page 1, whose offset cannot be wrong, fewer rows than its size are enough if its
@@ -27,8 +28,8 @@ overlap in time have no order.
 5. For the count rule, a row that leaves and returns does not return with the same update time.
 
 **Horizon.** The horizon of a read is the newest update time in it or in any read before it, less
-``allowed_lateness``. By 2, *a row that enters or is updated after a read has a time no older than
-the horizon of that read.*
+``allowed_lateness``; a time that lay ahead of the server's clock does not count. By 2, *a row that
+enters or is updated after a read has a time no older than the horizon of that read.*
 
 **Single page.** If page 1 is also the last page, it holds the whole list of its moment.
 

@@ -54,7 +54,8 @@ class Column:
 class Read:
     """The rows of one page, taken by the server at one moment between *sent* and *answered*.
 
-    Both are ticks of the crawl's own counter of events, not of a clock. Build it with ``Read.of``.
+    Both are ticks of the crawl's own counter of events, not of a clock. *newest_past*: the newest
+    update time that is not later than *now*; -inf without one. Build it with ``Read.of``.
     """
 
     sent: int
@@ -67,6 +68,9 @@ class Read:
     updated: Sequence[int]
     by_update: Column | None
     by_create: Column | None
+    newest_past: float
+    date: float | None = None
+    now: float = inf
 
     @classmethod
     def of(
@@ -81,15 +85,36 @@ class Read:
         ids: Sequence[int],
         updated: Sequence[int],
         created: Sequence[int],
+        date: float | None = None,
+        now: float = inf,
     ) -> Read:
         """A read of *count* raw rows; *ids* and *updated* are those of its good rows, in order.
 
         A good row has an id and an update time. Times are whole seconds. *created* is parallel to
-        *ids*, or empty if a good row has no create time.
+        *ids*, or empty if a good row has no create time. *date*: the server's clock as it answered,
+        counted as the times are; None if it did not send it. *now*: the same, or else this
+        machine's clock.
         """
         by_update = Column.of(updated, ids)
         by_create = by_update if created == updated else Column.of(created, ids)
-        return cls(sent, answered, offset, size, count, total, ids, updated, by_update, by_create)
+        newest_past = by_update.newest if by_update else -inf
+        if newest_past > now:
+            newest_past = max((time for time in updated if time <= now), default=-inf)
+        return cls(
+            sent,
+            answered,
+            offset,
+            size,
+            count,
+            total,
+            ids,
+            updated,
+            by_update,
+            by_create,
+            newest_past,
+            date,
+            now,
+        )
 
 
 def is_first(read: Read) -> bool:
@@ -132,11 +157,11 @@ def is_before(first: Read, second: Read) -> bool:
 
 def horizons(reads: Sequence[Read], allowed_lateness: float) -> list[float]:
     """For each read, its horizon: a row that enters or is updated later is at least this new."""
-    answered = sorted((read.answered, newest(read)) for read in reads)
+    answered = sorted((read.answered, read.newest_past) for read in reads)
     ticks = [tick for tick, _ in answered]
     peaks = [-inf, *accumulate((time for _, time in answered), max)]
     return [
-        max(newest(read), peaks[bisect_left(ticks, read.sent)]) - in_seconds(allowed_lateness)
+        max(read.newest_past, peaks[bisect_left(ticks, read.sent)]) - in_seconds(allowed_lateness)
         for read in reads
     ]
 

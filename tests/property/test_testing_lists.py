@@ -28,7 +28,7 @@ def test_order_filters_and_history(
     ascending: bool,
 ) -> None:
     now = 1_700_000_000.0
-    works = SimulatedList("workList", count, clock=lambda: now)
+    works = SimulatedList("work_list", count, clock=lambda: now)
     rows = {key: works.row(key) for key in works.ids()}
 
     def expected() -> list[int]:

@@ -15,7 +15,6 @@ from unittest.mock import Mock
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import Raw
 
 from dp_async import (
     ApiError,
@@ -35,6 +34,7 @@ from dp_async._call import envelope as module
 from dp_async._call.envelope import checked, good, opened, retry_after
 from dp_async._call.observe import Observers
 from dp_async._errors import may_retry_now
+from dp_async._http import Answer
 from dp_async._page.decoder import PageDecoder
 from tests.support.samples import REQUEST, SECRET, Script, vector
 
@@ -364,7 +364,7 @@ async def test_a_checked_send_returns_good_answers_only() -> None:
         TransportError("gone"),
     )
     call = checked(send, Observers(), clock=lambda: NOW)
-    assert bytes(await call(REQUEST)) == b'{"code":200,"data":[1]}'
+    assert bytes((await call(REQUEST)).data) == b'{"code":200,"data":[1]}'
     with pytest.raises(RateLimited) as caught:
         await call(REQUEST)
     assert caught.value.retry_after == 30.0
@@ -399,7 +399,42 @@ def test_an_answer_with_a_good_prefix_is_not_decoded(
 ) -> None:
     assert opened(REQUEST, Response(status=200, body=body))
     monkeypatch.delattr(module, "opened")
-    assert bytes(good(REQUEST, Response(status=200, body=body))) == body
+    assert bytes(good(REQUEST, Response(status=200, body=body)).data) == body
+
+
+@pytest.mark.parametrize("code", ["null", '"ok"', "200"])
+def test_an_error_of_reading_the_envelope_has_its_request_id(code: str) -> None:
+    body = b'{"code":%s,"data":null,"requestId":"id-7"}' % code.encode()
+    error = outcome(Response(status=200, body=body))
+    assert isinstance(error, DecodeError)
+    assert error.request_id == "id-7"
+
+
+def test_an_answer_that_is_cut_has_no_request_id() -> None:
+    cut = good(REQUEST, Response(status=200, body=GOOD_PREFIX[0][:-1]))
+    assert cut.request_id() == ""
+
+
+@pytest.mark.parametrize("observing", [False, True])
+@pytest.mark.parametrize(
+    ("headers", "date"),
+    [
+        ({"date": "Thu, 13 Jul 2023 09:00:00 GMT"}, 1689238800.0),
+        ({"date": "Thu Jul 13 09:00:00 2023"}, 1689238800.0),  # asctime: no zone, GMT is meant
+        ({"date": "soon"}, None),
+        ({}, None),
+    ],
+)
+async def test_a_good_answer_has_the_servers_date_or_else_this_machines_time(
+    observing: bool, headers: dict[str, str], date: float | None
+) -> None:
+    observers = Observers()
+    if observing:
+        observers.add(print)
+    response = Response(status=200, headers=headers, body=GOOD_PREFIX[0])
+    sent = await checked(Script(response), observers, clock=lambda: NOW)(REQUEST)
+    assert (bytes(sent.data), sent.date) == (GOOD_PREFIX[0], date)
+    assert sent.now == (NOW if date is None else date)
 
 
 @pytest.mark.parametrize(
@@ -413,9 +448,9 @@ def test_any_other_answer_is_decoded(
     monkeypatch.setattr(module, "opened", opening)
     expected, result = outcome(response), outcome(response, good)
     assert opening.call_count == 1
-    if isinstance(expected, Raw):
-        assert isinstance(result, Raw)
-        assert bytes(result) == body
+    if isinstance(expected, Answer):
+        assert isinstance(result, Answer)
+        assert bytes(result.data) == body
     else:
         assert (type(result), str(result)) == (type(expected), str(expected))
 
@@ -429,18 +464,18 @@ def test_a_truncated_answer_with_a_good_prefix_is_an_error_of_the_page_decoder(
     cut = Response(status=200, body=body[: data.draw(st.integers(0, len(body) - 1))])
     assert isinstance(outcome(cut), DecodeError | TransportError)
     unread = outcome(cut, good)
-    if isinstance(unread, Raw):
+    if isinstance(unread, Answer):
         with pytest.raises(DecodeError):
-            PageDecoder("work_list", Work)(unread)
+            PageDecoder("work_list", Work)(unread.data)
 
 
-def data_of(request: Request, response: Response) -> Raw:
-    return opened(request, response, clock=lambda: NOW).data
+def data_of(request: Request, response: Response) -> Answer:
+    return Answer(opened(request, response, clock=lambda: NOW).data)
 
 
 def outcome(
-    response: Response, read: Callable[[Request, Response], Raw] = data_of
-) -> Raw | DpError:
+    response: Response, read: Callable[[Request, Response], Answer] = data_of
+) -> Answer | DpError:
     try:
         return read(REQUEST, response)
     except DpError as error:
@@ -450,7 +485,7 @@ def outcome(
 def assert_data_or_our_error(response: Response) -> None:
     """*response* is data or one of our errors, with a printable text."""
     result = outcome(response)
-    assert isinstance(result, Raw) or str(result).isprintable()
+    assert isinstance(result, Answer) or str(result).isprintable()
     assert len(str(result)) < 6000
 
 
