@@ -127,8 +127,8 @@ class Cell:
         widest = MOST if self.concurrency == "auto" else self.concurrency
         numbers = [number for number in NUMBERS if number <= widest]
         if at_once := KINDS[self.kind].at_once:
-            likely = [number for number in numbers if at_once / 3 <= number <= 1.5 * at_once]
-            return [Fixed(number) for number in likely]
+            least, most = min(at_once, widest) / 3, 1.5 * at_once
+            return [Fixed(number) for number in numbers if least <= number <= most]
         rates = [Fixed(MOST, share * self.allows) for share in RATES]
         return [*rates, *(Fixed(number) for number in (1, 2, 4, 8))]
 

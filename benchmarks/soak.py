@@ -319,7 +319,7 @@ async def _minute(random: Random, seed: int) -> Counts:
     )
     trouble(simulator, some_faults(random.choice([0.0, 0.05, 0.2, 0.4])))
     settings = replace(
-        simulator.settings,
+        simulator.in_process_settings,
         timeout=1.0,
         max_in_flight=random.choice([2, 16, 16, 64]),
         rate=random.choice([None, None, None, 50]),
@@ -328,7 +328,9 @@ async def _minute(random: Random, seed: int) -> Counts:
     async with AsyncExitStack() as writers:
         for rows in (simulator.works, simulator.messages):
             speed = random.choice([0, 0, 1, 10])
-            writer = simulator.writing(rows, inserts=speed, updates=speed, deletes=speed)
+            writer = simulator.writing(
+                rows.kind.endpoint, inserts=speed, updates=speed, deletes=speed
+            )
             await writers.enter_async_context(writer)
         client = Client(settings, send=simulator.send)
         return await misused(client, MINUTE, seed, simulator)
