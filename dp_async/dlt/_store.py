@@ -12,6 +12,7 @@ from uuid import uuid4
 import dlt
 import pyarrow as pa
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.extract.decorators import get_resource
 
 from .. import ConfigError
 from ..tables import INSTANT, ListName
@@ -33,11 +34,17 @@ COLUMN_TYPES: dict[pa.DataType, set[str]] = {
 
 
 class Store:
-    """The table of one list in the destination. Made during dlt's extract, in its thread."""
+    """The table of one list in the destination. Made during dlt's extract, in its thread.
 
-    def __init__(self, table: ListName, key: str, columns: pa.Schema) -> None:
+    A user may have named it: ``source.works.apply_hints(table_name=...)``.
+    """
+
+    def __init__(self, name: ListName, key: str, columns: pa.Schema) -> None:
         self.key = key
         self._schema = dlt.current.source_schema()
+        named = get_resource().table_name
+        table = named if isinstance(named, str) else name  # else a function of each row
+        table = self._schema.naming.normalize_table_identifier(table)
         self._table = table
         self._pipeline = dlt.current.pipeline()
         self._columns = columns

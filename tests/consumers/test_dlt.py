@@ -871,6 +871,20 @@ def test_only_the_account_that_lost_rows_is_loaded_again_after_one_query(
     assert len(queries) == 5
 
 
+def test_a_table_that_the_user_named_is_the_one_that_is_looked_up(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    simulator = Simulator(works=30, messages=3, clock=Clock(), tolerance=1e12)
+    sync = Sync(warehouse, tmp_path, simulator)
+    for new in (30, 0):
+        listed = sync.source().with_resources("works")
+        listed.works.apply_hints(table_name="OurWorks")
+        sync.pipeline().run(listed)
+        assert sync.counts() == {"works": (new, 0, 0)}
+        assert not sync.outcomes["works", ""].reloaded
+    assert warehouse.run("SELECT count(*) AS n FROM dp_data.our_works") == [{"n": 30}]
+
+
 def test_a_staging_table_without_a_key_is_refused(sync: Sync, simulator: Simulator) -> None:
     sync.warehouse.run("ALTER TABLE dp_data_staging.works DROP COLUMN account")
     error = refused(sync.load)
