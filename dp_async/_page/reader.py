@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 _EPOCH = datetime(1970, 1, 1)
 _EPOCH_CHINA = datetime(1970, 1, 1, tzinfo=CHINA)
+_AHEAD = 8 * 3600  # seconds that a clock at UTC+08:00 is ahead of UTC's
 _NONE: array[int] = array("q")
 
 _TOO_LARGE = "the id does not fit into 64 bits"
@@ -183,6 +184,11 @@ def _columns(
             _china_seconds(row.update_time for row in timed),
             _china_seconds([] if None in times else times),
         )
+
+
+def row_time(date: float) -> int:
+    """*date*, in seconds since the epoch, counted as the times of rows are: at UTC+08:00."""
+    return int(date) + _AHEAD
 
 
 def _china_seconds(times: Iterable[datetime | None]) -> array[int]:

@@ -6,16 +6,18 @@ the certificate.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TypeVar
 
-from .._page.reader import Rows
+from .._page.reader import Rows, row_time
+from .._proof.assumptions import Assumptions
 from .._proof.certificate import decide
 from .._proof.decision import Complete, Decision, Missing
 from .._proof.links import covers
-from .._proof.reads import Read
+from .._proof.reads import Read, is_last
 from .._settings import CrawlOptions
 from .changes import Changes
-from .page_ref import PageRef, around
+from .page_ref import PageRef, at_end
 from .seen import Seen
 from .stage import Stage
 
@@ -24,6 +26,8 @@ T = TypeVar("T")
 LEAST_OVERLAP = 4
 WIDER = 4
 """A read of the newest end has up to so many times the page size, if the server allows it."""
+SPARE_ROWS = 6
+"""One in so many rows of a page at the newest end of an ascending list is left for new rows."""
 WIDEST = 16
 """The same if only the newest end is wanted."""
 
@@ -74,6 +78,8 @@ class Evidence:
         self.passes = 0
         self.reads: list[Read] = []
         self.drift = Drift()
+        self.assumptions = Assumptions()
+        self._compared = 0  # reads that were taken into the assumptions
         self.largest = 0
         self.is_largest = False
         self.wants_created = True
@@ -81,7 +87,9 @@ class Evidence:
 
     # Taking answers in
 
-    def read(self, ref: PageRef, sent: int, answered: int, rows: Rows[T]) -> Read:
+    def read(
+        self, ref: PageRef, sent: int, answered: int, rows: Rows[T], date: float | None = None
+    ) -> Read:
         """The answer as the certificate sees it. Raises PaginationError, by ``Changes.check``."""
         page = rows.page
         size = page.size or ref.size
@@ -95,6 +103,7 @@ class Evidence:
             ids=rows.keyed,
             updated=rows.updated,
             created=rows.created,
+            date=None if date is None else row_time(date),
         )
         self.changes.check(read)
         return read
@@ -137,12 +146,17 @@ class Evidence:
         """Let the certificate decide. True if the list is proven complete."""
         all_keyed = all(len(read.ids) == read.count for read in self.reads)
         changes = self.changes
+        if self.drifted:  # a list at rest shows no signs, and pays for none
+            for read in islice(self.reads, self._compared, None):
+                self.assumptions.add(read)
+            self._compared = len(self.reads)
         self.decision = decide(
             self.reads,
             self.options.allowed_lateness,
             len(self.seen.ids) if all_keyed else None,
             changes.oldest,
             changes.known,
+            self.assumptions,
         )
         return self.complete
 
@@ -163,6 +177,11 @@ class Evidence:
         return isinstance(self.decision, Complete)
 
     @property
+    def margin(self) -> float | None:
+        """The most lateness that the proof bears, in seconds; None without a proof."""
+        return self.decision.margin if isinstance(self.decision, Complete) else None
+
+    @property
     def head(self) -> tuple[int, int] | None:
         """Id and update time of the first row when the crawl began; None if there was none."""
         first = self.reads[0] if self.reads else None
@@ -171,7 +190,8 @@ class Evidence:
     @property
     def covers_changes(self) -> bool:
         """Whether every wanted row that did not change was read; see ``Changes``."""
-        return self.complete or covers(self.reads, self.changes.oldest)
+        lateness = self.options.allowed_lateness
+        return self.complete or covers(self.reads, lateness, self.changes.oldest)
 
     @property
     def is_ascending(self) -> bool:
@@ -186,13 +206,17 @@ class Evidence:
     def newest_end(self, *, drifted: bool) -> PageRef:
         """The page that shows the newest rows; a wide one if the list is known to change."""
         if self.is_ascending:
-            return around(self.total, self.size)
+            size = self.largest if drifted and self.largest else self.size
+            return at_end(self.total, size, size // SPARE_ROWS)
         only_end = self.changes.floor is not None
         if only_end and self.largest and not self.is_largest:
             # The last one did not span more than the allowed lateness.
             return PageRef(1, min(2 * self.largest, self.size * WIDEST))
-        wide = self.largest or self.size * WIDER
-        return PageRef(1, wide if drifted or only_end else self.size)
+        return self.widest() if drifted or only_end else PageRef(1, self.size)
+
+    def widest(self) -> PageRef:
+        """Page 1, as wide as the server allows, as far as is known."""
+        return PageRef(1, self.largest or self.size * WIDER)
 
     def seconds_above_start(self, read: Read) -> float:
         """How many seconds newer *read* is, at its end, than any row when the crawl began.
@@ -200,7 +224,9 @@ class Evidence:
         Allowed lateness counts as newer. Negative if *read* ends lower, or if that is not known.
         """
         shown, first = read.by_update, self.reads[0].by_update
-        if self.is_ascending or not shown or not first:
+        if self.is_ascending:
+            first = next((one.by_update for one in self.reads if is_last(one)), None)
+        if not shown or not first:
             return -1
         return shown.oldest - (first.newest - self.options.allowed_lateness)
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from .._proof.decision import Gap, Missing
 from .._proof.reads import Read
 from .evidence import Evidence
-from .page_ref import PageRef, around, following
+from .page_ref import PageRef, around, following, preceding
 from .stage import Stage, each
 
 BRIDGING = 6
@@ -30,6 +31,8 @@ class Repair:
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
         self._attempts: Counter[tuple[int, int]] = Counter()  # at each gap
+        self._new: set[int] = set()  # ids of the rows that entered since the crawl began
+        self._searched = 0  # reads that were searched for them
 
     def round(self, drifted: Callable[[], bool]) -> Iterator[Stage]:
         """Bridges across the gaps, then the newest end; *drifted*: whether the list changes.
@@ -73,6 +76,8 @@ class Repair:
             if not evidence.is_new(gap.above):
                 refs.append(self._bridge(gap))
             elif not descended:
+                if evidence.is_ascending and not evidence.largest:
+                    refs.append(evidence.widest())
                 refs += self._descent(evidence.reads[-1])
                 descended = True
             elif gap.above.offset and gap.above.sent > began:
@@ -91,15 +96,21 @@ class Repair:
         return self._below(read, min(1 + int(rows) // size, DESCENT))
 
     def _below(self, read: Read, number: int) -> list[PageRef]:
-        """*number* pages from the end of *read* on, each overlapping the one before."""
+        """*number* pages from the older end of *read* on, each overlapping the one before."""
         evidence = self._evidence
         size = evidence.largest or evidence.size
-        end = read.offset + read.count
+        overlap = min(evidence.drift.overlap, size // 2)
+        start, end = read.offset, read.offset + read.count
         refs: list[PageRef] = []
-        while not refs or (len(refs) < number and end < evidence.total):
-            ref = following(end, size, min(evidence.drift.overlap, size // 2))
-            refs.append(ref)
-            end = ref.end
+        while not refs or (
+            len(refs) < number and (start if evidence.is_ascending else end < evidence.total)
+        ):
+            if evidence.is_ascending:
+                refs.append(preceding(start, size, overlap))
+                start = refs[-1].start
+            else:
+                refs.append(following(end, size, overlap))
+                end = refs[-1].end
         return refs
 
     def _bridge(self, gap: Gap) -> PageRef:
@@ -135,13 +146,13 @@ class Repair:
         """How many rows are known to have entered at the newest end since *first*."""
         if not first.by_update:
             return 0
-        newest = first.by_update.newest
-        rows: set[int] = set()
-        for read in self._evidence.reads[1:]:
+        newest, reads = first.by_update.newest, self._evidence.reads
+        for read in islice(reads, self._searched, None):
             if read.by_update and read.by_update.newest > newest:
-                rows.update(
+                self._new.update(
                     number
                     for number, time in zip(read.ids, read.updated, strict=True)
                     if time > newest
                 )
-        return len(rows)
+        self._searched = len(reads)
+        return len(self._new)

@@ -95,12 +95,17 @@ class Walk(Generic[T]):
                 return None
             self._stage = stage
 
-    def learn(self, ref: PageRef, sent: int, answered: int, rows: Rows[T]) -> PageResult[T]:
-        """Take in an answer, in any order. Raises PaginationError if it contradicts the request."""
+    def learn(
+        self, ref: PageRef, sent: int, answered: int, rows: Rows[T], date: float | None = None
+    ) -> PageResult[T]:
+        """Take in an answer, in any order; *date*: its ``Date``, in seconds since the epoch.
+
+        Raises PaginationError if it contradicts the request.
+        """
         evidence, stage = self.evidence, self._stage
         changes = evidence.changes
         self._guard.check(ref, rows, evidence, self._requested)
-        read = evidence.read(ref, sent, answered, rows) if self._verify else None
+        read = evidence.read(ref, sent, answered, rows, date) if self._verify else None
         evidence.under_way -= 1
         if read and (not read.by_update or read.by_update.newest >= changes.recent):
             changes.note(rows, evidence.seen.ids)

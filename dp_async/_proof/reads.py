@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from math import ceil, inf
 from typing import TYPE_CHECKING
 
@@ -39,16 +38,6 @@ class Column:
         rising = newest == oldest if falling else shown == ordered[::-1]
         return cls(newest, oldest, falling, rising, times, ids)
 
-    @cached_property
-    def ties(self) -> tuple[int, int]:
-        """The pairs of neighbours with the same time: with ascending ids, and with others."""
-        ascending = [
-            lower < upper
-            for (lower, time), (upper, other) in pairwise(zip(self.ids, self.times, strict=True))
-            if time == other
-        ]
-        return sum(ascending), len(ascending) - sum(ascending)
-
 
 @dataclass(slots=True)
 class Read:
@@ -67,6 +56,7 @@ class Read:
     updated: Sequence[int]
     by_update: Column | None
     by_create: Column | None
+    date: int | None = None
 
     @classmethod
     def of(
@@ -81,15 +71,19 @@ class Read:
         ids: Sequence[int],
         updated: Sequence[int],
         created: Sequence[int],
+        date: int | None = None,
     ) -> Read:
         """A read of *count* raw rows; *ids* and *updated* are those of its good rows, in order.
 
         A good row has an id and an update time. Times are whole seconds. *created* is parallel to
-        *ids*, or empty if a good row has no create time.
+        *ids*, or empty if a good row has no create time. *date*: the server's clock as it answered,
+        counted as the times are; None if it did not send it.
         """
         by_update = Column.of(updated, ids)
         by_create = by_update if created == updated else Column.of(created, ids)
-        return cls(sent, answered, offset, size, count, total, ids, updated, by_update, by_create)
+        return cls(
+            sent, answered, offset, size, count, total, ids, updated, by_update, by_create, date
+        )
 
 
 def is_first(read: Read) -> bool:
@@ -130,15 +124,32 @@ def is_before(first: Read, second: Read) -> bool:
     return first.answered < second.sent
 
 
-def horizons(reads: Sequence[Read], allowed_lateness: float) -> list[float]:
+def horizons(reads: Sequence[Read], allowed_lateness: float, *, dated: bool = True) -> list[float]:
     """For each read, its horizon: a row that enters or is updated later is at least this new."""
-    answered = sorted((read.answered, newest(read)) for read in reads)
-    ticks = [tick for tick, _ in answered]
-    peaks = [-inf, *accumulate((time for _, time in answered), max)]
-    return [
-        max(newest(read), peaks[bisect_left(ticks, read.sent)]) - in_seconds(allowed_lateness)
-        for read in reads
-    ]
+    lateness = in_seconds(allowed_lateness)
+    return [clock - lateness for clock in clocks(reads, dated=dated)]
+
+
+def clocks(reads: Sequence[Read], *, dated: bool = True) -> list[float]:
+    """For each read, what the server's clock had reached when it was taken, as far as is known.
+
+    That is the newest time in it or in any read before it, or, if *dated*, the ``Date`` of a read
+    before it. Its own ``Date`` was written after it was taken, so a row with a later time is dated
+    ahead and does not count.
+    """
+    shown = [read.by_update.newest if read.by_update else -inf for read in reads]
+    dates = [read.date if dated else None for read in reads]
+    pairs = zip(shown, dates, strict=True)
+    known = [time if date is None else date for time, date in pairs]
+    order = sorted(range(len(reads)), key=[read.answered for read in reads].__getitem__)
+    ticks = [reads[place].answered for place in order]
+    peaks = [-inf, *accumulate([known[place] for place in order], max)]
+    found: list[float] = []
+    for read, time, date in zip(reads, shown, dates, strict=True):
+        before = peaks[bisect_left(ticks, read.sent)]
+        clock = time if time > before else before
+        found.append(clock if date is None or clock < date else date)
+    return found
 
 
 def newest(read: Read) -> float:
