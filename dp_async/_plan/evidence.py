@@ -114,6 +114,8 @@ class Evidence:
         """Take in a page of *stage*; *repeated* of its rows were seen before."""
         page = rows.page
         total, size = page.total_elements, page.size or ref.size
+        if ref.num == 1 and 0 < rows.count < min(size, total):
+            size = rows.count  # the server cuts pages and does not say so
         if not self.passes:
             self.passes = 1
             self.first_total = total
@@ -156,7 +158,7 @@ class Evidence:
             len(self.seen.ids) if all_keyed else None,
             changes.oldest,
             changes.known,
-            self.assumptions,
+            self.assumptions if self.drifted else None,
         )
         return self.complete
 

@@ -18,9 +18,8 @@ overlap in time have no order.
 2. *Stamp*: when a row enters the list or is updated, its update time is no older than the server's
    clock less ``allowed_lateness``, which is the longest time from the stamp of a row until the row
    is visible. What the clock has reached is known from the update times that the list has shown
-   until then, and from the ``Date`` of the answers until then, if they have one. (``Date`` counts
-   at UTC+08:00, as the times do. Where rows are seen to enter that are a quarter of an hour older,
-   it is another clock's and does not count.)
+   until then; of a list at rest also from the ``Date`` of the answers until then, if they have one,
+   which counts at UTC+08:00, as the times do.
 3. A page holds all rows there are from its offset on, up to its size, or up to a limit that the
    server need not echo. So a page with fewer rows than its size and than the fullest answer is the
    last one. For page 1, whose offset cannot be wrong, fewer rows than its size are enough if its
@@ -35,8 +34,9 @@ overlap in time have no order.
 
 **Horizon.** The horizon of a read is what the clock had reached when it was taken, less
 ``allowed_lateness``: the newest update time in it or in any read before it, or the ``Date`` of a
-read before it, but no more than its own ``Date``, which was written after it was taken: a row
-dated ahead says nothing of the clock. By 2, *a row that enters or is updated after a read has a
+read before it if the list rests, but no more than its own ``Date``, which was written after it was
+taken: a row dated ahead says nothing of the clock. (Where rows are seen to enter that are a quarter
+of an hour older, ``Date`` is another clock's and does not count.) By 2, *a row that enters or is updated after a read has a
 time no older than the horizon of that read.*
 
 **Single page.** If page 1 is also the last page, it holds the whole list of its moment.
@@ -99,7 +99,9 @@ on, less one second: this much more lateness it bears. A proof that relies on no
 **Signs.** If a row is seen where an earlier read of that place lacks it, or with a new time that is
 older than the clock of an earlier read that shows it, it became visible so much later than its
 stamp. If that is more than allowed, the proof has to bear twice as much. If a row was gone in one
-answer and is there again with the same time, 1 or 5 does not hold, and nothing is proven.
+answer and is there again with the same time, 1 or 5 does not hold, and nothing is proven. If the
+newest end, as it was last read, shows all rows that may have entered since the first read, every row
+of that moment must have been read; if its total says that there were more, 1 or 2 does not hold.
 """
 
 from __future__ import annotations
@@ -108,21 +110,25 @@ from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
-from .counts import count_rule, count_rule_down, count_rule_static
-from .decision import Broken, Complete, Decision, Unprovable
+from .counts import count_rule, count_rule_down, count_rule_static, unread
+from .decision import Broken, Complete, Decision, Missing, Unprovable
 from .links import link_rule, one_reaches_down
 from .reads import horizons, in_seconds, is_first, is_last, with_true_sizes
-from .segments import wanted_orders
+from .segments import possible_orders, wanted_orders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence, Set
 
     from .assumptions import Assumptions
-    from .reads import Read
+    from .reads import Dates, Read
 
 RETURNED = (
     "a row was gone in one answer and there again as before in a later one: the answers do not all "
     "show the list of their moment, as with a replica that lags"
+)
+UNREAD = (
+    "the list holds {} more rows than were read, though its pages join: rows enter or move without "
+    "a new update time, or with one that goes back"
 )
 COUNTED = "as many rows were read as the list held at one moment"
 
@@ -144,7 +150,8 @@ def decide(
 
     With *down_to*, only rows with that time or a newer one are wanted, and only if the list is
     sorted newest first: a page that shows an older row then does for the oldest end. *known* are
-    the ids and times of rows that were in the list before the first read.
+    the ids and times of rows that were in the list before the first read. *seen*: what the reads
+    show of the assumptions, of a list that was seen to change; None for one at rest.
 
     Near-linear in the number of reads; the count rule without *distinct*, tried last, is linear in
     the number of rows for each last page read.
@@ -159,13 +166,21 @@ def decide(
         return Complete("single page", reason, inf)
     if seen and seen.returned:
         return Broken(RETURNED)
-    wanted = seen.needed(allowed_lateness) if seen else allowed_lateness
-    decision = proven(reads, wanted, distinct, down_to, known, dated=not seen or seen.dated)
-    if wanted > allowed_lateness and seen and not isinstance(decision, Complete):
-        late = (
-            f"; rows became visible {seen.lateness:.0f} s after the time that they carry, or more"
-        )
-        return replace(decision, reason=decision.reason + late)
+    if seen is None:
+        return proven(reads, allowed_lateness, distinct, down_to, known, "clock")
+    wanted = seen.needed(allowed_lateness)
+    dates: Dates = "cap" if seen.dated else "none"
+    decision = proven(reads, wanted, distinct, down_to, known, dates)
+    if not isinstance(decision, Complete):
+        if wanted == allowed_lateness:
+            return decision
+        seconds = f"{seen.lateness:.0f} s after the time that they carry, or more"
+        return replace(decision, reason=f"{decision.reason}; rows became visible {seconds}")
+    if distinct is not None and down_to == -inf:
+        orders = possible_orders(reads)
+        more = unread(reads, horizons(reads, allowed_lateness, dates), orders, distinct)
+        if more:
+            return Missing((), True, False, orders[0].descending, UNREAD.format(more))
     return decision
 
 
@@ -175,12 +190,11 @@ def proven(
     distinct: int | None,
     down_to: float,
     known: Set[tuple[int, int]],
-    *,
-    dated: bool,
+    dates: Dates,
 ) -> Decision:
     """What the rules say of *reads*, none of which is the whole list."""
     lateness = in_seconds(allowed_lateness)
-    bounds = horizons(reads, allowed_lateness, dated=dated)
+    bounds = horizons(reads, allowed_lateness, dates)
     if distinct is not None:
         margin = count_rule_static(reads, bounds, distinct)
         if margin is not None:

@@ -155,6 +155,25 @@ def surely_there(reads: Sequence[Read], end: Read, horizon: float) -> tuple[set[
     return there, margin
 
 
+def unread(
+    reads: Sequence[Read], bounds: Sequence[float], orders: Sequence[Order], distinct: int
+) -> int:
+    """How many rows the list held, as the newest end was last read, that are not among *distinct*.
+
+    If the newest end shows all that entered since the first read, every row of its moment must have
+    been read, since the others were there all the time. 0 if that cannot be told.
+    """
+    if not orders or any(order.by_create for order in orders):
+        return 0  # by create time, a row may enter a filter anywhere
+    order = orders[0]
+    heads = [read for read in reads if order.is_head(read)]
+    end = max(heads, key=lambda head: head.sent, default=None)
+    column = order.column(end) if end else None
+    if end is None or column is None or column.oldest >= bounds[0]:
+        return 0
+    return max(end.total - distinct, 0)
+
+
 def to_spare(time: float, horizon: float) -> float:
     """By how many whole seconds the horizon might be older, and *time* would still be old."""
     return horizon - time - 1

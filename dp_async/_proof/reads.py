@@ -9,10 +9,14 @@ from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from math import ceil, inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+Dates: TypeAlias = Literal["clock", "cap", "none"]
+"""What the ``Date`` of an answer says: what the server's clock had reached; that no row of the
+answer is newer; nothing."""
 
 
 @dataclass
@@ -124,28 +128,33 @@ def is_before(first: Read, second: Read) -> bool:
     return first.answered < second.sent
 
 
-def horizons(reads: Sequence[Read], allowed_lateness: float, *, dated: bool = True) -> list[float]:
+def horizons(reads: Sequence[Read], allowed_lateness: float, dates: Dates = "clock") -> list[float]:
     """For each read, its horizon: a row that enters or is updated later is at least this new."""
     lateness = in_seconds(allowed_lateness)
-    return [clock - lateness for clock in clocks(reads, dated=dated)]
+    return [clock - lateness for clock in clocks(reads, dates)]
 
 
-def clocks(reads: Sequence[Read], *, dated: bool = True) -> list[float]:
+def clocks(reads: Sequence[Read], dates: Dates = "clock") -> list[float]:
     """For each read, what the server's clock had reached when it was taken, as far as is known.
 
-    That is the newest time in it or in any read before it, or, if *dated*, the ``Date`` of a read
-    before it. Its own ``Date`` was written after it was taken, so a row with a later time is dated
-    ahead and does not count.
+    That is the newest time in it or in any read before it, or the ``Date`` of a read before it if
+    *dates* are a clock. Its own ``Date`` was written after it was taken, so a row with a later time
+    is dated ahead and does not count, unless *dates* mean nothing.
     """
     shown = [read.by_update.newest if read.by_update else -inf for read in reads]
-    dates = [read.date if dated else None for read in reads]
-    pairs = zip(shown, dates, strict=True)
-    known = [time if date is None else date for time, date in pairs]
+    caps = [read.date if dates != "none" else None for read in reads]
+    known = shown
+    if dates == "clock":
+        pairs = zip(shown, caps, strict=True)
+        known = [time if date is None else date for time, date in pairs]
+    elif dates == "cap":
+        pairs = zip(shown, caps, strict=True)
+        known = [time if date is None or time < date else date for time, date in pairs]
     order = sorted(range(len(reads)), key=[read.answered for read in reads].__getitem__)
     ticks = [reads[place].answered for place in order]
     peaks = [-inf, *accumulate([known[place] for place in order], max)]
     found: list[float] = []
-    for read, time, date in zip(reads, shown, dates, strict=True):
+    for read, time, date in zip(reads, shown, caps, strict=True):
         before = peaks[bisect_left(ticks, read.sent)]
         clock = time if time > before else before
         found.append(clock if date is None or clock < date else date)

@@ -375,7 +375,7 @@ def at_the_horizon(horizon: float, order: Order) -> float:
 
 
 def of_any_read(
-    reads: Sequence[Read], allowed_lateness: float, *, dated: bool = True
+    reads: Sequence[Read], allowed_lateness: float, dates: object = None
 ) -> list[float]:
     return [max(map(newest, reads)) - allowed_lateness for _ in reads]
 
