@@ -26,7 +26,7 @@ T = TypeVar("T")
 LEAST_OVERLAP = 4
 WIDER = 4
 """A read of the newest end has up to so many times the page size, if the server allows it."""
-SPARE_ROWS = 6
+SPARE_ROWS = 12
 """One in so many rows of a page at the newest end of an ascending list is left for new rows."""
 WIDEST = 16
 """The same if only the newest end is wanted."""
@@ -225,12 +225,18 @@ class Evidence:
 
         Allowed lateness counts as newer. Negative if *read* ends lower, or if that is not known.
         """
-        shown, first = read.by_update, self.reads[0].by_update
-        if self.is_ascending:
-            first = next((one.by_update for one in self.reads if is_last(one)), None)
-        if not shown or not first:
+        shown, newest = read.by_update, self.newest_at_first
+        if not shown or newest is None:
             return -1
-        return shown.oldest - (first.newest - self.options.allowed_lateness)
+        return shown.oldest - (newest - self.options.allowed_lateness)
+
+    @property
+    def newest_at_first(self) -> int | None:
+        """The newest update time when the newest end was first read; None if that is not known."""
+        first: Read | None = self.reads[0]
+        if self.is_ascending:
+            first = next((read for read in self.reads if is_last(read)), None)
+        return first.by_update.newest if first and first.by_update else None
 
     def is_new(self, read: Read) -> bool:
         """Whether every row of *read* entered since the crawl began."""

@@ -43,6 +43,9 @@ class Repair:
         evidence = self._evidence
         began = evidence.reads[-1].sent  # when the newest end was read, the last read before
         descended = False
+        if evidence.is_ascending and not evidence.largest and drifted():
+            # Only page 1 may be cut without doubt about its place, so it tells how wide pages get.
+            yield each([evidence.widest()], after_pass=True)
         tried: list[PageRef] = []
         for _ in range(BRIDGING):
             if evidence.decide():
@@ -76,8 +79,6 @@ class Repair:
             if not evidence.is_new(gap.above):
                 refs.append(self._bridge(gap))
             elif not descended:
-                if evidence.is_ascending and not evidence.largest:
-                    refs.append(evidence.widest())
                 refs += self._descent(evidence.reads[-1])
                 descended = True
             elif gap.above.offset and gap.above.sent > began:
@@ -139,14 +140,16 @@ class Repair:
         elapsed = max(last.answered - first.answered, 1)
         depth = min(1.0, read.offset / max(evidence.total, 1))
         grown = evidence.total - first.total
-        shifted = self._entered(first) * (1 - depth) + grown * depth
+        shifted = self._entered() * (1 - depth) + grown * depth
+        if evidence.is_ascending:
+            shifted -= self._entered()  # new rows come last, and updated ones leave their place
         return round(shifted * (last.answered - read.answered) / elapsed)
 
-    def _entered(self, first: Read) -> int:
-        """How many rows are known to have entered at the newest end since *first*."""
-        if not first.by_update:
+    def _entered(self) -> int:
+        """How many rows are known to have entered at the newest end since it was first read."""
+        newest, reads = self._evidence.newest_at_first, self._evidence.reads
+        if newest is None:
             return 0
-        newest, reads = first.by_update.newest, self._evidence.reads
         for read in islice(reads, self._searched, None):
             if read.by_update and read.by_update.newest > newest:
                 self._new.update(

@@ -18,8 +18,8 @@ overlap in time have no order.
 2. *Stamp*: when a row enters the list or is updated, its update time is no older than the server's
    clock less ``allowed_lateness``, which is the longest time from the stamp of a row until the row
    is visible. What the clock has reached is known from the update times that the list has shown
-   until then; of a list at rest also from the ``Date`` of the answers until then, if they have one,
-   which counts at UTC+08:00, as the times do.
+   until then; of a list that rests or is sorted oldest first also from the ``Date`` of the answers
+   until then, if they have one, which counts at UTC+08:00, as the times do.
 3. A page holds all rows there are from its offset on, up to its size, or up to a limit that the
    server need not echo. So a page with fewer rows than its size and than the fullest answer is the
    last one. For page 1, whose offset cannot be wrong, fewer rows than its size are enough if its
@@ -33,11 +33,11 @@ overlap in time have no order.
    two such rows in opposite orders.
 
 **Horizon.** The horizon of a read is what the clock had reached when it was taken, less
-``allowed_lateness``: the newest update time in it or in any read before it, or the ``Date`` of a
-read before it if the list rests, but no more than its own ``Date``, which was written after it was
+``allowed_lateness``: the newest update time in it or in any read before it, or, where 2 says so,
+the ``Date`` of a read before it; but no more than its own ``Date``, which was written after it was
 taken: a row dated ahead says nothing of the clock. (Where rows are seen to enter that are a quarter
-of an hour older, ``Date`` is another clock's and does not count.) By 2, *a row that enters or is updated after a read has a
-time no older than the horizon of that read.*
+of an hour older, ``Date`` is another clock's and does not count.) By 2, *a row that enters or is
+updated after a read has a time no older than the horizon of that read.*
 
 **Single page.** If page 1 is also the last page, it holds the whole list of its moment.
 
@@ -46,9 +46,9 @@ a read Q if
 
 a. P's oldest time is older than Q's horizon, and
 b. Q's first row is newer than P's last row, or
-c. Q's first row is as new as P's last one, Q begins with the last rows of P, at least two, all
-   with that time and in the same order, and that time is older than the horizon of whichever of
-   the two was taken first (of both, if they have no order).
+c. Q's first row is as new as P's last one and is in P, and that time is older than the horizon of
+   whichever of the two was taken first (of both, if they have no order). Of the rows of P from that
+   row on, Q shows at least two and at least half, in the same order.
 
 Let F be a read of the newest end, sent after all other reads of a chain were answered. If links
 lead from F to a read of the oldest end, the reads of the chain hold the list.
@@ -100,8 +100,9 @@ on, less one second: this much more lateness it bears. A proof that relies on no
 older than the clock of an earlier read that shows it, it became visible so much later than its
 stamp. If that is more than allowed, the proof has to bear twice as much. If a row was gone in one
 answer and is there again with the same time, 1 or 5 does not hold, and nothing is proven. If the
-newest end, as it was last read, shows all rows that may have entered since the first read, every row
-of that moment must have been read; if its total says that there were more, 1 or 2 does not hold.
+newest end, as it was last read, shows all rows that may have entered since the first read, every
+row of that moment must have been read; if its total says that there were more, 1 or 2 does not
+hold.
 """
 
 from __future__ import annotations
@@ -169,7 +170,10 @@ def decide(
     if seen is None:
         return proven(reads, allowed_lateness, distinct, down_to, known, "clock")
     wanted = seen.needed(allowed_lateness)
-    dates: Dates = "cap" if seen.dated else "none"
+    orders = possible_orders(reads)
+    dates: Dates = "none"
+    if seen.dated:  # the newest end of an ascending list is read too seldom to be a clock
+        dates = "cap" if any(order.descending for order in orders) else "clock"
     decision = proven(reads, wanted, distinct, down_to, known, dates)
     if not isinstance(decision, Complete):
         if wanted == allowed_lateness:
@@ -177,7 +181,6 @@ def decide(
         seconds = f"{seen.lateness:.0f} s after the time that they carry, or more"
         return replace(decision, reason=f"{decision.reason}; rows became visible {seconds}")
     if distinct is not None and down_to == -inf:
-        orders = possible_orders(reads)
         more = unread(reads, horizons(reads, allowed_lateness, dates), orders, distinct)
         if more:
             return Missing((), True, False, orders[0].descending, UNREAD.format(more))

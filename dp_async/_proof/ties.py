@@ -78,8 +78,12 @@ def joining_horizon(above: Segment, below: Segment) -> float:
 
 
 def is_continued(upper: Sequence[int], lower: Sequence[int]) -> bool:
-    """Whether *lower* begins with all rows of *upper*."""
-    return list(upper) == list(lower[: len(upper)])
+    """Whether *lower* shows enough of *upper* again, and in one order; others have left since."""
+    rows = set(lower)
+    shared = [row for row in upper if row in rows]
+    rows = set(shared)
+    enough = len(shared) >= SHARED and 2 * len(shared) >= len(upper)
+    return enough and shared == [row for row in lower if row in rows]
 
 
 def are_swapped(pages: Iterable[Sequence[int]]) -> bool:

@@ -30,7 +30,6 @@ def pages(*places: tuple[int, int], rows: Sequence[tuple[int, int]] = ROWS) -> l
         (((0, 5), (5 - SHARED, 5)), True),
         (((0, 5), (6 - SHARED, 5)), False),
         (((0, 5), (5, 5)), False),
-        (((0, 5), (1, 3)), False),  # it leads no further
     ],
 )
 def test_the_last_rows_of_one_page_are_the_first_of_the_other(
@@ -41,10 +40,22 @@ def test_the_last_rows_of_one_page_are_the_first_of_the_other(
     assert [found for found, _ in second.below(above)] == [below] * joins
 
 
-def test_a_row_that_came_between_joins_nothing() -> None:
+@pytest.mark.parametrize(
+    ("again", "joins"),
+    [
+        ([2, 3, 4, 5], True),
+        ([2, 4, 5, 6], True),  # one left
+        ([2, 9, 4, 5], True),  # one came
+        ([1, 4, 5, 6], True),  # half are there
+        ([0, 4, 5, 6], False),
+        ([2, 5, 6, 7], False),
+        ([2, 4, 3, 5], False),
+    ],
+)
+def test_enough_rows_are_shared_in_one_order(again: list[int], joins: bool) -> None:
     above = pages((0, 5))[0]
-    (below,) = pages((3, 5), rows=[*ROWS[:4], (99, 5), *ROWS[4:]])
-    assert Second(5, [below], [above], descending=True).below(above) == []
+    (below,) = pages((0, 4), rows=[(row, 5) for row in again])
+    assert bool(Second(5, [below], [], descending=True).below(above)) is joins
 
 
 def test_the_rows_that_join_are_older_than_the_horizon_of_the_first_read() -> None:
