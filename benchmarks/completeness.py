@@ -21,7 +21,7 @@ from itertools import repeat
 from statistics import mean
 
 from benchmarks.harness import Bars, Cell, Result, at_most, main
-from dp_async import Client, CrawlOptions, Settings
+from dp_async import Client, CrawlOptions
 from dp_async.testing import Simulator
 from tests.support.virtual_loop import run
 
@@ -84,13 +84,14 @@ async def crawl(case: Case, options: CrawlOptions, seed: int) -> Outcome:
         max_page_size=case.largest,
         remember=False,
     )
-    settings = Settings(
-        base_url="http://127.0.0.1", app_id="simulated-app", app_secret="simulated-secret"
-    )
-    client = Client(settings, send=simulator.send)
+    client = Client(simulator.in_process_settings, send=simulator.send)
     listing = client.works(options=options)
     writing = simulator.writing(
-        inserts=case.inserts, updates=case.updates, deletes=case.deletes, seed=seed
+        "work_list",
+        inserts=case.inserts,
+        updates=case.updates,
+        deletes=case.deletes,
+        seed=seed,
     )
     async with client, writing:
         await asyncio.sleep(WARM_UP)

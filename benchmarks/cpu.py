@@ -112,7 +112,7 @@ async def _iterated(form: str) -> float:
         return Response(status=200, body=body)
 
     options = CrawlOptions(page_size=ITEMS, verify=False)
-    async with Client(simulator.settings, send=send) as client:
+    async with Client(simulator.in_process_settings, send=send) as client:
         listing = client.works(options=options).typed(Raw)
         items: AsyncIterator[Raw]
         match form:

@@ -69,9 +69,11 @@ def decoder(way: str) -> Callable[[bytes], Sequence[object]]:
     request = Request(WORKS.name, WORKS.method, WORKS.path)
     if way == PAGE:
         page = PageDecoder(WORKS.name, WORKS.model)
-        return lambda body: page(good(request, Response(200, {}, body))).content
+        return lambda body: page(good(request, Response(200, {}, body)).data).content
     rows = RowReader(WORKS.name, WORKS.model, WORKS.model, WORKS.key, keep=False)
-    return lambda body: rows(good(request, Response(200, {}, body)), created=False).page.content
+    return lambda body: (
+        rows(good(request, Response(200, {}, body)).data, created=False).page.content
+    )
 
 
 async def answers(pages: int) -> list[bytes]:
@@ -84,7 +86,7 @@ async def answers(pages: int) -> list[bytes]:
         bodies.append(response.body)
         return response
 
-    async with Client(simulator.settings, send=keep) as client:
+    async with Client(simulator.in_process_settings, send=keep) as client:
         for num in range(1, pages + 1):
             await client.work_list(page_num=num, page_size=SIZE)
     return bodies

@@ -180,7 +180,7 @@ async def _virtually(case: Case, seed: int) -> Outcome:
         remember=False,
         **case.server,
     )
-    return await crawled(case, simulator.settings, simulator.send)
+    return await crawled(case, simulator.in_process_settings, simulator.send)
 
 
 def virtually(case: Case, seed: int) -> Outcome:

@@ -6,14 +6,14 @@ No paging, no parsing, no HTTP; ``Core`` puts the layers together.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeAlias, TypeVar
+from typing import Literal, NoReturn, Self, TypeAlias, TypeVar
 
 from msgspec import Struct
 
 from ._call.auth import Md5Signer
 from ._call.observe import Attempt
 from ._call.stats import ClientStats
-from ._call.transport import HttpTransport
+from ._call.transport import ClientSession, HttpTransport
 from ._checks import instance
 from ._errors import ConfigError
 from ._http import Send, Sign
@@ -22,9 +22,6 @@ from ._models import Message, Page, ReadStatus, SortOrder, Work, WorkStatus
 from ._page.endpoints import MESSAGES, WORKS, ListEndpoint
 from ._runtime import Core, View
 from ._settings import CrawlOptions, RetryPolicy, Settings, with_attempts
-
-if TYPE_CHECKING:
-    import aiohttp
 
 R = TypeVar("R", bound=Struct)
 
@@ -53,7 +50,7 @@ class Client:
         self,
         settings: Settings,
         *,
-        session: aiohttp.ClientSession | None = None,
+        session: ClientSession | None = None,
         sign: Sign | None = None,
         send: Send | None = None,
     ) -> None:

@@ -70,6 +70,11 @@ class CallError(DpError):
         return text
 
 
+def locate(error: CallError, page_num: int, page_size: int, request_id: str) -> None:
+    """Note in *error* which page could not be read, and the id of the request that brought it."""
+    error.page_num, error.page_size, error.request_id = page_num, page_size, request_id
+
+
 def allow_retry_now(error: CallError, clock_ahead: float | None = None) -> None:
     """Mark that the cause of *error* may be gone, so that its call may be repeated once, at once.
 

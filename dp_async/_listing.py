@@ -19,16 +19,16 @@ from ._crawl.crawl import Crawl, Pages
 from ._crawl.engine import mark_now
 from ._crawl.report import CrawlReport
 from ._crawl.runtime import Runtime, Source
-from ._errors import ConfigError, DecodeError
+from ._errors import ConfigError, DecodeError, locate
 from ._models import Page
 from ._page.decoder import PageDecoder
 from ._page.endpoints import ListEndpoint
 from ._page.item import check_item
-from ._page.reader import RowReader
+from ._page.reader import BadItem, RowReader
 from ._plan.checkpoint import scope_of
 from ._plan.watermark import Watermark
 from ._settings import MAX_PAGE_SIZE, CrawlOptions, OptionChanges, with_changes
-from ._watch import Watch
+from ._watch import BadRows, Watch
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -161,29 +161,45 @@ class Listing(Generic[T]):
         options = with_changes(self._options, allowed_lateness=lateness)
         return Crawl(source, options, progress, after=watermark.of(source.scope))
 
-    def watch(self, interval: float, *, since: Watermark | None = None) -> Watch[T]:
+    def watch(
+        self,
+        interval: float,
+        *,
+        since: Watermark | None = None,
+        on_bad_item: Callable[[BadItem], object] | None = None,
+    ) -> Watch[T]:
         """A live feed: rows as they are created or updated, from now on or *since* a watermark.
 
         It polls every *interval* seconds, give or take 10 %; a poll that finds nothing costs one
         small request as a rule. Rows that become visible up to ``CrawlOptions.allowed_lateness``
         seconds after the update time they carry are found too. Sends nothing until it is iterated.
 
-        Raises ConfigError as ``since`` does, and for options with a limit or
-        ``on_bad_item="keep"``.
+        *on_bad_item*: called with each row on the pages read that cannot be decoded, and again once
+        it has changed, while the other rows arrive. Without it such a row raises DecodeError.
+
+        Raises ConfigError as ``since`` does, for options with a limit, and for ``"keep"`` as their
+        *on_bad_item* without a callback.
         """
         number("interval", interval, 0.01, DAY)
         if self._options.limit is not None:
             raise ConfigError("watch() goes without a limit: stop iterating when you have enough")
-        if self._options.on_bad_item == "keep":
-            raise ConfigError('watch() needs on_bad_item="raise": it has nowhere to keep bad rows')
-        crawl = partial(self.since, allowed_lateness=self._options.allowed_lateness)
+        if on_bad_item is None and self._options.on_bad_item == "keep":
+            raise ConfigError(
+                'watch() needs on_bad_item="raise", or watch(on_bad_item=callback): it has nowhere '
+                "to keep bad rows"
+            )
+        if on_bad_item is not None and not callable(on_bad_item):
+            raise ConfigError("on_bad_item of watch() must be a callable, called with a BadItem")
+        listing = self if on_bad_item is None else self.with_options(on_bad_item="keep")
+        crawl = partial(listing.since, allowed_lateness=self._options.allowed_lateness)
         crawl(since)  # raises ConfigError before the first request
         return Watch(
-            mark=lambda: mark_now(self._source(), self._options),
+            mark=lambda: mark_now(listing._source(), listing._options),
             since=crawl,
             runtime=self._runtime,
             interval=interval,
             watermark=since,
+            bad_rows=None if on_bad_item is None else BadRows(on_bad_item),
         )
 
     async def page(self, page_num: int = 1, page_size: int | None = None) -> Page[T]:
@@ -214,9 +230,9 @@ class Listing(Generic[T]):
         call = self._runtime.call(self._runtime.tally())
         answer = await call(self._endpoint.request(self._query, page_num, page_size))
         try:
-            return decoder(answer)
+            return decoder(answer.data)
         except DecodeError as error:
-            error.page_num, error.page_size = page_num, page_size
+            locate(error, page_num, page_size, answer.request_id())
             raise
 
     def _source(self) -> Source[T]:

@@ -7,14 +7,17 @@ it left out; no other default. No I/O, and no import from this package.
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from enum import StrEnum
-from typing import Generic, Self, TypeAlias, TypeVar
+from typing import Annotated, Generic, Self, TypeAlias, TypeVar
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 T = TypeVar("T")
 
 #: A value whose type the API does not document: any JSON.
 Json: TypeAlias = bool | int | float | str | list[object] | dict[str, object] | None
+
+#: A whole number of 64 bits, as the server's are: no column or database holds a larger one.
+Int64: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 #: The zone of all times, which are sent without an offset. Inferred: epoch milliseconds in the URLs
 #: of the documented sample agree with UTC+08:00 within a minute.
@@ -77,7 +80,7 @@ class _Row(Struct, frozen=True, gc=False, kw_only=True, rename="camel"):
 
     create_time: datetime | None = None
     update_time: datetime | None = None
-    user_id: int | None = None
+    user_id: Int64 | None = None
 
     @property
     def created_at(self) -> datetime | None:

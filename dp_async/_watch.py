@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Generic, Self, TypeVar
 
 from ._call.observe import log
@@ -23,12 +23,15 @@ from ._errors import (
     PaginationError,
     may_pass,
 )
+from ._page.reader import BadItem
 from ._plan.watermark import Watermark
 
 T = TypeVar("T")
 
 #: Seconds to which the backoff grows, unless the interval is longer.
 MAX_BACKOFF = 30.0
+#: Bad rows that are remembered, so that the callback gets each of them once.
+REMEMBERED = 10_000
 
 
 class Schedule:
@@ -53,6 +56,26 @@ class Schedule:
         return seconds
 
 
+class BadRows:
+    """Calls *callback* with each bad row once, and again when the row has changed."""
+
+    def __init__(self, callback: Callable[[BadItem], object]) -> None:
+        self._callback = callback
+        self._reported: dict[int | bytes, int] = {}  # the hash of each row, seen last at the end
+
+    def report(self, rows: Iterable[BadItem]) -> None:
+        """Call it for those of *rows* that are new; one for which it raises comes again."""
+        for row in rows:
+            key = row.raw if row.id is None else row.id
+            version = hash(row.raw)
+            if self._reported.get(key) != version:
+                self._callback(row)
+            self._reported.pop(key, None)
+            self._reported[key] = version
+            if len(self._reported) > REMEMBERED:
+                del self._reported[next(iter(self._reported))]
+
+
 class Watch(Generic[T]):
     """The rows that are new or were updated, for as long as it is iterated; it has one consumer.
 
@@ -70,6 +93,7 @@ class Watch(Generic[T]):
         runtime: Runtime,
         interval: float,
         watermark: Watermark | None,
+        bad_rows: BadRows | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._mark = mark
@@ -77,6 +101,7 @@ class Watch(Generic[T]):
         self._runtime = runtime
         self._schedule = Schedule(interval, jitter)
         self._watermark = watermark
+        self._bad_rows = bad_rows
         self._begun = watermark is not None
         # The first read runs in a task, as a crawl's pages do: a short timeout must not restart it.
         once = iter([True])
@@ -168,6 +193,9 @@ class Watch(Generic[T]):
         schedule.failures = 0
         if page is not None:
             self._items.extend(page.content)
+        if self._bad_rows is not None:
+            self._bad_rows.report(self._crawl.bad_items)
+        if page is not None:
             return
         crawl, self._crawl = self._crawl, None
         report = crawl.report

@@ -42,9 +42,9 @@ def instrument(
     of the span that is current where the call is made or the crawl is iterated.
 
     - The span has the name of the endpoint, and the attributes ``dp_async.endpoint``,
-      ``dp_async.code`` (the envelope's), ``dp_async.request_id``, ``http.response.status_code``;
-      if the attempt is a repeat, ``http.request.resend_count``. An attempt that failed or was
-      cancelled has the status ERROR and ``error.type``.
+      ``dp_async.page_num``, ``dp_async.code`` (the envelope's), ``dp_async.request_id``,
+      ``http.response.status_code``; if the attempt is a repeat, ``http.request.resend_count``. An
+      attempt that failed or was cancelled has the status ERROR and ``error.type``.
     - ``dp_async.client.requests`` and ``dp_async.client.request.duration``, in seconds: by endpoint
       and ``error.type``. ``dp_async.client.retries`` and ``dp_async.client.throttles``, answers of
       429: by endpoint.
@@ -143,6 +143,8 @@ def _described(attempt: Attempt) -> dict[str, str | int]:
         attributes["error.type"] = attempt.error
     if attempt.code is not None:
         attributes["dp_async.code"] = attempt.code
+    if attempt.page_num is not None:
+        attributes["dp_async.page_num"] = attempt.page_num
     if attempt.request_id:
         attributes["dp_async.request_id"] = attempt.request_id
     return attributes

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks import harness, ids, ordering
 from benchmarks.__main__ import SECTION
 from benchmarks.harness import Bars, Result, Rounds, at_least, at_most
+from benchmarks.signalled import Run
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = harness.names()
@@ -76,6 +80,26 @@ def test_the_benchmarks_without_a_server_run() -> None:
     for result, rows in ((ids.measure(rows=2000), 2), (ordering.measure(seeds=1, pages=20), 6)):
         assert len(result.rows) == rows
         assert all(len(row) == len(result.columns) for row in result.rows)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({}, None),
+        ({"seconds": 5.1}, "late"),
+        ({"code": -15}, "wrong codes"),
+        ({"left": (".rows.part",)}, "left-overs"),
+        ({"err": "Traceback\ndp-async: interrupted\n"}, "tracebacks"),
+        ({"err": ""}, "wrong lines"),
+        ({"err": "dp-async: interrupted\n"}, "wrong lines"),
+    ],
+)
+def test_a_run_with_a_fault_fails(changes: dict[str, Any], fault: str | None) -> None:
+    line = "dp-async: interrupted after 2 rows; rows.ndjson was not written\n"
+    good = Run("works --output", "work", signal.SIGTERM, 0.1, 143, line, ())
+    found = {name for name, is_true in replace(good, **changes).faults.items() if is_true}
+    assert found - {"wrong lines"} == {fault} - {None, "wrong lines"}
+    assert ("wrong lines" in found) == ("err" in changes)
 
 
 def test_ways_are_interleaved_and_compared_within_a_round() -> None:

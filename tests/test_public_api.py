@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import subprocess
 import sys
+import typing
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
 
 import dp_async
 import dp_async.testing
-from dp_async import DpError
+from dp_async import AuthError, CrawlOptions, DpError
 
 
 def test_all_is_true_and_sorted() -> None:
@@ -33,6 +40,38 @@ def test_every_error_is_a_dp_error() -> None:
     assert all(issubclass(error, DpError) for error in errors)
 
 
+MODULES = [
+    "dp_async",
+    *(f"dp_async.{name}" for name in ("arrow", "dlt", "otel", "tables", "testing")),
+]
+
+
+def annotated(value: object) -> Iterator[object]:
+    """*value*, and the functions of a class."""
+    yield value
+    for name in dir(value) if isinstance(value, type) else ():
+        member = inspect.getattr_static(value, name)
+        member = member.fget if isinstance(member, property) else member
+        member = getattr(member, "__func__", member)
+        if inspect.isfunction(member):
+            yield member
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_type_hints_of_all_that_is_public_can_be_read(module: str) -> None:
+    public = importlib.import_module(module)
+    for name in public.__all__:
+        value = getattr(public, name)
+        documented = inspect.isclass(value) or inspect.isfunction(value)
+        for each in annotated(value) if documented else ():
+            assert isinstance(typing.get_type_hints(each), dict), f"{name}: {each}"
+
+
+def test_the_type_hints_of_a_class_are_types() -> None:
+    assert typing.get_type_hints(CrawlOptions)["on_bad_item"] == Literal["raise", "keep"]
+    assert typing.get_type_hints(AuthError.__init__)["retry_after"] == float | None
+
+
 def test_testing_all_is_true_and_sorted() -> None:
     names = list(dp_async.testing.__all__)
     assert names == sorted(names)
@@ -45,7 +84,7 @@ import sys
 import aiohttp, anyio, msgspec, anyio.abc
 import asyncio, email.utils, random, string
 before = {name.split(".")[0] for name in sys.modules}
-import dp_async
+from dp_async import Client
 after = {name.split(".")[0] for name in sys.modules}
 new = after - before - set(sys.stdlib_module_names)
 assert new == {"dp_async"}, new

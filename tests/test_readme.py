@@ -15,6 +15,7 @@ import pytest
 import dp_async
 from dp_async import CrawlOptions, Settings
 from dp_async.testing import Simulator
+from tests.support.pytest_plugin import LOADED
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -74,7 +75,7 @@ def test_programs_run(code: str) -> None:
 def test_tests_pass(code: str) -> None:
     Path("test_users.py").write_text(code, encoding="utf-8")
     options = ("asyncio_mode=auto", "asyncio_default_fixture_loop_scope=function")
-    run("-m", "pytest", "-q", *(f"-o{option}" for option in options), ".")
+    run("-m", "pytest", "-q", *LOADED, *(f"-o{option}" for option in options), ".")
 
 
 @pytest.mark.slow  # dlt takes seconds to start

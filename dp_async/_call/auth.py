@@ -12,14 +12,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import inf
 from string import Formatter
 from typing import Literal, cast
 
-from msgspec import Raw
-
 from .._checks import hide_arguments, one_of, text
 from .._errors import AuthError, ConfigError, allow_retry_now
-from .._http import Call, Request, Sign
+from .._http import Answer, Call, Request, Sign
 from .._settings import DEFAULT_TEMPLATE, Settings, check_template
 from .._version import VERSION
 from .observe import log
@@ -99,34 +98,50 @@ class Clock:
 
     A server refuses a signature made too early or too late, and its ``Date`` shows by how much. But
     that ``Date`` may be a gateway's with a wrong clock, and the refusal may have another reason. So
-    a correction is tried on the refused call alone; all calls share it once it was accepted.
+    a correction is tried on the refused call alone; all calls share it once it was accepted. One
+    that was refused as well is not tried for the same account again for a minute, since its calls
+    would all cost two requests. By then the account may be allowed, and the clock still be wrong.
     """
 
     #: A difference of so many seconds means nothing: ``Date`` is in whole ones and takes time.
     TOLERANCE = 5.0
+    #: Seconds until a correction that did not help is tried again.
+    PATIENCE = 60.0
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self.ahead = 0.0  # seconds that the server's clock is ahead of this machine's
         self._warned = False
+        self._fruitless: dict[str, tuple[float, float]] = {}  # by account: a correction, and when
 
     def at(self, ahead: float) -> float:
         """The server's time if its clock is *ahead* seconds ahead."""
         return self._now() + ahead
 
-    def correction(self, date: float | None, signed: float, ahead: float) -> float | None:
-        """The *ahead* to try after a refusal, by its *date*; None if it agrees with the signature.
+    def correction(
+        self, date: float | None, signed: float, ahead: float, account: str = ""
+    ) -> float | None:
+        """The *ahead* to try after a refusal, by its *date*; None if it agrees with the signature,
+        or was tried in vain for this *account* a moment ago.
 
         *signed* is the time in the signature, and *ahead* the correction it was made with.
         """
         now = self._now()
         if date is None or signed - self.TOLERANCE <= date <= now + ahead + self.TOLERANCE:
             return None
+        tried, when = self._fruitless.get(account, (inf, -inf))
+        if abs(date - now - tried) <= self.TOLERANCE and abs(now - when) < self.PATIENCE:
+            return None
         return date - now
+
+    def refused(self, ahead: float, account: str) -> None:
+        """The server refused a signature made with the correction *ahead* too."""
+        self._fruitless[account] = ahead, self._now()
 
     def accepted(self, ahead: float) -> None:
         """The server accepted a signature made with *ahead*: sign all calls with it from now on."""
         self.ahead = ahead
+        self._fruitless.clear()
         if not self._warned:
             self._warned = True
             log(
@@ -148,6 +163,11 @@ class Signing:
 
     sign: Sign = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
+
+    @property
+    def account(self) -> str:
+        """The account that the requests are for; never a variable of a frame that raises."""
+        return self.headers.get("account", "")
 
     async def __call__(self, request: Request, now: float) -> Request:
         identified = Request(  # written out: dataclasses.replace() takes twice the time
@@ -198,7 +218,7 @@ def signed(call: Call, signing: Signing, clock: Clock) -> Call:
     correction to try. Other calls share it once a good answer confirms it.
     """
 
-    async def calling(request: Request, /) -> Raw:
+    async def calling(request: Request, /) -> Answer:
         tried = request.clock_ahead
         ahead = clock.ahead if tried is None else tried
         now = clock.at(ahead)
@@ -206,7 +226,9 @@ def signed(call: Call, signing: Signing, clock: Clock) -> Call:
             answer = await call(await signing(request, now))
         except AuthError as error:
             if 401 in (error.code, error.status):
-                correction = clock.correction(error.date, now, ahead)
+                if tried is not None:
+                    clock.refused(tried, signing.account)
+                correction = clock.correction(error.date, now, ahead, signing.account)
                 if correction is not None:
                     allow_retry_now(error, correction)
             raise

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from functools import partial
 
 import msgspec
 from msgspec import Raw, Struct
@@ -26,21 +26,20 @@ from .._errors import (
     ServerError,
     TransportError,
 )
-from .._http import Call, Request, Response, Send
-from .._json import decode
+from .._http import Answer, Call, Request, Response, Send
+from .._json import decode, members
+from .dates import http_date, retry_after
 from .hints import hint
 from .observe import Attempt, Observers
 from .redact import Secrets, redacted, unsigned
 
 GOOD = 200
 NONE = Secrets()
-#: Bytes of the longest message or request id that is decoded.
-LONGEST = 1 << 17
+LONGEST = 1 << 17  # bytes of a message or request id that is decoded
 _NULL = Raw(b"null")
 #: How a good answer begins.
 _GOOD_PREFIX = re.compile(rb'\s*\{\s*"code"\s*:\s*200\s*,\s*"data"\s*:\s*\{')
 _PREFIX_BYTES = 100  # searched at most: a body may be megabytes of white space
-_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")  # whole in HTTP, decimal from some gateways
 
 
 class Envelope(Struct, rename="camel", gc=False):
@@ -53,6 +52,7 @@ class Envelope(Struct, rename="camel", gc=False):
 
 
 _decoder = msgspec.json.Decoder(Envelope)
+_UNDECODED = (b'"data"', b'"requestId"', b'"resultMsg"')
 
 
 def checked(
@@ -66,7 +66,7 @@ def checked(
     Reports each request to *observers*. Redacts *secrets* in errors, even if the server wrote them.
     """
 
-    async def call(request: Request, /) -> Raw:
+    async def call(request: Request, /) -> Answer:
         if not observers.listening:
             return good(request, await send(request), secrets, clock)
         response: Response | None = None
@@ -77,10 +77,9 @@ def checked(
         except BaseException as error:
             observers.notify(_attempt(request, response, time.perf_counter() - began, error))
             raise
-        seconds = time.perf_counter() - began
-        request_id = redacted(_text(envelope.request_id), request, secrets)
-        observers.notify(_attempt(request, response, seconds, None, _cut(request_id, 64)))
-        return Raw(response.body)
+        seconds, request_id = time.perf_counter() - began, _shown_id(envelope, request, secrets)
+        observers.notify(_attempt(request, response, seconds, None, request_id))
+        return _answer(request, response, secrets, clock)
 
     return call
 
@@ -92,15 +91,14 @@ def _attempt(
     error: BaseException | None,
     request_id: str = "",
 ) -> Attempt:
-    refused = error if isinstance(error, ApiError) else None
-    code = GOOD if error is None else None
+    code = GOOD if error is None else error.code if isinstance(error, ApiError) else None
     return Attempt(
         endpoint=request.endpoint,
         number=request.attempt,
         seconds=seconds,
         status=None if response is None else response.status,
-        code=code if refused is None else refused.code,
-        request_id=request_id if refused is None else refused.request_id,
+        code=code,
+        request_id=error.request_id if isinstance(error, CallError) else request_id,
         error="" if error is None else type(error).__name__,
         page_num=request.page_num,
     )
@@ -111,7 +109,7 @@ def good(
     response: Response,
     secrets: Secrets = NONE,
     clock: Callable[[], float] = time.time,
-) -> Raw:
+) -> Answer:
     """A good answer, undecoded. Raises as ``opened``.
 
     Only the prefix is checked: parsing the rest here would decode the body twice. A truncated body
@@ -119,7 +117,28 @@ def good(
     """
     if not (200 <= response.status < 300 and _GOOD_PREFIX.match(response.body, 0, _PREFIX_BYTES)):
         opened(request, response, secrets, clock)
-    return Raw(response.body)
+    return _answer(request, response, secrets, clock)
+
+
+def _answer(
+    request: Request, response: Response, secrets: Secrets, clock: Callable[[], float]
+) -> Answer:
+    date = http_date(response.headers.get("date", ""))
+    now = clock() if date is None else date
+    # Not a closure and not the body itself: traceback loggers show the arguments of a partial.
+    return Answer(Raw(response.body), date, now, partial(_request_id, request, response, secrets))
+
+
+def _request_id(request: Request, response: Response, secrets: Secrets) -> str:
+    """The envelope's request id; "" if it cannot be read."""
+    envelope = Envelope()
+    with suppress(DecodeError):
+        envelope = _envelope(response, request.endpoint)
+    return _shown_id(envelope, request, secrets)
+
+
+def _shown_id(envelope: Envelope, request: Request, secrets: Secrets) -> str:
+    return _cut(redacted(_text(envelope.request_id), request, secrets), 64)
 
 
 def opened(
@@ -133,7 +152,7 @@ def opened(
     Raises ApiError, TransportError or DecodeError for any other.
     """
     try:
-        envelope = decode(_decoder, response.body, request.endpoint)
+        envelope = _envelope(response, request.endpoint)
     except DecodeError as error:
         failure = _Failed(request, response, secrets, clock).foreign(error)
     else:
@@ -142,6 +161,26 @@ def opened(
             return envelope
         failure = _Failed(request, response, secrets, clock).refusal(code, envelope)
         del envelope  # traceback loggers must not find its texts, which are not redacted
+    raise failure
+
+
+def _envelope(response: Response, endpoint: str) -> Envelope:
+    """The envelope, also around data that no decoder reads: the page decoder names its bad row.
+
+    Raises DecodeError.
+    """
+    try:
+        return decode(_decoder, response.body, endpoint)
+    except DecodeError as error:
+        failure = error
+    sent = members(response.body)
+    if sent is not None:
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            return Envelope(
+                msgspec.json.decode(sent.get(b'"code"', b"null"), type=int | str | None),
+                *(Raw(sent.get(name, b"null")) for name in _UNDECODED),
+            )
+    del sent  # traceback loggers must not find the server's words
     raise failure
 
 
@@ -186,11 +225,14 @@ class _Failed:
         name = self.request.endpoint
         if code is None and 200 <= self.response.status < 300:
             problem = "is missing" if envelope.code is None else "is a string, not a number"
-            return DecodeError(f"{name}: `$.code` {problem}", endpoint=name)
-        if code == GOOD:
+            error = DecodeError(f"{name}: `$.code` {problem}", endpoint=name)
+        elif code == GOOD:
             text = f"{name}: code 200, but `$.data` is null or missing"
-            return DecodeError(text, endpoint=name)
-        return self._error(code, envelope)
+            error = DecodeError(text, endpoint=name)
+        else:
+            return self._error(code, envelope)
+        error.request_id = _shown_id(envelope, self.request, self.secrets)
+        return error
 
     def _error(self, code: int | None, envelope: Envelope, page: bytes | None = None) -> ApiError:
         """The ApiError for the envelope's code if it has one, else for HTTP's status.
@@ -201,8 +243,9 @@ class _Failed:
         status = response.status if code is None else code  # decides the class and the hint
         if not 300 <= status < 600 and response.status >= 300:
             status = response.status  # the code is of the vendor's own numbering
-        message = _cut(unsigned(self._redacted(envelope.result_msg)), 200)
-        request_id = _cut(self._redacted(envelope.request_id), 64)
+        message = unsigned(redacted(_text(envelope.result_msg), self.request, self.secrets))
+        message = _cut(message, 200)
+        request_id = _shown_id(envelope, self.request, self.secrets)
         text = f"{self.request.endpoint}: the server answered {status if code is None else code}"
         if code is not None and code != response.status:
             text += f" (HTTP {response.status})"
@@ -219,11 +262,8 @@ class _Failed:
             message=message,
             request_id=request_id,
             retry_after=retry_after(response, self.clock),
-            date=_date(response.headers.get("date", "")),
+            date=http_date(response.headers.get("date", "")),
         )
-
-    def _redacted(self, value: Raw) -> str:
-        return redacted(_text(value), self.request, self.secrets)
 
 
 def _kind(status: int) -> type[ApiError]:
@@ -236,33 +276,7 @@ def _kind(status: int) -> type[ApiError]:
     return ServerError if 500 <= status < 600 else ApiError
 
 
-def retry_after(response: Response, clock: Callable[[], float] = time.time) -> float | None:
-    """The seconds of ``Retry-After`` (RFC 9110, section 10.2.3), or None if it has none.
-
-    An HTTP date is compared with the answer's own ``Date``, so that a wrong clock here does not
-    matter; if there is none, with *clock*.
-    """
-    value = response.headers.get("retry-after", "").strip()
-    if _SECONDS.fullmatch(value):
-        return min(float(value), 1e9)
-    then = _date(value)
-    if then is None:
-        return None
-    now = _date(response.headers.get("date", ""))
-    return max(0.0, then - (clock() if now is None else now))
-
-
-def _date(value: str) -> float | None:
-    try:
-        then = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        return None
-    # HTTP dates are GMT, even in the old asctime form without a zone.
-    return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp()
-
-
 def _cut(text: str, most: int) -> str:
-    """*text*, truncated to *most* characters."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

@@ -96,8 +96,9 @@ class Observers:
         milliseconds = round(attempt.seconds * 1000, 1)
         log(
             logging.DEBUG,
-            "%s: %s, status %s, in %.0f ms, attempt %d, request id %s",
+            "%s, page %s: %s, status %s, in %.0f ms, attempt %d, request id %s",
             attempt.endpoint,
+            attempt.page_num or "none",
             attempt.error or "good",
             attempt.status or "none",
             milliseconds,
@@ -108,6 +109,7 @@ class Observers:
             code=attempt.code,
             ms=milliseconds,
             attempt=attempt.number,
+            page_num=attempt.page_num,
             request_id=attempt.request_id,
         )
         for callback in list(self._callbacks.values()):  # a callback may remove itself

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from traceback import walk_tb
-from typing import Self
+from typing import Self, TypeAlias
 
 import aiohttp
 from aiohttp.client_exceptions import UnixClientConnectorError
@@ -30,6 +30,9 @@ from .._errors import (
 from .._http import Request, Response
 from .._settings import Settings
 from . import hints
+
+#: The type of a session, for those that do not run aiohttp themselves.
+ClientSession: TypeAlias = aiohttp.ClientSession
 
 
 class HttpTransport:

@@ -11,12 +11,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Generic, TypeVar
 
-from msgspec import Raw
-
 from .._call.observe import log
 from .._call.stats import Tally
-from .._errors import ConfigError, DecodeError
-from .._http import Call
+from .._errors import ConfigError, DecodeError, locate
+from .._http import Answer, Call
 from .._models import Page
 from .._plan.checkpoint import Checkpoint, written
 from .._plan.page_ref import PageRef
@@ -78,15 +76,15 @@ class Engine(Generic[T]):
         answer = await self._call(self._source.request(ref.num, ref.size))
         return partial(self._learn, ref, sent, self._walk.tick(), answer)
 
-    def _learn(self, ref: PageRef, sent: int, answered: int, answer: Raw) -> PageResult[T]:
+    def _learn(self, ref: PageRef, sent: int, answered: int, answer: Answer) -> PageResult[T]:
         walk = self._walk
         created = walk.evidence.wants_created
         try:
-            rows = self._source.read(answer, keys=self._options.verify, created=created)
+            rows = self._source.read(answer.data, keys=self._options.verify, created=created)
         except DecodeError as error:
-            error.page_num, error.page_size = ref
+            locate(error, *ref, answer.request_id())
             raise
-        result = walk.learn(ref, sent, answered, rows)
+        result = walk.learn(ref, sent, answered, rows, answer.date, answer.now)
         if self._adapts:
             self._adapt()
         return result
@@ -207,9 +205,9 @@ async def mark_now(source: Source[T], options: CrawlOptions) -> Watermark | None
     assert ref is not None
     sent, answer = walk.tick(), await call(source.request(ref.num, ref.size))
     try:
-        rows = source.read(answer)
+        rows = source.read(answer.data)
     except DecodeError as error:
-        error.page_num, error.page_size = ref
+        locate(error, *ref, answer.request_id())
         raise
-    walk.learn(ref, sent, walk.tick(), rows)
+    walk.learn(ref, sent, walk.tick(), rows, answer.date, answer.now)
     return walk.evidence.changes.watermark(source.scope, covered=True)

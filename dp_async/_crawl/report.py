@@ -129,6 +129,7 @@ def verdict(
             "so one that came in while the list was read cannot be told from the others"
         )
     reason = walk.evidence.decision.reason
-    if walk.progress.started_over:
-        reason += f" (started over: {walk.progress.started_over})"
+    started_over = walk.progress.started_over or walk.evidence.changes.started_over
+    if started_over:
+        reason += f" (started over: {started_over})"
     return walk.evidence.complete, reason

@@ -104,10 +104,10 @@ class ListEndpoint(Generic[Row, Query]):
 
     def request(self, query: Struct, page_num: int, page_size: int) -> Request:
         """The request for one page; *page_num* counts from 1."""
-        return self.requests(query)(page_num, page_size)
+        return self.requests(query, bulk=False)(page_num, page_size)
 
-    def requests(self, query: Struct) -> Callable[[int, int], Request]:
-        """A function from a page's number, from 1, and size to its request.
+    def requests(self, query: Struct, *, bulk: bool = True) -> Callable[[int, int], Request]:
+        """A function from a page's number, from 1, and size to its request; *bulk*: for a crawl.
 
         The part that all pages of a query share is built once.
         """
@@ -120,12 +120,21 @@ class ListEndpoint(Generic[Row, Query]):
             ]
             target = f"{self.path}?{'&'.join(pairs)}".format  # quoted values hold no braces
             return lambda num, size: Request(
-                self.name, "GET", target(num, size), page_num=num, page_size=size
+                self.name, "GET", target(num, size), page_num=num, page_size=size, bulk=bulk
             )
 
         def post(num: int, size: int) -> Request:
             body = msgspec.json.encode(known | {"pageNum": num, "pageSize": size})
-            return Request(self.name, "POST", self.path, _JSON, body, page_num=num, page_size=size)
+            return Request(
+                self.name,
+                "POST",
+                self.path,
+                _JSON,
+                body,
+                page_num=num,
+                page_size=size,
+                bulk=bulk,
+            )
 
         return post
 

@@ -186,9 +186,9 @@ def _columns(
         )
 
 
-def row_time(date: float) -> int:
+def row_time(date: float) -> float:
     """*date*, in seconds since the epoch, counted as the times of rows are: at UTC+08:00."""
-    return int(date) + _AHEAD
+    return date + _AHEAD
 
 
 def _china_seconds(times: Iterable[datetime | None]) -> array[int]:

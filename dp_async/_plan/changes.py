@@ -9,7 +9,10 @@ Assumed, besides what the certificate assumes: a row becomes visible no later th
 *allowed_lateness* seconds after its update time, and its update time is never before its create
 time.
 
-*Proof.* Let T be the newest time in the first answer of a crawl.
+*Proof.* Let T be the newest time in the first answer of a crawl that is not later than the server's
+clock: a row dated in the future says nothing of the times to come. If all its rows are, T is the
+newest such time on the first page that shows where they end, or if none does, in any answer; but no
+later than that clock less ``SLOWEST_ANSWER``: the rows were read before the answer was dated.
 
 - What was not visible then, a new row or a newer version of one, carries a time of at least
   T - allowed_lateness. The next crawl goes down to there, and skips a row only if it is exactly as
@@ -21,6 +24,10 @@ time.
 
 Times are whole seconds, so a time alone does not tell two versions of a row apart that were made in
 the same second. A digest of the delivered row does.
+
+A row dated in the future is delivered, once a version, and stays among the known rows. A watermark
+that is itself ahead of the server's clock, by more than the clocks of two servers differ, was made
+by a clock that was wrong: what it hides is not known, so the whole list is wanted again.
 """
 
 from __future__ import annotations
@@ -39,6 +46,11 @@ from .watermark import Known, Watermark
 
 T = TypeVar("T")
 
+SLOWEST_ANSWER = 60
+"""Seconds that an answer takes at most from reading the rows to its ``Date``."""
+LARGEST_SKEW = 60
+"""Seconds by which the clocks of servers that answer in turn differ at most."""
+
 
 class Changes:
     """The newest rows of one list, page by page.
@@ -47,7 +59,9 @@ class Changes:
     - *oldest*: the same as a bound for the certificate, -inf instead of None.
     - *recent*: only pages that show this time or a newer one are to be noted.
     - *known*: ids and times of the rows in the last watermark.
-    - *reached*: whether a page was read that goes on below the floor.
+    - *reached*: whether a page was read that goes on below the floor. *depth*: where the first such
+      page of the list ended, None without one.
+    - *started_over*: why the watermark does not count; "" if it does.
     """
 
     def __init__(self, after: Watermark | None, allowed_lateness: float) -> None:
@@ -55,17 +69,22 @@ class Changes:
         self._allowed_lateness = ceil(allowed_lateness)  # times are cut to whole seconds
         self._before = {} if after is None else {key[0]: key for key in after.keys}
         self._last = dict(self._before)  # rows of the newest seconds, as they were delivered
+        self._ahead: set[int] = set()  # of these, dated in the future and not shown by this crawl
         self._delivered: list[Known] = []
-        self._newest = None if after is None else after.updated
+        self._newest = self._least = None if after is None else after.updated
+        self._edge = False  # whether a page showed where the rows dated in the future end
+        self._latest: int | None = None  # the newest may be no later; None: the first answer's is
         self._began = False
         self._by_update = True  # no answer contradicts this order, newest first
         self._by_create: bool | None = None  # the same; None before any create time was shown
         self.reached = False
+        self.depth: int | None = None
         self.floor = (
             after.updated - self._allowed_lateness if after is not None and after.updated else None
         )
         self.oldest = -inf if self.floor is None else self.floor
         self.recent = -inf
+        self.started_over = ""
         self.known = frozenset((number, time) for number, time, _ in self._before.values())
 
     def check(self, read: Read) -> None:
@@ -87,22 +106,51 @@ class Changes:
             )
         self._by_update, self._by_create = by_update, by_create
         shown = update if by_update else create
-        self.reached |= shown is not None and shown.oldest < self.oldest
+        if shown is not None and shown.oldest < self.oldest:
+            self.reached, end = True, read.offset + read.count
+            self.depth = end if self.depth is None else min(end, self.depth)
 
-    def note(self, rows: Rows[T], seen: Container[int]) -> None:
-        """Keep the rows of the newest seconds, except those *seen*: another version came."""
-        shown = max(rows.updated, default=None if rows.count else 0)
+    def note(self, rows: Rows[T], seen: Container[int], now: float = inf) -> None:
+        """Keep the rows of the newest seconds, except those *seen*: another version came.
+
+        *now*: the clock of the server that sent *rows*, counted as the times are.
+        """
         if not self._began:
-            self._began = True
-            if self._newest is None or (shown is not None and shown > self._newest):
-                self._newest = shown
-            if self._newest is not None:
-                self.recent = self._newest - self._allowed_lateness
-        if self._newest is None or shown is None or shown < self.recent:
+            self._begin(rows, now)
+        elif self._latest is not None and not self._edge:
+            past = [time for time in rows.updated if time <= now]
+            self._edge = 0 < len(past) < len(rows.updated)
+            if self._edge:
+                self._newest = self._least
+            self._advance(max(past, default=None))
+        untimed = self._newest is None and self._latest is None
+        if untimed or max(rows.updated, default=-inf) < self.recent:
             return
         for number, time, item in _timed(rows):
             if time >= self.recent and number not in seen:
                 self._last[number] = (number, time, digest(item))
+                self._ahead.discard(number)
+
+    def _begin(self, rows: Rows[T], now: float) -> None:
+        """Take the newest time from the first answer."""
+        self._began = True
+        if self._newest is not None and self._newest > now + LARGEST_SKEW:
+            seconds = self._newest - now
+            self.started_over = f"the watermark is {seconds:.0f} s ahead of the server's clock"
+            self._newest, self._least, self.oldest = None, None, -inf
+        self._ahead = {number for number, key in self._last.items() if key[1] > now}
+        past = [time for time in rows.updated if time <= now]
+        if rows.updated and not past:
+            self._latest = max(int(now) - SLOWEST_ANSWER, 0)
+        self._advance(max(past, default=None if rows.count else 0))
+
+    def _advance(self, newest: int | None) -> None:
+        """Take *newest*, if it is newer than what is known, and not later than allowed."""
+        if newest is not None:
+            newest = newest if self._latest is None else min(newest, self._latest)
+            self._newest = newest if self._newest is None else max(newest, self._newest)
+        if self._newest is not None:
+            self.recent = self._newest - self._allowed_lateness
 
     def sift(self, rows: Rows[T], seen: set[int]) -> tuple[list[T], list[Known], int]:
         """The items that are new or changed, their keys, and how many of the others were *seen*.
@@ -137,15 +185,19 @@ class Changes:
         the next crawl goes back as far as this one did. None if there was none before.
         """
         if covered:
-            if self._newest is None or not (self._by_update or self._by_create):
+            newest = self._latest if self._newest is None else self._newest
+            if newest is None or not (self._by_update or self._by_create):
                 return None
-            oldest = self._newest - self._allowed_lateness
-            keys = [key for key in self._last.values() if key[1] >= oldest]
-            return Watermark.at(scope, self._newest, keys)
+            oldest = newest - self._allowed_lateness
+            # By update time, rows dated in the future come first. One that was not shown is gone;
+            # kept, it would stay in every watermark.
+            gone = self._ahead if self._by_create is False else ()
+            keys = [key for key in self._last.values() if key[1] >= oldest and key[0] not in gone]
+            return Watermark.at(scope, newest, keys)
         if self._after is None or self.floor is None:
             return self._after
         known = self._before | {key[0]: key for key in self._delivered}
-        return Watermark.at(scope, self._after.updated, known.values())
+        return Watermark.at(scope, 0 if self.started_over else self._after.updated, known.values())
 
 
 def _timed(rows: Rows[T]) -> Iterable[tuple[int, int, T]]:

@@ -7,6 +7,7 @@ the certificate.
 from __future__ import annotations
 
 from itertools import islice
+from math import inf
 from typing import TypeVar
 
 from .._page.reader import Rows, row_time
@@ -14,7 +15,7 @@ from .._proof.assumptions import Assumptions
 from .._proof.certificate import decide
 from .._proof.decision import Complete, Decision, Missing
 from .._proof.links import covers
-from .._proof.reads import Read, is_last
+from .._proof.reads import Read, is_last, newest
 from .._settings import CrawlOptions
 from .changes import Changes
 from .page_ref import PageRef, at_end
@@ -88,7 +89,13 @@ class Evidence:
     # Taking answers in
 
     def read(
-        self, ref: PageRef, sent: int, answered: int, rows: Rows[T], date: float | None = None
+        self,
+        ref: PageRef,
+        sent: int,
+        answered: int,
+        rows: Rows[T],
+        date: float | None = None,
+        now: float = inf,
     ) -> Read:
         """The answer as the certificate sees it. Raises PaginationError, by ``Changes.check``."""
         page = rows.page
@@ -104,6 +111,7 @@ class Evidence:
             updated=rows.updated,
             created=rows.created,
             date=None if date is None else row_time(date),
+            now=row_time(now),
         )
         self.changes.check(read)
         return read
@@ -185,9 +193,22 @@ class Evidence:
 
     @property
     def head(self) -> tuple[int, int] | None:
-        """Id and update time of the first row when the crawl began; None if there was none."""
-        first = self.reads[0] if self.reads else None
-        return (first.ids[0], first.updated[0]) if first and first.ids else None
+        """Id and update time of the first row when the crawl began; None if there was none.
+
+        A row dated in the future stays first whatever changes, so it shows no change: the first
+        one below it counts.
+        """
+        if not self.reads:
+            return None
+        first = self.reads[0]
+        rows = zip(first.ids, first.updated, strict=True)
+        return next(((number, time) for number, time in rows if time <= first.now), None)
+
+    @property
+    def future_end(self) -> int:
+        """Where the last page that showed a row dated in the future ended; 0 if none did."""
+        ends = (read.offset + read.count for read in self.reads if newest(read) > read.now)
+        return max(ends, default=0)
 
     @property
     def covers_changes(self) -> bool:
@@ -225,18 +246,18 @@ class Evidence:
 
         Allowed lateness counts as newer. Negative if *read* ends lower, or if that is not known.
         """
-        shown, newest = read.by_update, self.newest_at_first
-        if not shown or newest is None:
+        shown, first = read.by_update, self.newest_at_first
+        if not shown or first is None:
             return -1
-        return shown.oldest - (newest - self.options.allowed_lateness)
+        return shown.oldest - (first - self.options.allowed_lateness)
 
     @property
-    def newest_at_first(self) -> int | None:
+    def newest_at_first(self) -> float | None:
         """The newest update time when the newest end was first read; None if that is not known."""
         first: Read | None = self.reads[0]
         if self.is_ascending:
             first = next((read for read in self.reads if is_last(read)), None)
-        return first.by_update.newest if first and first.by_update else None
+        return first.newest_past if first and first.newest_past > -inf else None
 
     def is_new(self, read: Read) -> bool:
         """Whether every row of *read* entered since the crawl began."""

@@ -69,7 +69,15 @@ def _down(evidence: Evidence) -> Iterator[Stage]:
 
     yield Stage(deeper, frontier.learned, deferred=frontier.deferred, shares_rows=True)
     if evidence.wants_more:
-        yield each([evidence.newest_end(drifted=True)], after_pass=True)
+        # Pages of rows dated in the future do not link. But their rows count if they are shown both
+        # before the page below them and after it.
+        size = evidence.size
+        if evidence.future_end > size:
+            last = pages(evidence.changes.depth or evidence.total, size)
+            yield each([PageRef(last, size)], after_pass=True)
+            yield each([PageRef(num, size) for num in range(1, last)], after_pass=True)
+        else:
+            yield each([evidence.newest_end(drifted=True)], after_pass=True)
     repair = Repair(evidence)
     nothing_new = False
     while not (evidence.decide() or nothing_new) and evidence.wants_more:

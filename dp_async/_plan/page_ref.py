@@ -51,13 +51,13 @@ def preceding(start: int, size: int, overlap: int) -> PageRef:
     return min(refs, key=lambda ref: ref.start)
 
 
-def at_end(total: int, size: int, room: int) -> PageRef:
-    """The page with the most of the last rows, and place for *room* more than *total* rows.
+def at_end(total: int, size: int, spare: int) -> PageRef:
+    """The page with the most of the last rows, and place for *spare* more than *total* rows.
 
-    It has at most *size* rows, which is more than *room*.
+    It has at most *size* rows, which is more than *spare*.
     """
     refs = [PageRef(total // each + 1, each) for each in range(size, size // 2, -1)]
-    roomy = [ref for ref in refs if ref.end - total > room]
+    roomy = [ref for ref in refs if ref.end - total > spare]
     return min(roomy or refs, key=lambda ref: ref.start)
 
 

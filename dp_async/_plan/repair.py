@@ -91,7 +91,7 @@ class Repair:
     def _descent(self, read: Read) -> list[PageRef]:
         """The pages below *read*, down to about what was there when the crawl began."""
         evidence = self._evidence
-        span = max(read.updated, default=0) - min(read.updated, default=0) + 1
+        span = max(read.newest_past - min(read.updated, default=0), 0) + 1
         rows = 1.3 * (evidence.seconds_above_start(read) + 1) * read.count / span
         size = evidence.largest or evidence.size
         return self._below(read, min(1 + int(rows) // size, DESCENT))
@@ -151,11 +151,11 @@ class Repair:
         if newest is None:
             return 0
         for read in islice(reads, self._searched, None):
-            if read.by_update and read.by_update.newest > newest:
+            if read.newest_past > newest:
                 self._new.update(
                     number
                     for number, time in zip(read.ids, read.updated, strict=True)
-                    if time > newest
+                    if newest < time <= read.newest_past
                 )
         self._searched = len(reads)
         return len(self._new)

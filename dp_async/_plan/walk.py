@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from math import inf
 from typing import Generic, TypeVar
 
 from .._page.reader import Rows
@@ -96,19 +97,25 @@ class Walk(Generic[T]):
             self._stage = stage
 
     def learn(
-        self, ref: PageRef, sent: int, answered: int, rows: Rows[T], date: float | None = None
+        self,
+        ref: PageRef,
+        sent: int,
+        answered: int,
+        rows: Rows[T],
+        date: float | None = None,
+        now: float = inf,
     ) -> PageResult[T]:
-        """Take in an answer, in any order; *date*: its ``Date``, in seconds since the epoch.
+        """Take in an answer, in any order; *date* and *now* are those of its ``Answer``.
 
         Raises PaginationError if it contradicts the request.
         """
         evidence, stage = self.evidence, self._stage
         changes = evidence.changes
         self._guard.check(ref, rows, evidence, self._requested)
-        read = evidence.read(ref, sent, answered, rows, date) if self._verify else None
+        read = evidence.read(ref, sent, answered, rows, date, now) if self._verify else None
         evidence.under_way -= 1
         if read and (not read.by_update or read.by_update.newest >= changes.recent):
-            changes.note(rows, evidence.seen.ids)
+            changes.note(rows, evidence.seen.ids, read.now)
         fresh, keys, repeated = evidence.seen.sift(rows)
         evidence.learn(ref, rows, read, repeated, stage)
         if read is not None:

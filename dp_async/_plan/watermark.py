@@ -23,8 +23,8 @@ Known: TypeAlias = tuple[int, int, int]
 class Watermark(Struct, frozen=True, kw_only=True, rename={"version": "v", "scope": "list"}):
     """How far a list was delivered: keep it, and pass it to ``since`` for what changes later.
 
-    - *updated*: the newest update time as a crawl began, in seconds as the server writes them,
-      without an offset; 0 before any row was seen.
+    - *updated*: the newest update time as a crawl began that was not later than the server's clock,
+      in seconds as the server writes them, without an offset; 0 before any row was seen.
     - *keys*: the rows delivered with a time of the last seconds before that, or a newer one.
     - *scope*: a digest of the address, the app, the account, the list and its filters.
 

@@ -61,6 +61,8 @@ def _remaining(evidence: Evidence, progress: Progress, before: Checkpoint) -> It
     """The pages after the checkpoint *before*, if the list has not changed since."""
     if not before.pages:
         progress.started_over = "no page before the checkpoint could be skipped"
+    elif evidence.head is None and evidence.reads[0].ids:
+        progress.started_over = "page 1 shows only rows dated in the future, and no change"
     elif (before.total, before.head) != (evidence.total, evidence.head):
         progress.started_over = _CHANGED
     elif before.size != evidence.size:

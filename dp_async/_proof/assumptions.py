@@ -7,10 +7,10 @@ laxer: what breaks no assumption in sight may still break one.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from math import inf
+from math import floor, inf
 from typing import TYPE_CHECKING
 
-from .reads import Read, is_before, is_first, is_last, newest
+from .reads import Read, is_before, is_first, is_last
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,8 +64,9 @@ class Assumptions:
     def add(self, read: Read) -> None:
         """Compare *read* with the reads before that show the same times."""
         if read.date is not None:
-            self._by_date = max(self._by_date, self._date.reached(read) - read.date)
-            self._date.add(read, read.date)
+            date = floor(read.date)
+            self._by_date = max(self._by_date, self._date.reached(read) - date)
+            self._date.add(read, date)
         column = read.by_update
         if column is None:
             return
@@ -82,7 +83,7 @@ class Assumptions:
             self._came_back = any(
                 row in self._gone and is_before(self._gone[row], read) for row in rows_of(read)
             )
-        self._clock.add(read, newest(read))
+        self._clock.add(read, read.newest_past)
         if reaches_head(read):
             self._heads.append(read)
         insort(self._spans, (column.newest, read.answered, read))
@@ -101,7 +102,7 @@ class Assumptions:
         """Note rows that *second* shows and *first* lacks at their place, and the other way."""
         bottom, top = covered(first)
         old = dict(rows_of(first))
-        clock = max(newest(first), self._clock.reached(first))
+        clock = max(first.newest_past, self._clock.reached(first))
         date = self._date.reached(first)
         for row, time in rows_of(second):
             before = old.get(row)

@@ -19,7 +19,9 @@ overlap in time have no order.
    clock less ``allowed_lateness``, which is the longest time from the stamp of a row until the row
    is visible. What the clock has reached is known from the update times that the list has shown
    until then; of a list that rests or is sorted oldest first also from the ``Date`` of the answers
-   until then, if they have one, which counts at UTC+08:00, as the times do.
+   until then, if they have one, which counts at UTC+08:00, as the times do. A time later than the
+   clock of the server that shows it says nothing: a bad import, or a clock that was ahead for a
+   moment, can date a row in the future.
 3. A page holds all rows there are from its offset on, up to its size, or up to a limit that the
    server need not echo. So a page with fewer rows than its size and than the fullest answer is the
    last one. For page 1, whose offset cannot be wrong, fewer rows than its size are enough if its
@@ -34,10 +36,10 @@ overlap in time have no order.
 
 **Horizon.** The horizon of a read is what the clock had reached when it was taken, less
 ``allowed_lateness``: the newest update time in it or in any read before it, or, where 2 says so,
-the ``Date`` of a read before it; but no more than its own ``Date``, which was written after it was
-taken: a row dated ahead says nothing of the clock. (Where rows are seen to enter that are a quarter
-of an hour older, ``Date`` is another clock's and does not count.) By 2, *a row that enters or is
-updated after a read has a time no older than the horizon of that read.*
+the ``Date`` of a read before it; a time that lay ahead of the server's clock does not count. (Where
+rows are seen to enter that are a quarter of an hour older than a ``Date``, that is another clock's
+and does not count either.) By 2, *a row that enters or is updated after a read has a time no older
+than the horizon of that read.*
 
 **Single page.** If page 1 is also the last page, it holds the whole list of its moment.
 
@@ -121,7 +123,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence, Set
 
     from .assumptions import Assumptions
-    from .reads import Dates, Read
+    from .reads import Read
 
 RETURNED = (
     "a row was gone in one answer and there again as before in a later one: the answers do not all "
@@ -168,20 +170,19 @@ def decide(
     if seen and seen.returned:
         return Broken(RETURNED)
     if seen is None:
-        return proven(reads, allowed_lateness, distinct, down_to, known, "clock")
+        return proven(reads, allowed_lateness, distinct, down_to, known, dated=True)
     wanted = seen.needed(allowed_lateness)
     orders = possible_orders(reads)
-    dates: Dates = "none"
-    if seen.dated:  # the newest end of an ascending list is read too seldom to be a clock
-        dates = "cap" if any(order.descending for order in orders) else "clock"
-    decision = proven(reads, wanted, distinct, down_to, known, dates)
+    # The newest end of an ascending list is read too seldom to be a clock.
+    dated = seen.dated and not any(order.descending for order in orders)
+    decision = proven(reads, wanted, distinct, down_to, known, dated=dated)
     if not isinstance(decision, Complete):
         if wanted == allowed_lateness:
             return decision
         seconds = f"{seen.lateness:.0f} s after the time that they carry, or more"
         return replace(decision, reason=f"{decision.reason}; rows became visible {seconds}")
     if distinct is not None and down_to == -inf:
-        more = unread(reads, horizons(reads, allowed_lateness, dates), orders, distinct)
+        more = unread(reads, horizons(reads, allowed_lateness, dated=dated), orders, distinct)
         if more:
             return Missing((), True, False, orders[0].descending, UNREAD.format(more))
     return decision
@@ -193,11 +194,12 @@ def proven(
     distinct: int | None,
     down_to: float,
     known: Set[tuple[int, int]],
-    dates: Dates,
+    *,
+    dated: bool,
 ) -> Decision:
     """What the rules say of *reads*, none of which is the whole list."""
     lateness = in_seconds(allowed_lateness)
-    bounds = horizons(reads, allowed_lateness, dates)
+    bounds = horizons(reads, allowed_lateness, dated=dated)
     if distinct is not None:
         margin = count_rule_static(reads, bounds, distinct)
         if margin is not None:

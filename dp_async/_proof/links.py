@@ -162,7 +162,7 @@ class Descent:
         self._sorted = downward(found, order)
         self._seconds: dict[int, Second] = {}
         self._ends: list[Segment] = []  # the lowest reached, all of which end in one second
-        self._asked = 0  # how many of them were asked what they join
+        self._expanded = 0  # how many of them were searched for what they join
         self._start = start or next(iter(self._sorted), None)
         if self._start:
             self._reach(self._start)
@@ -174,7 +174,7 @@ class Descent:
 
     def _reach(self, segment: Segment) -> None:
         if not self._ends or segment.oldest < self._ends[0].oldest:
-            self._ends, self._asked = [segment], 0
+            self._ends, self._expanded = [segment], 0
         elif segment.oldest == self._ends[0].oldest:
             self._ends.append(segment)
         self.arrived |= self._order.is_tail(segment.read)
@@ -200,9 +200,9 @@ class Descent:
         joins = self._seconds.get(second)
         if joins is None:
             joins = self._seconds[second] = self._second(place, second)
-        while self._asked < len(self._ends):
-            self._asked += 1
-            for segment, _ in joins.below(self._ends[self._asked - 1]):
+        while self._expanded < len(self._ends):
+            self._expanded += 1
+            for segment, _ in joins.below(self._ends[self._expanded - 1]):
                 if joins.first_reach(segment):
                     self.joined = True
                     self._reach(segment)

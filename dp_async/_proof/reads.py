@@ -8,15 +8,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from math import ceil, inf
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from math import ceil, floor, inf
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-Dates: TypeAlias = Literal["clock", "cap", "none"]
-"""What the ``Date`` of an answer says: what the server's clock had reached; that no row of the
-answer is newer; nothing."""
 
 
 @dataclass
@@ -47,7 +43,8 @@ class Column:
 class Read:
     """The rows of one page, taken by the server at one moment between *sent* and *answered*.
 
-    Both are ticks of the crawl's own counter of events, not of a clock. Build it with ``Read.of``.
+    Both are ticks of the crawl's own counter of events, not of a clock. *newest_past*: the newest
+    update time that is not later than *now*; -inf without one. Build it with ``Read.of``.
     """
 
     sent: int
@@ -60,7 +57,9 @@ class Read:
     updated: Sequence[int]
     by_update: Column | None
     by_create: Column | None
-    date: int | None = None
+    newest_past: float
+    date: float | None = None
+    now: float = inf
 
     @classmethod
     def of(
@@ -75,18 +74,35 @@ class Read:
         ids: Sequence[int],
         updated: Sequence[int],
         created: Sequence[int],
-        date: int | None = None,
+        date: float | None = None,
+        now: float = inf,
     ) -> Read:
         """A read of *count* raw rows; *ids* and *updated* are those of its good rows, in order.
 
         A good row has an id and an update time. Times are whole seconds. *created* is parallel to
         *ids*, or empty if a good row has no create time. *date*: the server's clock as it answered,
-        counted as the times are; None if it did not send it.
+        counted as the times are; None if it did not send it. *now*: the same, or else this
+        machine's clock.
         """
         by_update = Column.of(updated, ids)
         by_create = by_update if created == updated else Column.of(created, ids)
+        newest_past = by_update.newest if by_update else -inf
+        if newest_past > now:
+            newest_past = max((time for time in updated if time <= now), default=-inf)
         return cls(
-            sent, answered, offset, size, count, total, ids, updated, by_update, by_create, date
+            sent,
+            answered,
+            offset,
+            size,
+            count,
+            total,
+            ids,
+            updated,
+            by_update,
+            by_create,
+            newest_past,
+            date,
+            now,
         )
 
 
@@ -128,37 +144,30 @@ def is_before(first: Read, second: Read) -> bool:
     return first.answered < second.sent
 
 
-def horizons(reads: Sequence[Read], allowed_lateness: float, dates: Dates = "clock") -> list[float]:
+def horizons(reads: Sequence[Read], allowed_lateness: float, *, dated: bool = True) -> list[float]:
     """For each read, its horizon: a row that enters or is updated later is at least this new."""
     lateness = in_seconds(allowed_lateness)
-    return [clock - lateness for clock in clocks(reads, dates)]
+    return [clock - lateness for clock in clocks(reads, dated=dated)]
 
 
-def clocks(reads: Sequence[Read], dates: Dates = "clock") -> list[float]:
+def clocks(reads: Sequence[Read], *, dated: bool = True) -> list[float]:
     """For each read, what the server's clock had reached when it was taken, as far as is known.
 
-    That is the newest time in it or in any read before it, or the ``Date`` of a read before it if
-    *dates* are a clock. Its own ``Date`` was written after it was taken, so a row with a later time
-    is dated ahead and does not count, unless *dates* mean nothing.
+    That is the newest time in it or in any read before it, or, if *dated*, the ``Date`` of a read
+    before it: its own was written after it was taken. A row dated in the future does not count.
     """
-    shown = [read.by_update.newest if read.by_update else -inf for read in reads]
-    caps = [read.date if dates != "none" else None for read in reads]
-    known = shown
-    if dates == "clock":
-        pairs = zip(shown, caps, strict=True)
-        known = [time if date is None else date for time, date in pairs]
-    elif dates == "cap":
-        pairs = zip(shown, caps, strict=True)
-        known = [time if date is None or time < date else date for time, date in pairs]
+    known = [
+        read.newest_past if read.date is None or not dated else floor(read.date) for read in reads
+    ]
     order = sorted(range(len(reads)), key=[read.answered for read in reads].__getitem__)
     ticks = [reads[place].answered for place in order]
     peaks = [-inf, *accumulate([known[place] for place in order], max)]
-    found: list[float] = []
-    for read, time, date in zip(reads, shown, caps, strict=True):
-        before = peaks[bisect_left(ticks, read.sent)]
-        clock = time if time > before else before
-        found.append(clock if date is None or clock < date else date)
-    return found
+    return [
+        time
+        if (time := read.newest_past) > (peak := peaks[bisect_left(ticks, read.sent)])
+        else peak
+        for read in reads
+    ]
 
 
 def newest(read: Read) -> float:

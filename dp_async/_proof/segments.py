@@ -69,11 +69,11 @@ def segments(reads: Sequence[Read], bounds: Sequence[float], order: Order) -> li
         Segment(read, column, bound, bound)
         for read, horizon in zip(reads, bounds, strict=True)
         if (column := order.column(read))
-        for bound in [moving_horizon(horizon, order)]
+        for bound in [update_horizon(horizon, order)]
     ]
 
 
-def moving_horizon(horizon: float, order: Order) -> float:
+def update_horizon(horizon: float, order: Order) -> float:
     """Clause (a): rows older than this do not move. In a list by create time none does."""
     return inf if order.by_create else horizon
 

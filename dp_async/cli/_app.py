@@ -49,7 +49,8 @@ R = TypeVar("R", bound=Struct)
 
 EXIT_CODES = """\
 Exit codes: 0 done; 1 the API, the network or the output failed; 2 wrong usage or a missing \
-setting; 3 with --strict or sync: a crawl is known to be incomplete; 130 Ctrl-C (SIGINT); \
+setting; 3 with --strict or sync: a crawl is known to be incomplete; 4 with --on-bad-item keep: \
+rows that cannot be read were left out, all others are there; 129 SIGHUP; 130 Ctrl-C (SIGINT); \
 143 SIGTERM; 141 the reader of the output closed it (as in `| head`)"""
 
 app = App(
@@ -114,8 +115,7 @@ def _export(
     async def work() -> int:
         options = flags.options()
         async with Client(server.settings()) as client:
-            await export(listing(client, options), model, flags.target())
-        return Exit.OK
+            return await export(listing(client, options), model, flags.target())
 
     return execute(work(), debug=flags.debug)
 
@@ -138,7 +138,7 @@ def sync_command(*, server: ServerFlags = NO_SERVER_FLAGS, flags: SyncFlags = NO
             raise ConfigError(
                 "sync needs dlt, pyarrow and duckdb, an extra: pip install 'dp_async[sync]'"
             ) from None
-        options = CrawlOptions(page_size=flags.page_size, concurrency=flags.concurrency)
+        options = flags.options()
         if flags.demo:
             return demonstrate_sync(flags.to, flags.dataset, options)
         target = target_of(required(flags.to, "DP_SYNC_TO", "--to"), flags.dataset)

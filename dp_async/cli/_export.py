@@ -13,12 +13,12 @@ from typing import Literal, TypeAlias, TypeVar
 
 from msgspec import Raw, Struct
 
-from dp_async import ConfigError, CrawlReport, Listing
+from dp_async import BadItem, ConfigError, CrawlReport, Listing
 
 from ._formats import Csv, Format, Ndjson, Table
 from ._output import opened, replaceable
-from ._progress import counted, progress_bar, summary
-from ._run import say
+from ._progress import counted, named, progress_bar, summary
+from ._run import Exit, say
 from ._signals import signals
 from ._text import visible
 
@@ -56,20 +56,23 @@ class Target:
         return "table" if self.on_terminal else "ndjson"
 
 
-async def export(listing: Listing[R], model: type[R], target: Target) -> None:
-    """Write every row of *listing* to *target*, page by page."""
+async def export(listing: Listing[R], model: type[R], target: Target) -> Exit:
+    """Write every row of *listing* to *target*, page by page; the exit code."""
     match target.chosen:
         case "parquet":
-            report = await _copy(listing, _parquet(model, target), target)
+            report, bad = await _copy(listing, _parquet(model, target), target)
         case "ndjson":
-            report = await _copy(listing.typed(Raw), Ndjson(), target)
+            report, bad = await _copy(listing.typed(Raw), Ndjson(), target)
         case "csv":
-            report = await _copy(listing, Csv(model), target)
+            report, bad = await _copy(listing, Csv(model), target)
         case _:
             cells = shutil.get_terminal_size((PLAIN_WIDTH, 0)).columns
-            report = await _copy(listing, Table(model, cells), target)
-    if target.verbose or sys.stderr.isatty() or report.complete is False:
+            report, bad = await _copy(listing, Table(model, cells), target)
+    for line in named(bad):
+        say(line)
+    if target.verbose or sys.stderr.isatty() or report.complete is False or bad:
         say(summary(report))
+    return Exit.BAD_ROWS if bad else Exit.OK
 
 
 def _parquet(model: type[R], target: Target) -> Format[R]:
@@ -85,7 +88,10 @@ def _parquet(model: type[R], target: Target) -> Format[R]:
     raise ConfigError(problem)
 
 
-async def _copy(listing: Listing[T], rows: Format[T], target: Target) -> CrawlReport:
+async def _copy(
+    listing: Listing[T], rows: Format[T], target: Target
+) -> tuple[CrawlReport, list[BadItem]]:
+    """The report of the crawl, and the rows that could not be read."""
     shown = sys.stderr.isatty() and not target.on_terminal  # a bar would mix with the rows
     written = 0
 
@@ -104,4 +110,4 @@ async def _copy(listing: Listing[T], rows: Format[T], target: Target) -> CrawlRe
                 await output.write(rows.page(page.content))
                 written += len(page.content)
             await output.write(rows.end())
-        return crawl.report
+        return crawl.report, crawl.bad_items

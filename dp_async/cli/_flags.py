@@ -43,6 +43,14 @@ Concurrency: TypeAlias = Annotated[
     int | Literal["auto"],
     _flag(CRAWL, "pages fetched at once; auto: adapts to the server"),
 ]
+OnBadItem: TypeAlias = Annotated[
+    Literal["raise", "keep"],
+    _flag(
+        CRAWL,
+        "a row that cannot be read: raise ends its list with an error; keep leaves it out, names "
+        "it, and exits with 4",
+    ),
+]
 Debug: TypeAlias = Annotated[bool, _switch(OUTPUT, "show the traceback of an error")]
 Works: TypeAlias = Annotated[int, Parameter(help="simulated works", validator=Number(gte=0))]
 Messages: TypeAlias = Annotated[int, Parameter(help="simulated messages", validator=Number(gte=0))]
@@ -164,6 +172,7 @@ class ListFlags:
     no_verify: Annotated[
         bool, _switch(CRAWL, "skip the proof of completeness and allow duplicates; saves requests")
     ] = not OPTIONS.verify
+    on_bad_item: OnBadItem = OPTIONS.on_bad_item
     strict: Annotated[
         bool,
         _switch(
@@ -196,6 +205,7 @@ class ListFlags:
             overlap=self.overlap,
             verify=not self.no_verify,
             strict=self.strict,
+            on_bad_item=self.on_bad_item,
         )
 
     def target(self) -> Target:
@@ -243,10 +253,17 @@ class SyncFlags:
     ] = 30.0
     page_size: PageSize = OPTIONS.page_size
     concurrency: Concurrency = OPTIONS.concurrency
+    on_bad_item: OnBadItem = OPTIONS.on_bad_item
     demo: Annotated[
         bool, _switch(SYNC, "sync a simulated server three times while it changes; needs no set-up")
     ] = False
     debug: Debug = False
+
+    def options(self) -> CrawlOptions:
+        """Options of these flags. Raises ConfigError."""
+        return CrawlOptions(
+            page_size=self.page_size, concurrency=self.concurrency, on_bad_item=self.on_bad_item
+        )
 
 
 NO_SYNC_FLAGS = SyncFlags()

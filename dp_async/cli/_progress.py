@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from math import inf
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from dp_async import CrawlReport
+from dp_async import BadItem, CrawlReport
 
 VERDICTS = {True: "complete, proven", False: "NOT complete", None: "not known to be complete"}
+
+#: Bad rows of a list that are named one by one.
+NAMED = 20
 
 
 def bars(*, shown: bool) -> Progress:
@@ -52,8 +55,9 @@ def proof(report: CrawlReport) -> str:
 
 
 def verdict(report: CrawlReport) -> str:
-    """Whether the crawl is complete, in words."""
-    return VERDICTS[report.complete]
+    """Whether the crawl is complete, and how many rows could not be read, in words."""
+    bad = f", {counted(report.bad_items, 'bad row')}" if report.bad_items else ""
+    return f"{VERDICTS[report.complete]}{bad}"
 
 
 def summary(report: CrawlReport) -> str:
@@ -63,6 +67,14 @@ def summary(report: CrawlReport) -> str:
         f"{counted(report.requests, 'request')}, "
         f"{report.elapsed:.2f} s; {verdict(report)}{proof(report)}: {report.reason}"
     )
+
+
+def named(bad: Sequence[BadItem]) -> Iterator[str]:
+    """A line for each of the first *bad* rows, and one that counts the others."""
+    for item in bad[:NAMED]:
+        yield f"left out, on page {item.page_num}: {item.problem}"
+    if len(bad) > NAMED:
+        yield f"left out: {counted(len(bad) - NAMED, 'other bad row')}"
 
 
 def counted(number: int, noun: str) -> str:

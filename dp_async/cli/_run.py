@@ -25,6 +25,7 @@ class Exit(IntEnum):
     FAILED = 1
     USAGE = 2
     INCOMPLETE = 3
+    BAD_ROWS = 4
     CLOSED_PIPE = 141
 
 

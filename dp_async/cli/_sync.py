@@ -18,13 +18,14 @@ from rich.progress import TaskID
 from dp_async import AuthError, ConfigError, CrawlOptions, CrawlReport, Settings
 
 from ._output import standard_output
-from ._progress import bars, verdict
+from ._progress import bars, named, verdict
 from ._run import Exit, say
 from ._signals import signals
 from ._target import LoadFailed, Target  # first: it configures dlt
 from ._text import line, width
 
-from dp_async.dlt import Outcome, source  # isort: skip
+from dp_async.dlt import source  # isort: skip
+from dp_async.tables import Outcome  # isort: skip
 
 HEADING = ("list", "account", "new", "updated", "gone", "requests", "verdict")
 
@@ -76,6 +77,7 @@ def sync(job: Job, every: float | None, sleep: Callable[[float], object] = time.
     """
     outcomes = job.run()
     show(outcomes)
+    shown = _bad(outcomes)
     while every is not None and not _all_refused(outcomes):
         signals().check()  # dlt takes signals for itself while it loads, and may forget them
         sleep(every)
@@ -85,10 +87,18 @@ def sync(job: Job, every: float | None, sleep: Callable[[float], object] = time.
         except (LoadFailed, OSError) as error:
             say(f"{error}; the next try is in {every:g} s")
             continue
-        changes = [one for one in outcomes if one.new or one.updated or one.error]
+        changes = [
+            one for one in outcomes if one.new or one.updated or one.error or _bad([one]) - shown
+        ]
         if changes:
             show(changes)
+        shown = _bad(outcomes)
     return _code(outcomes)
+
+
+def _bad(outcomes: Sequence[Outcome]) -> set[tuple[str, str, bytes]]:
+    """The bad rows, to tell those that were named before."""
+    return {(one.resource, one.account, bad.raw) for one in outcomes for bad in one.bad_items}
 
 
 def _all_refused(outcomes: Sequence[Outcome]) -> bool:
@@ -102,6 +112,8 @@ def show(outcomes: Sequence[Outcome]) -> None:
     text = "".join(line(row, widths) for row in rows)
     asyncio.run(standard_output().write(text.encode()))
     for one in outcomes:
+        for bad in named(one.bad_items):
+            say(f"{one.resource} of {_short(one.account)}: {bad}")
         if one.error is not None:
             say(f"{one.resource} of {_short(one.account)}: {one.error}")
         elif one.report.complete is False:
@@ -116,6 +128,8 @@ def _code(outcomes: Sequence[Outcome]) -> Exit:
         return Exit.FAILED
     if any(one.report.complete is False for one in outcomes):
         return Exit.INCOMPLETE
+    if any(one.bad_items for one in outcomes):
+        return Exit.BAD_ROWS
     return Exit.OK
 
 

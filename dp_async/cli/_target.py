@@ -28,7 +28,7 @@ from psycopg2 import ProgrammingError
 from psycopg2.extensions import parse_dsn
 
 from dp_async import ConfigError, DpError, Message, Work
-from dp_async.dlt import schema
+from dp_async.tables import schema
 
 from ._files import part_file, working_folder
 from ._signals import signals

@@ -5,7 +5,6 @@ rows, each later run what is new or updated.
 
 - ``_resource``: a list as a dlt resource; its accounts are crawled concurrently, in a thread.
 - ``_run``: one list of one account, crawled once.
-- ``_rows``: the rows of a page as Arrow tables.
 - ``_store``: what the destination holds, read by SQL.
 
 The watermark of each account and list is kept in dlt's state. State counts only once dlt has loaded
@@ -18,7 +17,8 @@ changed by the rows that the source yields, and by nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import cast
+from dataclasses import replace
+from typing import Literal, cast
 
 from .. import Client, ConfigError, CrawlOptions, CrawlReport, Listing, Message, Settings, Work
 
@@ -26,15 +26,15 @@ try:
     import dlt
     from dlt.extract import DltResource, DltSource
 
+    from ..tables import ListName, Outcome
     from ._resource import SharedClient, resource
-    from ._rows import ListName, StrictMessage, StrictWork, schema
-    from ._run import List, Outcome, Plan
+    from ._run import List, Plan
 except ImportError as error:
     raise ImportError(
         "dp_async.dlt needs dlt and pyarrow, which are an extra: pip install 'dp_async[dlt]'"
     ) from error
 
-__all__ = ["Outcome", "schema", "source"]
+__all__ = ["source"]
 
 DEFAULTS = CrawlOptions()
 
@@ -47,6 +47,7 @@ def source(
     reconcile: bool = False,
     allowed_lateness: float = 2.0,
     options: CrawlOptions = DEFAULTS,
+    on_bad_item: Literal["raise", "keep"] | None = None,
     at_once: int = 4,
     client: Callable[[Settings], Client] = Client,
     progress: Callable[[ListName, str, CrawlReport], object] | None = None,
@@ -65,11 +66,19 @@ def source(
       crawl is proven complete; otherwise mark none and log a warning.
     - *allowed_lateness*: as in ``Listing.since``. *options*: of the crawls. *client*: makes the
       client.
+    - *on_bad_item*: as in CrawlOptions; None: that of *options*. A row that is not as documented
+      ends the list of its account with a DecodeError that names page and row, or is kept apart in
+      ``Outcome.bad_items`` and counted in its report, while the other rows are loaded.
     - *progress*: called after each page, in the thread of the crawls. *on_outcome*: called at the
       end of each list of each account.
 
-    The columns: ``account`` ("" for the main one), those of ``dp_async.arrow``, ``gone_at``, and
-    each undocumented field as its JSON. A list without rows makes no table.
+    All rows of a list are loaded again, with a warning and ``Outcome.reloaded``, if the destination
+    lacks the newest row loaded before: its table was dropped, emptied or restored from a backup.
+    Older rows that were deleted by hand are not noticed: use *full*.
+
+    The columns: those of ``dp_async.tables.schema``, with "" for the main account, and each
+    undocumented field as its JSON, in the column that ``dp_async.tables.column_name`` says. A list
+    without rows makes no table.
 
     Raises ConfigError for arguments that are not valid. A run raises it too, before any request for
     the list and with nothing loaded, if the table in the destination has another shape or the
@@ -87,6 +96,8 @@ def source(
         settings.with_account(name)
     if not names:
         raise ConfigError("accounts is empty: give at least one, or None for the main account")
+    if on_bad_item is not None:
+        options = replace(options, on_bad_item=on_bad_item)
     shared = SharedClient(lambda: client(settings))
     plan = Plan(
         names, full or reconcile, reconcile, allowed_lateness, at_once, progress, on_outcome
@@ -101,8 +112,8 @@ def source(
     @dlt.source(name="dp_async")
     def lists() -> list[DltResource]:
         return [
-            resource(List("works", Work, StrictWork, works, plan), shared),
-            resource(List("messages", Message, StrictMessage, messages, plan), shared),
+            resource(List("works", "work_list", Work, works, plan), shared),
+            resource(List("messages", "msg_list", Message, messages, plan), shared),
         ]
 
     return lists()
@@ -114,6 +125,3 @@ def _is_text(given: object) -> bool:
 
 def _is_whole(given: object) -> bool:
     return isinstance(given, int) and not isinstance(given, bool)
-
-
-Outcome.__module__ = schema.__module__ = __name__  # tracebacks and pickles show the public name

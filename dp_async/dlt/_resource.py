@@ -9,7 +9,7 @@ behind anyio's blocking portal. What is done for one account is ``_run``'s.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import ExitStack, aclosing
 from typing import Any, TypeAlias, TypeVar
 
@@ -21,12 +21,15 @@ from anyio.streams.memory import MemoryObjectSendStream
 from dlt.extract import DltResource
 from msgspec import Struct
 
-from .. import AccountsFailed, Client, DpError
-from ._rows import schema
-from ._run import List, Marks, Run, mark_of
+from .. import AccountsFailed, Client, ConfigError, DpError
+from ..tables import schema
+from ._run import List, Marks, Newest, Run, mark_of, warn
 from ._store import Store
 
 S = TypeVar("S", bound=Struct)
+
+#: How columns are named, kept in the state of each account: by ``tables.column_name``.
+COLUMN_RULE = 2
 
 #: A run and its next piece, or None at the end of the run.
 Found: TypeAlias = tuple[Run[Any], pa.Table | None]
@@ -79,9 +82,20 @@ def resource(of: List[S], shared: SharedClient) -> DltResource:
 def _tables(of: List[S], shared: SharedClient) -> Iterator[pa.Table]:
     """The tables for dlt to load, of all accounts. Runs in dlt's thread."""
     plan = of.plan
-    marks: Marks = dlt.current.resource_state().setdefault("watermarks", {})
+    state = dlt.current.resource_state()
+    marks: Marks = state.setdefault("watermarks", {})
+    rules: dict[str, int] = state.setdefault("column_names", {})
     store = Store(of.name, of.key, schema(of.model))
     store.check_shape()
+    newest: Newest = state.setdefault("newest", {})
+    store.make_again()
+    lost = _lost(of, marks, newest, store)
+    for account in lost:  # dlt keeps the state with the rows: if they are not loaded, nor is this
+        del marks[account]
+    if not store.undocumented():
+        rules.update(dict.fromkeys(marks, COLUMN_RULE))
+    elif not plan.full:
+        _check_names(of, marks.keys() - rules.keys())
     errors: dict[str, DpError] = {}
     with shared as (portal, client):
         views = {account: client.for_account(account or None) for account in plan.accounts}
@@ -90,7 +104,10 @@ def _tables(of: List[S], shared: SharedClient) -> Iterator[pa.Table]:
                 of.listing(view).since(
                     mark_of(account, marks), allowed_lateness=plan.allowed_lateness
                 )
-        runs = [Run(of, view, account, marks, store) for account, view in views.items()]
+        runs = [
+            Run(of, view, account, marks, newest, store, reloaded=account in lost)
+            for account, view in views.items()
+        ]
         workers = Workers(runs, plan.at_once)
         with portal.wrap_async_context_manager(workers):
             while (found := portal.call(workers.next)) is not None:
@@ -99,10 +116,39 @@ def _tables(of: List[S], shared: SharedClient) -> Iterator[pa.Table]:
                     yield piece
                     continue
                 yield from run.end()
-                if run.error is not None:
+                if run.error is None:
+                    rules[run.account] = COLUMN_RULE
+                else:
                     errors[run.account] = run.error
     if errors and plan.on_outcome is None:
         raise next(iter(errors.values())) if len(views) == 1 else AccountsFailed(errors)
+
+
+def _lost(of: List[S], marks: Marks, newest: Newest, store: Store) -> list[str]:
+    """The accounts to load again: the destination lacks the newest row that was loaded."""
+    lost = [
+        account
+        for account in of.plan.accounts
+        if account in marks and account in newest and not store.holds(account, newest[account])
+    ]
+    if lost:
+        warn(
+            "the destination does not hold the %s that were loaded into it: all are loaded again, "
+            "of %d of %d accounts",
+            of.name,
+            len(lost),
+            len(of.plan.accounts),
+        )
+    return lost
+
+
+def _check_names(of: List[S], other: Set[str]) -> None:
+    """Raise ConfigError if an account to be loaded is in *other*: its columns have other names."""
+    if other & {*of.plan.accounts}:
+        raise ConfigError(
+            f"the columns of undocumented fields in the table {of.name} were named by an earlier "
+            "version, which could mix up two fields: load all rows again, with --full (full=True)"
+        )
 
 
 class Workers:

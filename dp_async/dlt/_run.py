@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import pyarrow as pa
 from msgspec import Raw, Struct, structs
 
-from .. import Client, Crawl, CrawlReport, DpError, Listing, Page, Watermark
-from ._rows import ListName, Reader, joined
+from .. import BadItem, Client, Crawl, CrawlReport, DpError, Listing, Page, Watermark
+from ..tables import ListName, Outcome, TableReader
 from ._store import IDS_PER_QUERY, Store
 
 S = TypeVar("S", bound=Struct)
@@ -29,23 +30,8 @@ PIECE = 5_000
 #: The watermark of each account, as JSON.
 Marks: TypeAlias = dict[str, str]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """The result of one list of one account, before dlt loads it.
-
-    *new* and *updated*: rows by comparison with the destination. *gone*: rows marked as gone.
-    *report*: the crawl's. *error*: what ended the crawl early; the rows before it are loaded all
-    the same, and come again in the next run.
-    """
-
-    resource: ListName
-    account: str
-    new: int
-    updated: int
-    gone: int
-    report: CrawlReport
-    error: DpError | None = None
+#: Of each account the newest row of its last load: id and update time (µs since 1970).
+Newest: TypeAlias = dict[str, list[int | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +49,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class List(Generic[S]):
-    """One of the two lists; *strict* is *model* without undocumented fields."""
+    """One of the two lists; *endpoint* is its name in errors."""
 
     name: ListName
+    endpoint: str
     model: type[S]
-    strict: type[S]
     listing: Callable[[Client], Listing[S]]
     plan: Plan
 
@@ -75,6 +61,15 @@ class List(Generic[S]):
     def key(self) -> str:
         """The column of the id, the only required field of the model."""
         return next(field.name for field in structs.fields(self.model) if field.required)
+
+
+def warn(message: str, *args: object) -> None:
+    """Log a warning; what the application's handlers, filters and record factory raise is dropped.
+
+    Logging must not end a run.
+    """
+    with suppress(Exception):
+        log.warning(message, *args)
 
 
 def mark_of(account: str, marks: Marks) -> Watermark | None:
@@ -86,7 +81,15 @@ class Run(Generic[S]):
     """One list of one account: ``crawl`` in the thread of the crawls, then ``end`` in dlt's."""
 
     def __init__(
-        self, of: List[S], client: Client, account: str, marks: Marks, store: Store
+        self,
+        of: List[S],
+        client: Client,
+        account: str,
+        marks: Marks,
+        newest: Newest,
+        store: Store,
+        *,
+        reloaded: bool,
     ) -> None:
         self.account = account
         self.error: DpError | None = None
@@ -94,8 +97,13 @@ class Run(Generic[S]):
         self._plan = of.plan
         self._listing = of.listing(client)
         self._marks = marks
+        self._newest = newest
         self._store = store
-        self._reader = Reader(of.model, of.strict, store.schema.naming.normalize_identifier)
+        self._reloaded = reloaded
+        self._app_id = client.settings.app_id
+        self._reader = TableReader(
+            of.endpoint, of.model, keep=self._listing.options.on_bad_item == "keep"
+        )
         self._times: dict[int, int | None] = {}
         self._crawl: Crawl[Raw] | None = None
 
@@ -113,24 +121,28 @@ class Run(Generic[S]):
                     if page.content:
                         kept.append(self._table(page))
                     if sum(table.num_rows for table in kept) >= PIECE:
-                        yield joined(kept)
+                        yield _joined(kept)
                         kept = []
             except DpError as caught:
                 self.error = caught
         if kept:
-            yield joined(kept)
+            yield _joined(kept)
 
     def end(self) -> Iterator[pa.Table]:
         """The rows to mark as gone; then keeps the watermark and reports the outcome."""
         assert self._crawl is not None
-        report, gone = self._crawl.report, None
+        bad = [*self._crawl.bad_items, *self._reader.bad_items]
+        report, gone = self._report(self._crawl.report), None
         new = updated = 0
         if self._plan.on_outcome is not None and self._times:
             new, updated = self._compared()
         if self._plan.reconcile and self.error is None:
-            gone = self._gone(report)
+            gone = self._gone(report, bad)
             if gone is not None:
                 yield gone
+        if self._times:  # also after an error: the rows before it are loaded
+            newest = max(self._times.items(), key=_age)
+            self._newest[self.account] = list(newest)
         reached = self._crawl.watermark if self.error is None else None
         if reached is not None:
             self._marks[self.account] = reached.to_json()
@@ -138,27 +150,32 @@ class Run(Generic[S]):
             self._plan.on_outcome(
                 Outcome(
                     resource=self._of.name,
+                    app_id=self._app_id,
                     account=self.account,
                     new=new,
                     updated=updated,
                     gone=0 if gone is None else gone.num_rows,
                     report=report,
+                    bad_items=bad,
+                    reloaded=self._reloaded,
                     error=self.error,
                 )
             )
 
+    def _report(self, report: CrawlReport) -> CrawlReport:
+        """The crawl's report, with the rows that are no rows of a table as bad ones."""
+        bad = len(self._reader.bad_items)
+        return replace(report, items=report.items - bad, bad_items=report.bad_items + bad)
+
     def _progress(self, report: CrawlReport) -> None:
         if self._plan.progress is not None:
-            self._plan.progress(self._of.name, self.account, report)
+            self._plan.progress(self._of.name, self.account, self._report(report))
 
     def _table(self, page: Page[Raw]) -> pa.Table:
-        table = self._reader.table(page.content)
+        table = self._reader(page)
         ids: list[Any] = table[self._store.key].to_pylist()
-        if self._plan.on_outcome is not None:
-            times = table["update_time"].cast(pa.int64()).to_pylist()
-            self._times.update(zip(ids, times, strict=True))
-        else:
-            self._times.update(dict.fromkeys(ids))
+        times = table["update_time"].cast(pa.int64()).to_pylist()
+        self._times.update(zip(ids, times, strict=True))
         return self._store.with_own_columns(table, self.account)
 
     def _compared(self) -> tuple[int, int]:
@@ -171,14 +188,22 @@ class Run(Generic[S]):
             sum(known[number] != (self._times[number], False) for number in common),
         )
 
-    def _gone(self, report: CrawlReport) -> pa.Table | None:
+    def _gone(self, report: CrawlReport, bad: Sequence[BadItem]) -> pa.Table | None:
         """The rows that the destination holds and the list does not, marked; None without any."""
-        reason = "" if report.complete else report.reason
-        if report.bad_items:  # an unreadable time leaves the proof intact, but hides the row's id
-            reason = f"{report.bad_items} rows could not be read"
-        if reason:
-            log.warning("no row of the %s is marked as gone: %s", self._of.name, reason)
+        if not report.complete:  # as where a bad row has no id
+            warn("no row of the %s is marked as gone: %s", self._of.name, report.reason)
             return None
+        found = self._times.keys() | {one.id for one in bad}
         there = [number for number, (_, gone) in self._store.known(self.account) if not gone]
-        missing = [number for number in there if number not in self._times]
+        missing = [number for number in there if number not in found]
         return self._store.rows(self.account, missing) if missing else None
+
+
+def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """One table with all columns of *tables*; a column that a table lacks is null there."""
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def _age(row: tuple[int, int | None]) -> tuple[bool, int, int]:
+    number, time = row
+    return time is not None, time or 0, number

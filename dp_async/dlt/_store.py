@@ -4,27 +4,31 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
+from uuid import uuid4
 
 import dlt
 import pyarrow as pa
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
-from .. import ConfigError, arrow
-from ._rows import ListName
+from .. import ConfigError
+from ..tables import INSTANT, ListName
 
 #: Ids in one SQL query. To compare more rows than that, all rows of the account are read.
 IDS_PER_QUERY = 500
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
+#: A time in whole microseconds since 1970: Python's own times end with the years 1 and 9999.
+MICROSECONDS = (
+    "CAST(EXTRACT(EPOCH FROM date_trunc('minute', {0})) AS BIGINT) * 1000000"
+    " + CAST(EXTRACT(MICROSECONDS FROM {0}) AS BIGINT)"
+)
 #: The names that DuckDB and PostgreSQL have for the types of the columns.
 COLUMN_TYPES: dict[pa.DataType, set[str]] = {
     pa.string(): {"varchar", "character varying", "text"},
     pa.int64(): {"bigint"},
     pa.float64(): {"double", "double precision"},
-    arrow.INSTANT: {"timestamp with time zone"},
+    INSTANT: {"timestamp with time zone"},
 }
 
 
@@ -42,7 +46,7 @@ class Store:
         """*rows* with the columns that are not the server's: ``account`` and ``gone_at``."""
         accounts = pa.repeat(pa.scalar(account), rows.num_rows)
         rows = rows.add_column(0, self._columns.field("account"), accounts)
-        return rows.append_column("gone_at", pa.nulls(rows.num_rows, arrow.INSTANT))
+        return rows.append_column("gone_at", pa.nulls(rows.num_rows, INSTANT))
 
     def known(
         self, account: str, ids: Sequence[int] | None = None
@@ -52,18 +56,17 @@ class Store:
         *ids*: of these rows only.
         """
         some = "" if ids is None else f" AND {self.key} IN ({','.join(map(str, ids))})"
-        sql = f"SELECT {self.key}, update_time, gone_at FROM {{table}} WHERE account = %s{some}"
-        for number, time, gone in self._query(sql, account):
-            updated = None if time is None else (time - EPOCH) // MICROSECOND
-            yield number, (updated, gone is not None)
+        values = f"{self.key}, {MICROSECONDS.format('update_time')}, gone_at IS NULL"
+        sql = f"SELECT {values} FROM {{table}} WHERE account = %s{some}"
+        for number, microseconds, there in self._query(sql, account):
+            yield number, (microseconds, not there)
 
     def rows(self, account: str, ids: Sequence[int]) -> pa.Table:
         """The rows with *ids* as the destination holds them, marked as gone now."""
-        known = self.schema.get_table_columns(self._table).keys() - {*self._columns.names}
-        more = [pa.field(name, pa.string()) for name in self._existing() if name in known]
+        more = [pa.field(name, pa.string()) for name in self.undocumented()]
         columns = pa.schema([*self._columns, *more])
-        names = ", ".join(f'"{name}"' for name in columns.names if name != "gone_at")
-        now = datetime.now(UTC)
+        names = ", ".join(_selected(field) for field in columns if field.name != "gone_at")
+        now = time.time_ns() // 1000
         found: list[dict[str, object]] = []
         for start in range(0, len(ids), IDS_PER_QUERY):
             some = ",".join(map(str, ids[start : start + IDS_PER_QUERY]))
@@ -74,6 +77,32 @@ class Store:
                     {name: now if name == "gone_at" else next(values) for name in columns.names}
                 )
         return pa.Table.from_pylist(found, columns)
+
+    def undocumented(self) -> list[str]:
+        """The columns of undocumented fields that the table has."""
+        if self._table not in self.schema.tables:
+            return []
+        known = self.schema.get_table_columns(self._table).keys() - {*self._columns.names}
+        return [name for name in self._existing() if name in known and name[:5] != "_dlt_"]
+
+    def holds(self, account: str, row: Sequence[int | None]) -> bool:
+        """Whether the table has the row with this id and update time (µs since 1970).
+
+        It tells a table that was dropped, emptied or restored from an older backup; not whether
+        some older rows are missing.
+        """
+        number, time = row
+        assert number is not None
+        return any(updated == time for _, (updated, _) in self.known(account, [number]))
+
+    def make_again(self) -> None:
+        """Have dlt create the table when it loads next, if it is gone though dlt's schema has it.
+
+        dlt compares its schema with the destination only if the schema's hash is new to it.
+        """
+        if self._table in self.schema.tables and not self._existing():
+            table: dict[str, Any] = cast("dict[str, Any]", self.schema.tables[self._table])
+            table["x-dp-async-made"] = uuid4().hex
 
     def check_shape(self) -> None:
         """Raises ConfigError if a table of this name exists whose columns do not fit."""
@@ -110,3 +139,8 @@ class Store:
                 return list(client.execute_sql(sql, *values) or [])
             except DatabaseUndefinedRelation:
                 return []
+
+
+def _selected(field: pa.Field[Any]) -> str:
+    """What selects the column *field*: its name, or its microseconds."""
+    return MICROSECONDS.format(field.name) if field.type == INSTANT else f'"{field.name}"'

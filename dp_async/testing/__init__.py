@@ -7,7 +7,7 @@
 
     async with Simulator(works=1070) as simulator, Client(simulator.settings) as client:
         simulator.fail(Reset())
-        async with simulator.writing(inserts=5, updates=5):
+        async with simulator.writing("work_list", inserts=5, updates=5):
             async for work in client.works():
                 ...
 
@@ -29,6 +29,10 @@ Assumed of the real server; what may differ is a parameter of ``Simulator``:
 Rows past the documented ones, the ``host`` and all error texts are made up.
 """
 
+from inspect import get_annotations
+
+from ._arguments import SimulatorMisused
+from ._database import Database, Delay
 from ._faults import (
     Altered,
     AnswerFault,
@@ -57,9 +61,12 @@ from ._faults import (
     WrongCode,
     WrongEcho,
 )
-from ._lists import Mark, SimulatedList
+from ._history import Change, Mark
+from ._lists import SimulatedList
 from ._requests import SeenRequest
-from ._simulator import Simulator, serve
+from ._rows import Endpoint
+from ._serve import serve
+from ._simulator import Simulator
 from ._writer import Writes
 
 __all__ = [
@@ -69,9 +76,13 @@ __all__ = [
     "BadRow",
     "Body",
     "Bomb",
+    "Change",
+    "Database",
+    "Delay",
     "Drip",
     "Empty",
     "Endless",
+    "Endpoint",
     "Fault",
     "HalfBody",
     "Hang",
@@ -89,6 +100,7 @@ __all__ = [
     "SeenRequest",
     "SimulatedList",
     "Simulator",
+    "SimulatorMisused",
     "Throttle",
     "WireFault",
     "Writes",
@@ -97,5 +109,8 @@ __all__ = [
     "serve",
 ]
 
-for _name in __all__:
-    globals()[_name].__module__ = __name__  # tracebacks show the public name
+for _name in {*__all__} - {"Endpoint"}:  # an alias of a Literal has no module
+    _public = globals()[_name]
+    if isinstance(_public, type):  # typing.get_type_hints would look in the public module
+        _public.__annotations__ = get_annotations(_public, eval_str=True)
+    _public.__module__ = __name__  # tracebacks show the public name

@@ -19,11 +19,13 @@ import msgspec
 
 from dp_async import Request, Response
 
+from ._arguments import choice, whole
 from ._faults import AnswerFault, Fault, Good, PageData, PageFault
 from ._lists import SimulatedList
-from ._rows import KINDS, Kind
+from ._rows import KINDS, Endpoint, Kind
 
 PATH = "/openApiDigitalPerson/customer/"
+SEGMENTS = {kind.segment: kind for kind in KINDS.values()}
 SORTS: dict[object, bool] = {None: False, "": False, "DESC": False, "ASC": True}
 DEFAULT_PAGE_SIZE = 10
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
@@ -43,8 +45,15 @@ class Rules:
     accounts: Collection[str] | None
     tolerance: float
     max_page_size: int | None
+    echoes_page_size: bool = True
     shape: Literal["flat", "nested"]
     http_errors: bool
+
+    def __post_init__(self) -> None:
+        choice("timestamp_unit", self.timestamp_unit, ("ms", "s"))
+        choice("shape", self.shape, ("flat", "nested"))
+        if self.max_page_size is not None:
+            whole("max_page_size", self.max_page_size, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +82,7 @@ class Api:
     def __init__(
         self,
         rules: Rules,
-        lists: Mapping[str, SimulatedList],
+        lists: Mapping[Endpoint, SimulatedList],
         *,
         now: Callable[[], float],
         random: Random,
@@ -131,13 +140,14 @@ class Api:
     def _page(self, query: PageQuery, page_num: int) -> PageData:
         """One page, with the fields of Spring Data's ``PageImpl``."""
         limit = self.rules.max_page_size
-        size = query.page_size if limit is None else min(query.page_size, limit)
+        used = query.page_size if limit is None else min(query.page_size, limit)
         number = page_num - 1
-        offset = number * size
+        offset = number * used
         rows = self._lists[query.kind.endpoint]
-        content, total = rows.read(offset, size, query.filters, ascending=query.ascending)
-        if content and offset + size > total:  # PageImpl corrects it by the rows of a last page
+        content, total = rows.read(offset, used, query.filters, ascending=query.ascending)
+        if content and offset + used > total:  # PageImpl corrects it by the rows of a last page
             total = offset + len(content)
+        size = used if self.rules.echoes_page_size else query.page_size  # all else follows it
         pages = -(-total // size)
         order = {"sorted": True, "unsorted": False, "empty": False}
         totals = {"last": page_num >= pages, "totalPages": pages, "totalElements": total}
@@ -194,7 +204,7 @@ class Api:
 def kind_of(request: Request) -> Kind | None:
     """The list that a request's path names, with any prefix; None if it names no list."""
     _, found, name = urlsplit(request.target).path.partition(PATH)
-    return KINDS.get(name) if found else None
+    return SEGMENTS.get(name) if found else None
 
 
 def parse(request: Request) -> PageQuery:

@@ -20,7 +20,8 @@ from ._faults import Fault
 class SeenRequest:
     """One request as the simulator saw it.
 
-    *endpoint* is "" and *page_num* None if the request is invalid. *headers* have lower-case names;
+    *endpoint* is "work_list" or "msg_list", "" if the path names no list; *page_num* is None if the
+    request is invalid. *headers* have lower-case names;
     ``authorization`` is left out. *started* and *ended* are in the event loop's time. *ended* and
     *status* are None while the request is in flight; *status* stays None if no whole answer was
     sent. *fault* is the fault that was applied.

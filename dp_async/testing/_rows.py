@@ -13,10 +13,15 @@ from importlib.resources import files
 from itertools import accumulate, cycle, islice
 from random import Random
 from time import gmtime, strftime, strptime
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
+from ._arguments import choice
+
+#: The name of a list: that of the client's method for one page.
+Endpoint: TypeAlias = Literal["work_list", "msg_list"]
+ENDPOINTS: tuple[Endpoint, Endpoint] = ("work_list", "msg_list")
 #: One row, its keys and values as on the wire.
 Row: TypeAlias = dict[str, object]
 
@@ -31,13 +36,15 @@ FILES = "https://digital-person-daily.oss-cn-hangzhou.aliyuncs.com/FileUpload/0/
 class Kind:
     """What distinguishes the lists of the API.
 
+    - *endpoint*: its name; *segment*: the last segment of its URL's path.
     - *method*: the HTTP method; *order*: the order of the totals' keys in an answer.
     - *key*: the column of the id; *time*: the column that orders the list.
     - *exact*, *fuzzy*: filters by equality and by substring; *sortable*: ``sort`` is known.
     - *make*: builds a row from an id and a second; *changed*: the fields of a background update.
     """
 
-    endpoint: str
+    endpoint: Endpoint
+    segment: str
     method: str
     order: tuple[str, ...]
     sortable: bool = False
@@ -70,7 +77,7 @@ def made_up(kind: Kind, count: int, *, before: int, above: int) -> list[tuple[in
 
     A fifth of the rows share their second with the previous one, as in the documented messages.
     """
-    random = Random(kind.endpoint)
+    random = Random(kind.segment)
     gaps = [0 if random.random() < 0.2 else round(random.expovariate(1 / 150)) for _ in range(499)]
     seconds = accumulate(cycle(gaps), lambda second, gap: second - gap, initial=before - 60)
     return [(second, above + count - n) for n, second in enumerate(islice(seconds, count))]
@@ -79,6 +86,11 @@ def made_up(kind: Kind, count: int, *, before: int, above: int) -> list[tuple[in
 def _mix(number: int) -> int:
     """Knuth's multiplicative hash: neighbouring numbers give unrelated results."""
     return number * 2654435761 >> 4 & 0xFFFFFF
+
+
+def fraction(key: int) -> float:
+    """The hidden part of a second in which a made-up row was written."""
+    return _mix(key) / (1 << 24)
 
 
 WORK_NAMES = (
@@ -147,7 +159,8 @@ def _message(key: int, second: int) -> Row:
 
 
 WORKS = Kind(
-    endpoint="workList",
+    endpoint="work_list",
+    segment="workList",
     method="GET",
     order=("last", "totalPages", "totalElements"),
     sortable=True,
@@ -159,7 +172,8 @@ WORKS = Kind(
     changed=lambda random: {"status": random.choice(WORK_STATUSES)},
 )
 MESSAGES = Kind(
-    endpoint="msgList",
+    endpoint="msg_list",
+    segment="msgList",
     method="POST",
     order=("totalElements", "totalPages", "last"),
     key="msgId",
@@ -168,4 +182,10 @@ MESSAGES = Kind(
     make=_message,
     changed=lambda random: {"readStatus": random.choice(("READ", "UNREAD"))},
 )
-KINDS = {kind.endpoint: kind for kind in (WORKS, MESSAGES)}
+KINDS: dict[str, Kind] = {kind.endpoint: kind for kind in (WORKS, MESSAGES)}
+
+
+def kind_named(endpoint: Endpoint) -> Kind:
+    """The list of this name. Raises ConfigError with the known names."""
+    choice("endpoint", endpoint, KINDS)
+    return KINDS[endpoint]

@@ -8,7 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from ._faults import Fault
+from dp_async import ConfigError
+
+from ._arguments import number, whole
+from ._faults import AnswerFault, Fault, PageFault, WireFault
+from ._rows import Endpoint, kind_named
 
 
 @dataclass(slots=True)
@@ -17,12 +21,12 @@ class _Line:
 
     fault: Fault
     left: int | None
-    endpoint: str | None
+    endpoint: Endpoint | None
     page: int | None
     probability: float | None
     after: int
 
-    def matches(self, endpoint: str | None, page: int | None) -> bool:
+    def matches(self, endpoint: str, page: int | None) -> bool:
         return self.endpoint in (None, endpoint) and self.page in (None, page)
 
 
@@ -38,21 +42,29 @@ class Script:
         fault: Fault,
         *,
         times: int | None,
-        endpoint: str | None,
+        endpoint: Endpoint | None,
         page: int | None,
         probability: float | None,
         after: int = 0,
     ) -> None:
-        """Adds a line at the end; see ``Simulator.fail``. Raises ValueError."""
-        if type(after) is not int or after < 0:
-            raise ValueError(f"after must be a whole number of at least 0, not {after!r}")
+        """Adds a line at the end; see ``Simulator.fail``. Raises ConfigError."""
+        if not isinstance(fault, WireFault | AnswerFault | PageFault):
+            raise ConfigError(f"fault must be a fault such as Html() or Reset(), not {fault!r}")
+        if endpoint is not None:
+            kind_named(endpoint)
+        for name, value in (("times", times), ("page", page)):
+            if value is not None:
+                whole(name, value, 1)
+        if probability is not None:
+            number("probability", probability, 0, 1)
+        whole("after", after, 0)
         self._lines.append(_Line(fault, times, endpoint, page, probability, after))
 
     def clear(self) -> None:
         """Removes every line."""
         self._lines.clear()
 
-    def take(self, endpoint: str | None, page: int | None) -> Fault | None:
+    def take(self, endpoint: str, page: int | None) -> Fault | None:
         """The fault for this request, which counts as used, or None."""
         for line in self._lines:
             if not line.matches(endpoint, page):

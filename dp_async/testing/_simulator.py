@@ -13,15 +13,19 @@ from random import Random
 from types import TracebackType
 from typing import ClassVar, Literal, Self, TypeVar
 
-from dp_async import Request, Response, ResponseTooLarge, Settings, TransportError
+from dp_async import Request, Response, Settings
 
 from ._answers import INTERNAL_HOST, INTERNAL_TRACE, Api, Rules
-from ._faults import Bomb, Drip, Endless, Fault, Hang, Throttle, WireFault
+from ._database import Database
+from ._faults import Fault, Throttle, WireFault
+from ._in_process import deliver_in_process
 from ._lists import SimulatedList
-from ._load import Latency, RateLimit, Workers, wait
+from ._load import Load
 from ._requests import RequestLog, SeenRequest
+from ._rows import ENDPOINTS, Endpoint, kind_named
+from ._running import Running
 from ._script import Script
-from ._wire import HOST, Server
+from ._wire import HOST
 from ._writer import Writes, writing
 
 T = TypeVar("T")
@@ -36,8 +40,8 @@ class Simulator:
             async with Client(simulator.settings) as client:
                 ...
 
-    Without ``async with``, ``Client(simulator.settings, send=simulator.send)`` gets its answers in
-    process.
+    Without ``async with`` there is no server, but
+    ``Client(simulator.in_process_settings, send=simulator.send)`` gets the answers in process.
 
     - *works*, *messages*: rows to begin with; the first 20 of each are the documented ones.
     - *port*: where to listen; 0 for any free port.
@@ -55,7 +59,8 @@ class Simulator:
     - *shape*: "nested" answers as later versions of Spring Data do.
     - *http_errors*: an envelope's error code is the HTTP status too, instead of 200.
     - *lateness*: a row becomes visible up to this many seconds after its update time.
-    - *clock*: seconds since the epoch.
+    - *database*: how the server's database behaves: ``Database.postgresql()``, or one by one.
+    - *clock*: seconds since the epoch; the newest row to begin with is of 1,689,239,845.
     - *remember*: keep ``requests``; turn it off for a server that runs for long.
 
     ``internals`` are texts in the answers that a client must never show or log.
@@ -86,15 +91,20 @@ class Simulator:
         shape: Literal["flat", "nested"] = "flat",
         http_errors: bool = False,
         lateness: float = 0.0,
+        database: Database | None = None,
         clock: Callable[[], float] = time.time,
         remember: bool = True,
     ) -> None:
         def now() -> float:
             return clock() + skew
 
-        #: The two lists: read them, and write to them.
-        self.works = SimulatedList("workList", works, clock=now, lateness=lateness, seed=seed)
-        self.messages = SimulatedList("msgList", messages, clock=now, lateness=lateness, seed=seed)
+        database = database or Database()
+        self._lists: dict[Endpoint, SimulatedList] = {
+            endpoint: SimulatedList(
+                endpoint, rows, clock=now, lateness=lateness, database=database, seed=seed
+            )
+            for endpoint, rows in zip(ENDPOINTS, (works, messages), strict=True)
+        }
         self._api = Api(
             Rules(
                 app_id=app_id,
@@ -104,31 +114,32 @@ class Simulator:
                 accounts=accounts,
                 tolerance=tolerance,
                 max_page_size=max_page_size,
+                echoes_page_size=database.echoes_page_size,
                 shape=shape,
                 http_errors=http_errors,
             ),
-            {rows.kind.endpoint: rows for rows in (self.works, self.messages)},
+            self._lists,
             now=now,
             random=Random(f"{seed} ids"),
         )
         self._script = Script(Random(f"{seed} faults"))
-        self._latency = Latency(latency, jitter, Random(f"{seed} latency"))
-        self._workers = Workers(capacity, service)
-        self._rate = RateLimit(limit_rate)
+        self._load = Load(
+            latency=latency,
+            jitter=jitter,
+            capacity=capacity,
+            service=service,
+            limit_rate=limit_rate,
+            random=Random(f"{seed} latency"),
+        )
         self._log = RequestLog(keep=remember)
         self._seed = seed
         self._writers = 0
-        self._port = port
-        self._server: Server | None = None
+        self._running = Running(self._exchange, port)
 
     # Running
 
     async def __aenter__(self) -> Self:
-        if self._server is not None:
-            raise RuntimeError("this simulator is already running")
-        server = Server(self._exchange, self._port)
-        await server.start()
-        self._server = server
+        await self._running.start()
         return self
 
     async def __aexit__(
@@ -137,21 +148,37 @@ class Simulator:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        server, self._server = self._server, None
-        if server is not None:
-            await server.close()
+        await self._running.stop()
+
+    @property
+    def works(self) -> SimulatedList:
+        """The list of works: read it, and write to it."""
+        return self._lists["work_list"]
+
+    @property
+    def messages(self) -> SimulatedList:
+        """The list of messages: read it, and write to it."""
+        return self._lists["msg_list"]
 
     @property
     def url(self) -> str:
-        """The base URL; it has no port while the simulator is not running."""
-        return f"http://{HOST}" if self._server is None else f"http://{HOST}:{self._server.port}"
+        """The base URL. Raises SimulatorMisused while the simulator is not running."""
+        return self._running.url
 
     @property
     def settings(self) -> Settings:
-        """Settings that this simulator accepts."""
+        """Settings for clients of the running server. Raises SimulatorMisused if it is not."""
+        return self._settings(self.url)
+
+    @property
+    def in_process_settings(self) -> Settings:
+        """Settings for a client whose ``send`` is this simulator's, which needs no server."""
+        return self._settings(f"http://{HOST}")
+
+    def _settings(self, base_url: str) -> Settings:
         rules = self._api.rules
         return Settings(
-            base_url=self.url,
+            base_url=base_url,
             app_id=rules.app_id,
             app_secret=rules.app_secret,
             auth_template=rules.auth_template,
@@ -165,7 +192,7 @@ class Simulator:
         ``Hang`` and ``Drip`` wait for ever.
         """
         await asyncio.sleep(0)  # no answer comes in the iteration of the loop that sent the request
-        return await self._exchange(request, _deliver_in_process)
+        return await self._exchange(request, deliver_in_process)
 
     # What it has seen
 
@@ -196,16 +223,16 @@ class Simulator:
         fault: Fault,
         *,
         times: int | None = 1,
-        endpoint: str | None = None,
+        endpoint: Endpoint | None = None,
         page: int | None = None,
         probability: float | None = None,
         after: int = 0,
     ) -> None:
         """Applies *fault* to the next *times* answers (None: all), in the order of these calls.
 
-        *endpoint* (``"workList"``, ``"msgList"``), *page* (the request's ``pageNum``) and
+        *endpoint* (``"work_list"``, ``"msg_list"``), *page* (the request's ``pageNum``) and
         *probability* select requests; the first *after* of them are answered without the fault.
-        One request gets one fault: the first that matches. Raises ValueError.
+        One request gets one fault: the first that matches. Raises ConfigError.
         """
         self._script.add(
             fault,
@@ -222,25 +249,32 @@ class Simulator:
 
     def writing(
         self,
-        rows: SimulatedList | None = None,
+        endpoint: Endpoint,
         *,
         inserts: float = 0.0,
         updates: float = 0.0,
         deletes: float = 0.0,
+        imports: float = 0.0,
+        import_size: int = 500,
         even: bool = False,
         seed: int | None = None,
     ) -> AbstractAsyncContextManager[Writes]:
-        """Writes to *rows* (default: the works) while the block runs; rates are per second.
+        """Writes to the list *endpoint* while the block runs; rates are per second.
 
-        Updates and deletes choose a random row; an update changes its status. Writes are a Poisson
+        Updates and deletes choose a random row; an update changes its status. An import inserts
+        *import_size* rows at one time (``SimulatedList.insert_many``). Writes are a Poisson
         process, or evenly spaced with *even*. ``async with`` gives the numbers of writes so far.
+        Raises ConfigError.
         """
+        kind_named(endpoint)
         self._writers += 1
         return writing(
-            self.works if rows is None else rows,
+            self._lists[endpoint],
             inserts=inserts,
             updates=updates,
             deletes=deletes,
+            imports=imports,
+            import_size=import_size,
             even=even,
             random=Random(f"{self._seed} writer {self._writers}" if seed is None else seed),
         )
@@ -259,35 +293,7 @@ class Simulator:
             return delivered
 
     async def _answer(self, request: Request, seen: SeenRequest) -> Response:
-        before, after = self._latency.draw()
-        await wait(before)
-        if self._rate.accept(asyncio.get_running_loop().time()):
-            async with self._workers.serving():
-                seen.fault = self._script.take(seen.endpoint, seen.page_num)
-                response = self._api.answer(request, seen.fault)
-        else:
-            seen.fault = Throttle()
-            response = self._api.answer(request, seen.fault)
-        await wait(after)
-        return response
-
-
-async def _deliver_in_process(response: Response, fault: WireFault | None) -> Response:
-    """What a client gets over HTTP if *fault* breaks the exchange."""
-    if fault is None:
-        return response
-    if isinstance(fault, Hang | Drip):
-        never: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        return await never
-    if isinstance(fault, Bomb | Endless):
-        raise ResponseTooLarge("the simulated answer is too large")
-    raise TransportError("the simulated connection broke")
-
-
-async def serve(
-    simulator: Simulator, *, ready: Callable[[Simulator], object] = lambda simulator: None
-) -> None:
-    """Runs *simulator* until cancelled, and calls *ready* once it listens."""
-    async with simulator:
-        ready(simulator)
-        await asyncio.get_running_loop().create_future()
+        async with self._load.serving() as accepted:
+            taken = self._script.take(seen.endpoint, seen.page_num) if accepted else Throttle()
+            seen.fault = taken
+            return self._api.answer(request, taken)

@@ -7,36 +7,50 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from random import Random
 
+from ._arguments import number, whole
 from ._lists import SimulatedList
 
 
 @dataclass(slots=True)
 class Writes:
-    """The numbers of writes so far."""
+    """The numbers of writes so far; *imports* counts the transactions."""
 
     inserts: int = 0
     updates: int = 0
     deletes: int = 0
+    imports: int = 0
 
 
-@asynccontextmanager
-async def writing(
+def writing(
     rows: SimulatedList,
     *,
     inserts: float,
     updates: float,
     deletes: float,
+    imports: float,
+    import_size: int,
     even: bool,
     random: Random,
+) -> AbstractAsyncContextManager[Writes]:
+    """Writes while the block runs; see ``Simulator.writing``. Raises ConfigError."""
+    rates = {"inserts": inserts, "updates": updates, "deletes": deletes, "imports": imports}
+    whole("import_size", import_size, 1)
+    for name, rate in rates.items():
+        number(name, rate, 0)
+    return _writing(rows, rates, import_size, even, random)
+
+
+@asynccontextmanager
+async def _writing(
+    rows: SimulatedList, rates: dict[str, float], size: int, even: bool, random: Random
 ) -> AsyncGenerator[Writes, None]:
-    """Writes while the block runs; see ``Simulator.writing``. Raises the writer's error."""
+    """Writes while the block runs. Raises the writer's error."""
     writes = Writes()
-    rates = {"inserts": inserts, "updates": updates, "deletes": deletes}
-    task = asyncio.create_task(_write(rows, writes, rates, even, random))
+    task = asyncio.create_task(_write(rows, writes, rates, size, even, random))
     try:
         yield writes
     finally:
@@ -47,7 +61,12 @@ async def writing(
 
 
 async def _write(
-    rows: SimulatedList, writes: Writes, rates: dict[str, float], even: bool, random: Random
+    rows: SimulatedList,
+    writes: Writes,
+    rates: dict[str, float],
+    size: int,
+    even: bool,
+    random: Random,
 ) -> None:
     loop = asyncio.get_running_loop()
     total = sum(rates.values())
@@ -60,6 +79,9 @@ async def _write(
         if kind == "inserts":
             rows.insert()
             writes.inserts += 1
+        elif kind == "imports":
+            rows.insert_many(size)
+            writes.imports += 1
         elif (key := rows.any_id(random)) is None:
             continue
         elif kind == "updates":

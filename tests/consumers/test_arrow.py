@@ -32,7 +32,7 @@ INSTANT = pa.timestamp("us", tz="Asia/Shanghai")
 
 
 def made(simulator: Simulator) -> Client:
-    return Client(simulator.settings, send=simulator.send)
+    return Client(simulator.in_process_settings, send=simulator.send)
 
 
 async def test_a_table_holds_every_item_in_order() -> None:
@@ -98,6 +98,28 @@ async def test_times_with_and_without_an_offset_are_instants() -> None:
         datetime(2023, 7, 13, 17, 15, 27, 500_000, tzinfo=CHINA),
         None,
         datetime(1990, 5, 1, tzinfo=CHINA),
+    ]
+
+
+async def test_times_at_both_ends_of_the_calendar_are_instants() -> None:
+    server = Server(0)
+    times = ["9999-12-31T23:59:59.999999-12:00", "0001-01-01T00:00:00+14:00"]
+    plain = ["9999-12-31 23:59:59", "0001-01-01 00:00:00"]
+    server.rows[:] = [
+        {"msgId": 4 - n, "createTime": time, "updateTime": other}
+        for n, (time, other) in enumerate(zip(times, plain, strict=True))
+    ]
+    table = await arrow.to_table(client(server).messages(options=CrawlOptions(verify=False)))
+    hour, year = 3_600_000_000, datetime(1, 1, 1) - datetime(1970, 1, 1)
+    first = year // timedelta(microseconds=1)
+    after = (datetime.max - datetime(1970, 1, 1)) // timedelta(microseconds=1)
+    assert table["create_time"].cast(pa.int64()).to_pylist() == [
+        after + 12 * hour,
+        first - 14 * hour,
+    ]
+    assert table["update_time"].cast(pa.int64()).to_pylist() == [
+        after - 999_999 - 8 * hour,
+        first - 8 * hour,
     ]
 
 
@@ -193,11 +215,19 @@ async def test_batches_of_items_without_columns_are_refused() -> None:
             await anext(arrow.batches(crawl))  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
 
 
+class Wide(msgspec.Struct, rename="camel"):
+    """A number that a decoder takes and no column holds."""
+
+    digital_person_works_id: int
+    user_id: int
+
+
 async def test_a_number_over_64_bits_names_its_column() -> None:
     server = Server(1)
     server.rows = [row(0) | {"userId": 2**70}]
-    with pytest.raises(DecodeError, match="user_id: a number does not fit into 64 bits"):
-        await arrow.to_table(client(server).works())
+    with pytest.raises(DecodeError, match="user_id: a number does not fit into 64 bits") as caught:
+        await arrow.to_table(client(server).works().typed(Wide))
+    assert caught.value.page_num == 1
 
 
 async def test_a_table_survives_parquet(tmp_path: Path) -> None:

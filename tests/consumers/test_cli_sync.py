@@ -25,12 +25,12 @@ from anyio.from_thread import start_blocking_portal
 from dlt.common.exceptions import SignalReceivedException
 from pyarrow import parquet
 
-from dp_async import AuthError, Client, CrawlReport
+from dp_async import AuthError, BadItem, Client, CrawlReport
 from dp_async.cli import _sync, _target, main
 from dp_async.cli._run import Exit
 from dp_async.cli._signals import Signals, as_current
 from dp_async.cli._target import LoadFailed, target_of
-from dp_async.dlt import Outcome
+from dp_async.tables import Outcome
 from dp_async.testing import Simulator
 from tests.support.databases import PASSWORD, Warehouse, truth
 
@@ -221,7 +221,7 @@ def report() -> CrawlReport:
 
     async def crawl() -> CrawlReport:
         simulator = Simulator(works=1)
-        async with Client(simulator.settings, send=simulator.send) as client:
+        async with Client(simulator.in_process_settings, send=simulator.send) as client:
             async with client.works().crawl() as crawl:
                 async for _ in crawl:
                     pass
@@ -232,7 +232,7 @@ def report() -> CrawlReport:
 
 def outcome(resource: Literal["works", "messages"] = "works", **values: Any) -> Outcome:
     given: dict[str, Any] = {"new": 0, "updated": 0, "gone": 0, "report": report(), **values}
-    return Outcome(resource=resource, account="", **given)
+    return Outcome(resource=resource, app_id="simulated-app", account="", **given)
 
 
 def watch(
@@ -256,7 +256,10 @@ def watch(
 
     monkeypatch.setattr(_sync.Job, "run", run)
     job = _sync.Job(
-        settings=Simulator().settings, target=target_of("x", "dp_data"), full=True, reconcile=True
+        settings=Simulator().in_process_settings,
+        target=target_of("x", "dp_data"),
+        full=True,
+        reconcile=True,
     )
     with pytest.raises(Enough):
         _sync.sync(job, 7.0, sleep)
@@ -274,6 +277,16 @@ def test_watching_shows_only_changes(
     assert (out.count("verdict"), err) == (3, "")
     assert out.splitlines()[-3].split()[:4] == ["works", "main", "0", "1"]
     assert out.splitlines()[-1].split()[:4] == ["works", "main", "2", "0"]
+
+
+def test_watching_names_a_bad_row_once(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bad = [outcome(), outcome("messages", bad_items=[BadItem(3, "$", "it is bad", b"{}", 7)])]
+    watch(monkeypatch, [outcome(), outcome("messages")], bad, bad, bad)
+    out, err = capfd.readouterr()
+    assert err == "dp-async: messages of main: left out, on page 3: it is bad\n"
+    assert [line.split()[0] for line in out.splitlines()[3:]] == ["list", "messages"]
 
 
 def test_watching_continues_after_an_error(
@@ -309,7 +322,7 @@ def test_watching_ends_when_every_list_is_refused(
         return results.pop(0)
 
     monkeypatch.setattr(_sync.Job, "run", run)
-    job = _sync.Job(settings=Simulator().settings, target=target_of("x", "dp_data"))
+    job = _sync.Job(settings=Simulator().in_process_settings, target=target_of("x", "dp_data"))
     assert _sync.sync(job, 7.0, pauses.append) is Exit.FAILED
     assert pauses == [7.0]
     assert capfd.readouterr().out.count("FAILED") == 2
@@ -550,7 +563,7 @@ def test_a_bug_is_not_reported_as_a_load_failure(
         settings=simulator.settings, target=target_of(open_warehouse("duckdb").to, "dp_data")
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dp_async.arrow._array", bug)
+        patch.setattr("dp_async.tables._array", bug)
         with pytest.raises(ZeroDivisionError):
             job.run()
 

@@ -10,13 +10,17 @@ import asyncio
 import importlib
 import logging
 import random
+import re
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import dlt
+import msgspec
 import pytest
+from msgspec import structs
 
 import dp_async.dlt
 from dp_async import (
@@ -35,7 +39,8 @@ from dp_async import (
     Watermark,
     Work,
 )
-from dp_async.dlt import Outcome, schema, source
+from dp_async.dlt import source
+from dp_async.tables import Outcome, column_name, schema
 from dp_async.testing import AuthFailure, BadRow, LyingTotals, Simulator
 from tests.support.databases import Warehouse, create, truth
 
@@ -62,7 +67,7 @@ class Sync:
         self.simulator = simulator
         self.folder = folder
         self.send: Send = simulator.send
-        self.settings: Settings = simulator.settings
+        self.settings: Settings = simulator.in_process_settings
         self.runs = 0
         self.outcomes: dict[tuple[str, str], Outcome] = {}
 
@@ -121,7 +126,7 @@ def simulated(clock: Clock) -> Simulator:
     """A simulator with some undocumented fields, the same each time."""
     simulator = Simulator(works=230, messages=40, clock=clock, tolerance=1e12)
     simulator.works.insert(brandNew={"nested": [1.50, None]}, account="theirs", empty=None)
-    simulator.works.insert(brandNew="text", **{" ": 1, "brand_new": 7})
+    simulator.works.insert(brandNew="text", **{" ": 1, "brand_new": 7, "BRANDNEW": "capitals"})
     simulator.works.insert(name="a\0b 新品 \\ \"quoted\", 'and' \n broken")
     return simulator
 
@@ -202,7 +207,7 @@ def test_a_later_run_loads_only_what_changed(sync: Sync, simulator: Simulator) -
     simulator.messages.insert()
     assert sync.load() == {"works": (10, 10, 0), "messages": (1, 0, 0)}
     assert sync.agrees()
-    works = [seen for seen in simulator.requests if seen.endpoint == "workList"]
+    works = [seen for seen in simulator.requests if seen.endpoint == "work_list"]
     assert len(works) <= 3
     found = sync.warehouse.run("SELECT later FROM dp_data.works WHERE later IS NOT NULL")
     assert found == [{"later": "true"}]
@@ -211,12 +216,16 @@ def test_a_later_run_loads_only_what_changed(sync: Sync, simulator: Simulator) -
 
 
 def test_undocumented_fields_become_columns(first_run: Sync) -> None:
-    names = "brand_new, wire_account, wire, wire_brand_new"
+    columns = ("brandNew", "account", " ", "brand_new", "BRANDNEW")
+    names = ", ".join(map(column_name, columns))
     found = first_run.warehouse.run(
         f"SELECT {names} FROM dp_data.works WHERE brand_new IS NOT NULL"
     )
     rows = sorted(tuple(row.values()) for row in found)
-    assert rows == [('"text"', None, "1", "7"), ('{"nested":[1.5,null]}', '"theirs"', None, None)]
+    assert rows == [
+        ('"text"', None, "1", "7", '"capitals"'),
+        ('{"nested":[1.5,null]}', '"theirs"', None, None, None),
+    ]
 
 
 def test_reconcile_marks_rows_that_are_gone_and_keeps_their_columns(
@@ -238,6 +247,74 @@ def test_reconcile_marks_rows_that_are_gone_and_keeps_their_columns(
     assert after == before
 
 
+#: Rows at the edges of the columns' types, newest first; fields that differ in nothing but case,
+#: an accent's form or their end; and names that a database or dlt has itself.
+EDGES: list[dict[str, object]] = [
+    {
+        "digitalPersonWorksId": 2**63 - 1,
+        "userId": 2**63 - 1,
+        "duration": 1.7976931348623157e308,
+        "updateTime": "9999-12-31 23:59:59",
+        "createTime": "9999-12-31T23:59:59.999999-12:00",
+        "name": "长" * 100_000,
+        "huge": 10**300,
+    },
+    {
+        "digitalPersonWorksId": -(2**63),
+        "userId": -(2**63),
+        "duration": 5e-324,
+        "updateTime": "2024-01-01 00:00:00",
+        "fee": 2**80,
+        "name": "a\0b",
+        "nul": "a\0b",
+        **{
+            name: name for name in ("", "\0", "a\0", "😀", "é", "e\u0301", "select", "xmin", "ctid")
+        },
+        **{name: name for name in ("A" * 200, "a" * 200, "a" * 199 + "A", "aA", "AA", "Aa", "aa")},
+        **{name: name for name in ("_dlt_id", "_dltId", "DltId", "gone_at", "goneAt", "Account")},
+    },
+    {
+        "digitalPersonWorksId": 0,
+        "duration": -0.0,
+        "updateTime": "0001-01-01 00:00:00",
+        "createTime": "0001-01-01T00:00:00+14:00",
+    },
+]
+AS_TEXT = "CAST(update_time AS TEXT) AS u, CAST(create_time AS TEXT) AS c"
+
+
+def test_rows_at_the_edges_of_their_types_survive_a_round_trip(
+    warehouse: Warehouse, tmp_path: Path, clock: Clock
+) -> None:
+    simulator = Simulator(works=0, messages=0, clock=clock, tolerance=1e12)
+    for row in reversed(EDGES):
+        simulator.works.insert(**row)
+    sync = Sync(warehouse, tmp_path, simulator)
+    assert sync.load()["works"] == (3, 0, 0)
+    known = {field.encode_name for field in structs.fields(Work)}
+    columns = {column_name(name): name for row in EDGES for name in row if name not in known}
+    listed = ", ".join(f'"{column}"' for column in columns)
+    sql = (
+        f"SELECT account, {AS_TEXT}, user_id, duration, name, fee, {listed} FROM dp_data.works"
+        " ORDER BY create_time"
+    )
+    before = warehouse.run(sql)
+    for loaded, row in zip(before, (EDGES[2], EDGES[1], EDGES[0]), strict=True):
+        assert loaded["duration"] == row["duration"]
+        assert loaded["user_id"] == row.get("userId", loaded["user_id"])
+        texts = {column: loaded[column] for column in columns if loaded[column] is not None}
+        sent = {column: row[name] for column, name in columns.items() if name in row}
+        assert {column: msgspec.json.decode(text) for column, text in texts.items()} == sent
+    assert [row["u"][:4] for row in before] == ["0001", "2023", "9999"]
+    assert (before[1]["fee"], before[1]["name"]) == (str(2**80), "a\ufffdb")
+    assert sync.extract(full=True)["works"] == (0, 0, 0)  # read back, no time differs
+    for row in EDGES:
+        simulator.works.delete(int(str(row["digitalPersonWorksId"])))
+    simulator.works.insert(digitalPersonWorksId=5)
+    assert sync.load(reconcile=True)["works"] == (1, 0, 3)
+    assert warehouse.run(sql.replace("ORDER", "WHERE gone_at IS NOT NULL ORDER")) == before
+
+
 def test_full_restores_what_was_changed_in_the_database(sync: Sync) -> None:
     sync.warehouse.run("UPDATE dp_data.works SET name = 'mine', update_time = NULL")
     sync.warehouse.run("UPDATE dp_data.works SET gone_at = TIMESTAMPTZ '2024-01-01 00:00:00Z'")
@@ -252,22 +329,22 @@ def test_no_row_is_marked_without_proof_or_with_unreadable_rows(
 ) -> None:
     simulator.works.delete(simulator.works.ids()[5])
     simulator.messages.delete(simulator.messages.ids()[5])
-    simulator.fail(LyingTotals(500), times=None, endpoint="workList")
-    simulator.fail(BadRow(3, "updateTime", "soon"), times=None, endpoint="msgList")
+    simulator.fail(LyingTotals(500), times=None, endpoint="work_list")
+    simulator.fail(BadRow(3, "updateTime", "soon"), times=None, endpoint="msg_list")
     with caplog.at_level(logging.WARNING, "dp_async"):
         counts = sync.extract(reconcile=True, options=CrawlOptions(on_bad_item="keep"))
-    assert [gone for _, _, gone in counts.values()] == [0, 0]
+    assert [gone for _, _, gone in counts.values()] == [0, 1]  # a bad row has an id: it is there
     assert sync.outcomes["works", ""].report.complete is False
     assert sync.outcomes["messages", ""].report.complete is True
+    assert sync.outcomes["messages", ""].bad_items
     assert "no row of the works is marked as gone: " in caplog.text
-    assert "no row of the messages is marked as gone: 1 rows could not be read" in caplog.text
     simulator.heal()
     assert sync.extract(reconcile=True) == {"works": (0, 0, 1), "messages": (0, 0, 1)}
 
 
 def test_a_list_that_failed_or_is_unproven_is_read_again(empty: Sync, simulator: Simulator) -> None:
-    simulator.fail(AuthFailure(), times=None, endpoint="workList", page=3)
-    simulator.fail(LyingTotals(500), times=None, endpoint="msgList")
+    simulator.fail(AuthFailure(), times=None, endpoint="work_list", page=3)
+    simulator.fail(LyingTotals(500), times=None, endpoint="msg_list")
     assert empty.load()["works"][0] >= 100
     assert isinstance(empty.outcomes["works", ""].error, AuthError)
     assert empty.outcomes["messages", ""].report.complete is False
@@ -442,7 +519,7 @@ def test_the_state_is_a_watermark_per_list_and_account(sync: Sync) -> None:
 def test_a_watermark_of_another_list_is_refused_before_any_request(
     sync: Sync, simulator: Simulator
 ) -> None:
-    sync.settings = Settings(base_url=simulator.url, app_id="another", app_secret="s")
+    sync.settings = Settings(base_url="http://127.0.0.1", app_id="another", app_secret="s")
     error = refused(sync.load)
     assert isinstance(error, ConfigError)
     assert "the watermark is of another list" in str(error)
@@ -477,28 +554,157 @@ def test_a_table_of_another_shape_is_refused_before_any_request(
 
 def test_invalid_arguments_are_refused_at_once(simulator: Simulator) -> None:
     with pytest.raises(ConfigError):
-        source(simulator.settings, accounts=["1\n2"])
+        source(simulator.in_process_settings, accounts=["1\n2"])
     with pytest.raises(ConfigError, match="accounts is empty"):
-        source(simulator.settings, accounts=[])
+        source(simulator.in_process_settings, accounts=[])
     for single in (ACCOUNTS[0], b"1", 5):
         with pytest.raises(ConfigError, match="not a single one"):
-            source(simulator.settings, accounts=cast("Any", single))
+            source(simulator.in_process_settings, accounts=cast("Any", single))
     for blank in ("", "  ", None, 5):
         with pytest.raises(ConfigError, match=r"accounts\[1\] must be an account"):
-            source(simulator.settings, accounts=cast("Any", [ACCOUNTS[0], blank]))
+            source(simulator.in_process_settings, accounts=cast("Any", [ACCOUNTS[0], blank]))
     for at_once in (0, "4", True, 1.5):
         with pytest.raises(ConfigError, match="at_once must be a whole number, 1 or more"):
-            source(simulator.settings, accounts=ACCOUNTS, at_once=cast("Any", at_once))
+            source(simulator.in_process_settings, accounts=ACCOUNTS, at_once=cast("Any", at_once))
 
 
-@pytest.mark.parametrize("more", [{}, {"brandNew": 1}])
-def test_a_row_that_is_not_as_documented_is_an_error(
-    empty: Sync, simulator: Simulator, more: dict[str, object]
+# Rows that cannot be read
+
+
+class Spoiled:
+    """Sends to a simulator; among the works of an account in *bad*, one row is that instead."""
+
+    def __init__(self, simulator: Simulator, bad: dict[str, bytes]) -> None:
+        self.simulator = simulator
+        self.bad = bad
+
+    async def __call__(self, request: Request, /) -> Response:
+        response = await self.simulator.send(request)
+        bad = self.bad.get(request.headers["account"])
+        if bad is None:
+            return response
+        return replace(response, body=re.sub(rb'\{[^{}]*"SPOILED"\}', lambda _: bad, response.body))
+
+
+DATED = b'"createTime":"2023-11-15 06:13:20","updateTime":"2023-11-15 06:13:20"'
+BAD_ROWS = {
+    "text that is not UTF-8": b'{"digitalPersonWorksId":7,"name":"\xb2\xe2",%b}' % DATED,
+    "a field name that is not UTF-8": b'{"digitalPersonWorksId":7,"\xb2\xe2":1,%b}' % DATED,
+    "half a surrogate pair": rb'{"digitalPersonWorksId":7,"name":"\ud83d",%b}' % DATED,
+    "a number out of range": b'{"digitalPersonWorksId":7,"duration":1e400,%b}' % DATED,
+    "a number of 71 bits": b'{"digitalPersonWorksId":7,"userId":%d,%b}' % (2**70, DATED),
+    "a wrong type": b'{"digitalPersonWorksId":7,"duration":"long",%b}' % DATED,
+    "a wrong type beside a new field": (
+        b'{"digitalPersonWorksId":7,"duration":"long","brandNew":1,%b}' % DATED
+    ),
+    "a time that is none": b'{"digitalPersonWorksId":7,"updateTime":"soon"}',
+}
+NO_ID = {
+    "no id": b'{"name":"x",%b}' % DATED,
+    "an id of 71 bits": b'{"digitalPersonWorksId":%d,%b}' % (2**70, DATED),
+    "no object": b"[7]",
+    "a value that is nested too deeply": (
+        b'{"digitalPersonWorksId":7,"fee":%b,%b}' % (b"[" * 5000 + b"]" * 5000, DATED)
+    ),
+}
+#: An account of each kind.
+BAD = {f"{place}": bad for place, bad in enumerate((BAD_ROWS | NO_ID).values(), start=1)}
+GOOD = "good"
+
+
+@pytest.fixture
+def spoiled(empty: Sync) -> Sync:
+    """An account for each kind of bad row, and one without."""
+    simulator = Simulator(works=9, messages=3, accounts=[*BAD, GOOD], clock=Clock(), tolerance=1e12)
+    simulator.works.insert(name="before")
+    simulator.works.insert(zzz="SPOILED")
+    simulator.works.insert(name="after")
+    sync = Sync(empty.warehouse, empty.folder, simulator)
+    sync.send = Spoiled(simulator, BAD)
+    return sync
+
+
+def test_a_bad_row_fails_the_list_of_its_account_alone(spoiled: Sync) -> None:
+    spoiled.load(accounts=[*BAD, GOOD])
+    errors = {key: one.error for key, one in spoiled.outcomes.items() if one.error is not None}
+    assert {*errors} == {("works", account) for account in BAD}
+    for (_, account), error in errors.items():
+        assert isinstance(error, DecodeError)
+        assert str(error).startswith("work_list, page 1 of 100 rows: ")
+        assert error.page_num == 1
+        named = BAD[account] in BAD_ROWS.values()
+        assert ("the row with id 7 cannot be read" in str(error)) is named
+    assert len(spoiled.warehouse.rows("works", account=GOOD)) == 12
+    assert all(len(spoiled.warehouse.rows("messages", account=each)) == 3 for each in BAD)
+
+
+def test_a_bad_row_that_is_kept_loses_no_other_row(spoiled: Sync) -> None:
+    spoiled.load(accounts=[*BAD, GOOD], options=CrawlOptions(on_bad_item="keep"))
+    assert len(spoiled.warehouse.rows("works", account=GOOD)) == 12
+    for account, bad in BAD.items():
+        assert len(spoiled.warehouse.rows("works", account=account)) == 11
+        outcome = spoiled.outcomes["works", account]
+        assert outcome.error is None
+        assert (outcome.report.items, outcome.report.bad_items, outcome.new) == (11, 1, 11)
+        (item,) = outcome.bad_items
+        assert (item.page_num, item.raw) == (1, bad)
+        assert item.id == (7 if bad in BAD_ROWS.values() else None)
+        assert item.problem.startswith("work_list: ")
+        assert outcome.report.complete is (bad in BAD_ROWS.values())
+    others = [
+        one for (name, key), one in spoiled.outcomes.items() if name != "works" or key == GOOD
+    ]
+    assert not any(one.bad_items or one.report.bad_items for one in others)
+    assert {one.app_id for one in spoiled.outcomes.values()} == {"simulated-app"}
+
+
+def test_what_to_do_with_a_bad_row_goes_before_the_options(spoiled: Sync) -> None:
+    keep = CrawlOptions(on_bad_item="keep")
+    spoiled.extract(accounts=["1"], options=keep, on_bad_item="raise")
+    assert isinstance(spoiled.outcomes["works", "1"].error, DecodeError)
+
+
+# Tables that an earlier version made
+
+
+def forget_names(sync: Sync) -> None:
+    """Remove from the state how the columns were named, as in that of an earlier version."""
+    pipeline = sync.pipeline()
+    pipeline.sync_destination()
+    with pipeline.managed_state(extract_state=True) as state:
+        for each in cast("Any", state)["sources"]["dp_async"]["resources"].values():
+            del each["column_names"]
+    pipeline.normalize()
+    pipeline.load()
+
+
+def test_a_table_whose_columns_have_earlier_names_is_refused(
+    sync: Sync, simulator: Simulator
 ) -> None:
-    simulator.works.insert(duration="long", **more)
-    error = refused(lambda: empty.tables("works", on_outcome=None))
-    assert isinstance(error, DecodeError)
-    assert "Work: Expected `float | null`, got `str` - at `$[3].duration`" in str(error)
+    forget_names(sync)
+    error = refused(sync.load)
+    assert isinstance(error, ConfigError)
+    assert "the table works were named by an earlier version" in str(error)
+    assert "with --full (full=True)" in str(error)
+    assert simulator.served == 0
+    assert sync.load(full=True) == {"works": (0, 0, 0), "messages": (0, 0, 0)}
+    simulator.messages.insert(later=1)
+    assert sync.load() == {"works": (0, 0, 0), "messages": (1, 0, 0)}
+    assert sync.load() == {"works": (0, 0, 0), "messages": (0, 0, 0)}
+
+
+@pytest.mark.slow
+def test_an_account_whose_columns_have_earlier_names_is_refused_until_it_is_loaded_again(
+    empty: Sync,
+) -> None:
+    simulator = Simulator(works=3, messages=3, accounts=ACCOUNTS)
+    simulator.works.insert(later=1)
+    sync = Sync(empty.warehouse, empty.folder, simulator)
+    sync.load(accounts=ACCOUNTS)
+    forget_names(sync)
+    sync.load(accounts=ACCOUNTS[:1], full=True)
+    sync.load(accounts=ACCOUNTS[:1])
+    assert isinstance(refused(lambda: sync.load(accounts=ACCOUNTS)), ConfigError)
 
 
 @pytest.mark.parametrize("missing", ["dlt", "pyarrow"])
@@ -514,3 +720,55 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, missing: str)
 def test_public_names_show_the_public_module() -> None:
     for name in dp_async.dlt.__all__:
         assert getattr(dp_async.dlt, name).__module__ == "dp_async.dlt"
+
+
+# The destination and the kept state disagree
+
+LAST = "DELETE FROM dp_data.works WHERE update_time >= (SELECT max(update_time) FROM dp_data.works)"
+
+
+@pytest.mark.parametrize("options", [{}, {"full": True}, {"reconcile": True}])
+@pytest.mark.parametrize("loss", ["DROP TABLE dp_data.works", "DELETE FROM dp_data.works", LAST])
+def test_rows_that_the_destination_lost_are_all_loaded_again(
+    sync: Sync, loss: str, options: dict[str, bool], caplog: pytest.LogCaptureFixture
+) -> None:
+    before = sync.warehouse.rows("works")
+    sync.warehouse.run(loss)
+    held = {} if "DROP" in loss else sync.warehouse.rows("works")
+    assert sync.load(**options)["works"] == (len(before) - len(held), 0, 0)
+    assert sync.agrees()
+    assert {one.resource: one.reloaded for one in sync.outcomes.values()} == {
+        "works": True,
+        "messages": False,
+    }
+    assert "does not hold the works" in caplog.text
+    caplog.clear()
+    assert sync.load() == {"works": (0, 0, 0), "messages": (0, 0, 0)}
+    assert caplog.text == ""
+
+
+def test_a_reload_that_fails_half_way_is_begun_again(sync: Sync, simulator: Simulator) -> None:
+    sync.warehouse.run("DROP TABLE dp_data.works")
+    simulator.fail(AuthFailure(), times=None, endpoint="work_list", page=3)
+    sync.load(full=True)
+    assert sync.outcomes["works", ""].error is not None
+    simulator.heal()
+    sync.load()
+    assert sync.agrees()
+
+
+def test_a_record_factory_that_raises_ends_no_run(
+    sync: Sync,
+) -> None:
+    def factory(*args: object, **more: object) -> logging.LogRecord:
+        if args[0] == "dp_async":
+            raise KeyError("factory")
+        return logging.LogRecord(*args, **more)  # type: ignore[arg-type]
+
+    sync.warehouse.run("DROP TABLE dp_data.works")
+    before = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(factory)
+    try:
+        assert sync.load()["works"][0] == 233
+    finally:
+        logging.setLogRecordFactory(before)

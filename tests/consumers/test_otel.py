@@ -67,6 +67,7 @@ PAGES = CrawlOptions(page_size=10, concurrency=3)
 ALLOWED = {
     "dp_async.code",
     "dp_async.endpoint",
+    "dp_async.page_num",
     "dp_async.request_id",
     "error.type",
     "http.request.resend_count",
@@ -161,6 +162,7 @@ async def test_a_good_request_is_one_client_span(sdk: Sdk) -> None:
         "dp_async.endpoint": "work_list",
         "http.response.status_code": 200,
         "dp_async.code": 200,
+        "dp_async.page_num": 1,
         "dp_async.request_id": "abc",
     }
     scope = works.instrumentation_scope
@@ -234,7 +236,7 @@ def test_a_failure_is_a_span_with_its_error_type(
     simulator.fail(fault)
 
     async def fails() -> None:
-        settings = replace(simulator.settings, retry=RetryPolicy(attempts=1))
+        settings = replace(simulator.in_process_settings, retry=RetryPolicy(attempts=1))
         async with sdk.watch(Client(settings, send=simulator.send)) as api:
             with pytest.raises(CallError):
                 await api.work_list()
@@ -250,6 +252,7 @@ def test_a_failure_is_a_span_with_its_error_type(
     known = {"http.response.status_code": status, "dp_async.code": code}
     assert found == {
         "dp_async.endpoint": "work_list",
+        "dp_async.page_num": 1,
         "error.type": error,
         **{name: value for name, value in known.items() if value is not None},
     }

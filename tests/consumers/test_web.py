@@ -211,13 +211,33 @@ def test_a_foreign_last_event_id_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def test(served: Served) -> None:
-        other = Watermark(scope="0" * 24, updated=0).to_json()
+        other = Watermark(scope="0" * 24, updated=0).to_json()  # the key of none that was kept
         for last in ("nonsense", other):
             headers = {"last-event-id": last}
             async with served.browser.get(f"{served.url}/feed", headers=headers) as response:
                 assert response.status == 400
-                assert "watermark" in (await response.json())["detail"]
+                assert "unknown event id" in (await response.json())["detail"]
         assert not served.simulator.requests
+
+    under_uvicorn(test, monkeypatch)
+
+
+def test_an_event_id_is_short_however_long_the_watermark(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(served: Served) -> None:
+        rows = served.simulator.works
+        async with served.browser.get(f"{served.url}/feed") as response:
+            await soon(lambda: len(served.simulator.requests) == 1)
+            await asyncio.sleep(1)
+            new = {rows.insert(updateTime="2099-01-01 00:00:00") for _ in range(400)}
+            events = await served.events(response, 400)
+            assert {each["data"]["digitalPersonWorksId"] for each in events} == new
+            assert len(events[-1]["id"]) == 16
+        rows.insert()
+        headers = {"last-event-id": events[-1]["id"]}
+        async with served.browser.get(f"{served.url}/feed", headers=headers) as response:
+            assert len(await served.events(response, 1)) == 1
 
     under_uvicorn(test, monkeypatch)
 

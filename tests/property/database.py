@@ -90,7 +90,7 @@ class Copy:
             return None
         return self.rows[self.keys[-1 - place if self.schema.descending else place][2]]
 
-    def page(self, start: int, size: int, chance: Random) -> list[Row]:
+    def page(self, start: int, size: int, chance: Random | None = None) -> list[Row]:
         """*size* rows from *start* on; rows of one time in the order of this page or answer."""
         keys, count = self.keys, len(self.keys)
         end = min(start + size, count)
@@ -100,7 +100,8 @@ class Copy:
         if self.schema.ties not in ("by page", "shuffled"):
             chosen = keys[low:high]
         else:
-            seed = start + size if self.schema.ties == "by page" else chance.randrange(2**40)
+            drawn = (chance or Random()).randrange(2**40)
+            seed = start + size if self.schema.ties == "by page" else drawn
             first = bisect_left(keys, (keys[low][0],))
             beyond = bisect_right(keys, (keys[high - 1][0] + 1,))
             group = keys[first:beyond]

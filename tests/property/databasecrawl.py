@@ -193,12 +193,12 @@ class Course:
         row = self.database.primary.at(place)
         if row is None:
             return
-        late = 0.0
+        by = 0.0
         if self.case.breach == "late":
-            late = self.chance.uniform(*self.case.load.later)
+            by = self.chance.uniform(*self.case.load.delay)
         elif self.case.breach == "skewed":
-            late = -min(self.case.load.skews)
-        self.writer.write(self.now, "update", row.id, late)
+            by = -min(self.case.load.skews)
+        self.writer.write(self.now, "update", row.id, by)
         other: Kind | None = self.chance.choice(("delete", "insert", None))
         if other is not None:
             self.writer.write(self.now, other)
@@ -241,7 +241,9 @@ class Course:
         created = array("q", (schema.shown(row.created) for row in shown))
         rows = Rows(page, len(shown), ids, array("q", ids), updated, created)
         date = sent.date - CHINA if self.case.dated else None
-        self.delivered += self.walk.learn(sent.ref, sent.tick, sent.answered, rows, date).fresh
+        now = inf if date is None else date
+        result = self.walk.learn(sent.ref, sent.tick, sent.answered, rows, date, now)
+        self.delivered += result.fresh
 
 
 def play(case: Case) -> Result:
@@ -323,7 +325,7 @@ def draw_load(chance: Random, breach: Breach, pace: float, seconds: float, *, ai
         else (0, inf),
     )
     if breach == "late":
-        return replace(load, very_late=0.0 if aimed else 0.05)
+        return replace(load, delayed=0.0 if aimed else 0.05)
     if breach == "skewed":
         behind = chance.uniform(2.5, 5)
         return replace(load, skews=(0.0, -behind), lateness=behind + 0.5)

@@ -22,7 +22,7 @@ class Load:
     - *pace*: writes a second. *kinds*: how often each kind is drawn.
     - *skews*: by how many seconds each application's clock is ahead.
     - *lateness*: the most seconds from a row's time until it is visible, skew included.
-    - *very_late*: the share of writes that are *later* seconds late instead.
+    - *delayed*: the share of writes that are *delay* seconds late instead.
     - *set_back*: from when on, and by how many seconds, the clocks are set back.
     - *imports*: rows of each import, and the seconds between them; none if 0.
     - *unstamped*: rows enter the filter with the time that they had.
@@ -32,8 +32,8 @@ class Load:
     kinds: tuple[tuple[Kind, float], ...] = (("insert", 1.0), ("update", 1.0), ("delete", 1.0))
     skews: tuple[float, ...] = (0.0,)
     lateness: float = 2.0
-    very_late: float = 0.0
-    later: tuple[float, float] = (3.0, 10.0)
+    delayed: float = 0.0
+    delay: tuple[float, float] = (3.0, 10.0)
     set_back: tuple[float, float] = (inf, 0.0)
     imports: tuple[int, float] = (0, inf)
     unstamped: bool = False
@@ -69,8 +69,8 @@ class Writer:
                 self.write(at, self._chance.choices(kinds, weights)[0])
         self._database.advance(now)
 
-    def write(self, at: int, kind: Kind, number: int | None = None, late: float = 0.0) -> None:
-        """One write of *kind*, to the row *number* or any; *late* seconds late if that is more."""
+    def write(self, at: int, kind: Kind, number: int | None = None, by: float = 0.0) -> None:
+        """One write of *kind*, to the row *number* or any, visible *by* seconds after its time."""
         rows = self._database.primary.rows
         if kind == "enter" and not self._database.left:
             kind = "leave"
@@ -87,7 +87,7 @@ class Writer:
         if self._busy.get(number, 0) >= at:
             return  # another transaction holds the row
         self.writes += 1
-        stamp, visible = self._times(at, late)
+        stamp, visible = self._times(at, by)
         self._busy[number] = visible
         if kind in ("delete", "leave"):
             self._database.commit(visible, drops=(number,))
@@ -99,7 +99,7 @@ class Writer:
         rank = self._chance.randrange(2**30)
         self._database.commit(visible, Row(number, stamp, created, rank))
 
-    def _times(self, at: int, late: float) -> tuple[int, int]:
+    def _times(self, at: int, by: float) -> tuple[int, int]:
         """The time that a write at *at* carries, and when it becomes visible."""
         load, chance = self._load, self._chance
         skew = chance.choice(load.skews)
@@ -108,10 +108,10 @@ class Writer:
             chance.expovariate(1 / 0.008) if chance.random() < 0.95 else chance.uniform(0.3, 1.6)
         )
         delay = min(delay, load.lateness - (max(0.0, *load.skews) - skew))
-        if chance.random() < load.very_late:
-            delay = chance.uniform(*load.later)
-        if late:  # what became visible just now was stamped before
-            return round(at - late * SECOND), at
+        if chance.random() < load.delayed:
+            delay = chance.uniform(*load.delay)
+        if by:  # what became visible just now was stamped before
+            return round(at - by * SECOND), at
         stamp = at + round(skew * SECOND) - (round(back * SECOND) if at >= since else 0)
         return stamp, at + round(max(delay, 0.0) * SECOND)
 

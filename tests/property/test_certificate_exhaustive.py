@@ -375,7 +375,7 @@ def at_the_horizon(horizon: float, order: Order) -> float:
 
 
 def of_any_read(
-    reads: Sequence[Read], allowed_lateness: float, dates: object = None
+    reads: Sequence[Read], allowed_lateness: float, *, dated: bool = True
 ) -> list[float]:
     return [max(map(newest, reads)) - allowed_lateness for _ in reads]
 
@@ -435,8 +435,8 @@ def with_any_time(reads: Iterable[Read], horizon: float) -> set[tuple[int, int]]
 STORIES: dict[str, tuple[Callable[[], Tape], float, str, object]] = {
     "lateness": (stamp_in_the_past, 1, "in_seconds", no_lateness),
     "lateness in whole seconds": (stamp_in_the_past, 0.5, "in_seconds", floor),
-    "P's oldest is older than the horizon": (stamp_in_the_past, 1, "moving_horizon", no_horizon),
-    "and not as new as the horizon": (stamp_in_the_past, 1, "moving_horizon", at_the_horizon),
+    "P's oldest is older than the horizon": (stamp_in_the_past, 1, "update_horizon", no_horizon),
+    "and not as new as the horizon": (stamp_in_the_past, 1, "update_horizon", at_the_horizon),
     "the horizon comes from reads before": (
         stamp_in_the_past_then_new_row,
         1,
@@ -490,7 +490,7 @@ def test_each_broken_clause_gives_a_false_certificate(
         ("a clamp that is not echoed", "more_follow", none_follow),
         ("a clamp that is not echoed", "with_true_sizes", echoed_sizes),
         ("shared rows", "usable", whenever),
-        ("shared rows, late rows", "moving_horizon", no_horizon),
+        ("shared rows, late rows", "update_horizon", no_horizon),
     ],
 )
 def test_the_search_finds_a_broken_clause(

@@ -13,8 +13,10 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
+from email.utils import formatdate, parsedate_to_datetime
 from random import Random
 from typing import TypeAlias
+from unittest.mock import patch
 
 import pytest
 
@@ -24,13 +26,22 @@ from dp_async import (
     CrawlOptions,
     CrawlReport,
     Listing,
+    Request,
+    Response,
     Watermark,
 )
 from dp_async.testing import SimulatedList, Simulator, Writes
+from dp_async.testing._rows import text_of
 from tests.support.virtual_loop import run
 
 FEW, MANY = 12, int(os.environ.get("SINCE_TRIALS", "100"))
 START = 1_790_000_000.0
+
+DATES: dict[str, float | None] = {"right": 0.0, "behind": -3600.0, "ahead": 3600.0, "none": None}
+"""Seconds that the ``Date`` of the answers is ahead of the clock that stamps the rows."""
+SOON, LATER = (3, 60), (7200, 10**9)
+"""Seconds by which rows are dated in the future: some become the present during the trial. Where
+the ``Date`` is ahead, a row dated between the two clocks cannot be told from one of now."""
 
 RATES = [
     (0, 0, 0),
@@ -76,6 +87,10 @@ class Trial:
             ordered=chance.random() < 0.8,
             max_passes=chance.choice((1, 3)),
         )
+        self.dates = chance.choice(("right", "right", *DATES))
+        self.machine = 0 if self.dates != "none" else chance.choice((0, 0, -3600, 3600))
+        is_ahead = self.dates == "ahead" or self.machine > 0
+        self.ahead = chance.choice((None, None, LATER, LATER if is_ahead else SOON))
 
     async def play(self) -> None:
         loop, chance = asyncio.get_running_loop(), self.chance
@@ -92,10 +107,20 @@ class Trial:
             remember=False,
         )
         self.truth: SimulatedList = getattr(simulator, self.endpoint)
-        async with Client(simulator.settings, send=simulator.send) as client:
+
+        async def send(request: Request, /) -> Response:
+            response = await simulator.send(request)
+            skew, headers = DATES[self.dates], dict(response.headers)
+            date = parsedate_to_datetime(headers.pop("date")).timestamp()
+            if skew is not None:
+                headers["date"] = formatdate(date + skew, usegmt=True)
+            return replace(response, headers=headers)
+
+        async with Client(simulator.in_process_settings, send=send) as client:
             async with self._writing(simulator):
                 await asyncio.sleep(chance.choice((0, 5, 12)))
                 for _ in range(chance.randint(1, 8)):
+                    self._date_ahead()
                     await self._follow(client)
                     await asyncio.sleep(chance.choice((0, 0.3, 3, 20)))
             await asyncio.sleep(10)
@@ -110,8 +135,26 @@ class Trial:
     def _writing(self, simulator: Simulator) -> AbstractAsyncContextManager[Writes]:
         inserts, updates, deletes = self.rates
         return simulator.writing(
-            self.truth, inserts=inserts, updates=updates, deletes=deletes, seed=self.seed
+            self.truth.kind.endpoint,
+            inserts=inserts,
+            updates=updates,
+            deletes=deletes,
+            seed=self.seed,
         )
+
+    def _date_ahead(self) -> None:
+        """Date a few rows in the future, or more than a page of them."""
+        if self.ahead is None:
+            return
+        chance, now = self.chance, START + asyncio.get_running_loop().time()
+        for _ in range(chance.choice((0, 1, 3, 30))):
+            time = text_of(int(now) + chance.randint(*self.ahead))
+            key = chance.choice((None, self.truth.any_id(chance)))
+            if key is None:
+                self.truth.insert(createTime=time, updateTime=time)
+            else:
+                self.truth.update(key, updateTime=time)
+            self.tally["ahead"] += 1
 
     def _listing(self, client: Client, limit: int | None = None) -> Listing[Row]:
         options = replace(self.options, limit=limit)
@@ -177,8 +220,13 @@ def play(seeds: Iterable[int]) -> Counter[str]:
     tally: Counter[str] = Counter()
     for seed in seeds:
         trial = Trial(seed, tally)
+
+        def machine(trial: Trial = trial) -> float:
+            return START + trial.machine + asyncio.get_running_loop().time()
+
         try:
-            run(trial.play())
+            with patch("time.time", machine):
+                run(trial.play())
         except AssertionError as error:
             error.add_note(f"seed {seed}: {trial}")
             raise

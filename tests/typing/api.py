@@ -13,6 +13,7 @@ from dp_async import (
     AccountsFailed,
     ApiError,
     Attempt,
+    BadItem,
     CallError,
     Client,
     Crawl,
@@ -93,6 +94,11 @@ async def watching(client: Client, mark: Watermark) -> None:
             assert_type(work, Work)
         assert_type(watch.watermark, Watermark | None)
     assert_type(client.messages().typed(Slim).watch(5, since=mark), Watch[Slim])
+    client.works().watch(5, on_bad_item=bad_seen)
+    client.works().watch(5, on_bad_item="keep")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def bad_seen(item: BadItem) -> None: ...
 
 
 async def accounts(client: Client) -> None:

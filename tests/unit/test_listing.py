@@ -215,12 +215,31 @@ async def test_an_error_names_the_page_it_came_on(bad: Exception | Response) -> 
     assert {attempt.page_num for attempt in attempts} >= {1, 2}
 
 
+@pytest.mark.parametrize(
+    ("sent", "shown"), [("id-7", "id-7"), (None, ""), ("sesame-7", "***-7"), ("x" * 99, None)]
+)
+async def test_an_error_of_reading_a_page_has_its_request_id(
+    sent: str | None, shown: str | None
+) -> None:
+    server = Server(35)
+    body = {"code": 200, "data": {"content": 7}, "requestId": sent}
+    async with client(server) as api:
+        listing = api.works(options=CrawlOptions(page_size=10))
+        for way in (listing.collect, lambda: listing.page(2)):
+            server.script[2] = [Response(status=200, body=json.dumps(body).encode())]
+            with pytest.raises(DecodeError) as caught:
+                await way()
+            expected = "x" * 63 + "…" if shown is None else shown
+            assert caught.value.request_id == expected
+
+
 async def test_the_first_error_of_a_watch_names_its_page() -> None:
     server = Server(5)
     server.rows[0]["updateTime"] = 7
     async with client(server) as api:
         with pytest.raises(DecodeError) as caught:
             await anext(api.works().watch(1))
+    assert caught.value.request_id == "abc"
     assert str(caught.value).startswith("work_list, page 1 of ")
 
 
@@ -535,3 +554,10 @@ def test_a_watch_refuses_options_that_cannot_work(options: Any, refusal: str) ->
 def test_a_bad_interval_is_refused(interval: Any) -> None:
     with pytest.raises(ConfigError, match=r"^interval must be a number from 0.01 to 86,400"):
         client(Server(5)).works().watch(interval)
+
+
+def test_a_watch_refuses_a_callback_that_cannot_be_called() -> None:
+    with pytest.raises(ConfigError, match=r"^on_bad_item of watch\(\) must be a callable"):
+        client(Server(5)).works().watch(1, on_bad_item=cast("Any", "keep"))
+    keep = client(Server(5)).works().with_options(on_bad_item="keep")
+    assert keep.watch(1, on_bad_item=print)  # the callback is where to keep them

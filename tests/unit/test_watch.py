@@ -15,6 +15,7 @@ import pytest
 
 from dp_async import (
     AuthError,
+    BadItem,
     BadRequest,
     Client,
     ClientClosed,
@@ -33,7 +34,7 @@ from dp_async import (
     Work,
 )
 from dp_async._errors import forbid_retry
-from dp_async._watch import Schedule
+from dp_async._watch import BadRows, Schedule
 from dp_async.testing import (
     AuthFailure,
     Hang,
@@ -62,7 +63,7 @@ async def world(
     loop = asyncio.get_running_loop()
     given: dict[str, Any] = {"tolerance": 1e12, "latency": 0.1, **changes}
     simulator = Simulator(works=works, messages=works, clock=lambda: NOW + loop.time(), **given)
-    settings = replace(simulator.settings, retry=retry)
+    settings = replace(simulator.in_process_settings, retry=retry)
     async with Client(settings, send=simulator.send) as client:
         yield simulator, client
         await until(lambda: len(asyncio.all_tasks()) == 1)  # no watch left a task behind
@@ -583,6 +584,75 @@ def test_incomplete_polls_with_new_rows_do_not_grow_the_backoff() -> None:
     run(main())
 
 
+# Rows that cannot be read
+
+
+def test_bad_rows_go_to_the_callback_once_and_again_when_they_change() -> None:
+    async def main() -> None:
+        server = Server(5)
+        bad: list[BadItem] = []
+        async with scripted(server) as client:
+            async with client.works().watch(1, on_bad_item=bad.append) as watch:
+                await within(watch, 5)
+                assert bad == []
+                spoiled = row(-2) | {"duration": "long"}
+                nameless = {name: row(-2)[name] for name in ("createTime", "updateTime")}
+                server.rows = [row(-3), spoiled, row(-1), *server.rows]
+                assert await within(watch, 10) == [100_003, 100_001]
+                assert [(one.id, one.page_num) for one in bad] == [(100_002, 1)]
+                assert "$.data.content[1].duration" in bad[0].problem
+                spoiled["duration"] = "longer"
+                server.rows.insert(2, nameless)
+                await within(watch, 60)
+                assert [one.id for one in bad] == [100_002, 100_002, None]
+                del spoiled["duration"], server.rows[2]
+                spoiled["updateTime"] = row(-4)["updateTime"]
+                server.rows = [spoiled, server.rows[0], *server.rows[2:]]
+                assert await within(watch, 60) == [100_002]
+                mark = watch.watermark
+            assert mark is not None
+            async with client.works().watch(1, since=mark, on_bad_item=bad.append) as watch:
+                server.rows.insert(0, row(-5))
+                assert await within(watch, 5) == [100_005]
+        assert len(bad) == 3
+
+    run(main())
+
+
+def test_a_row_for_which_the_callback_raises_comes_again_and_no_row_is_lost() -> None:
+    async def main() -> None:
+        server = Server(5)
+        bad: list[BadItem] = []
+
+        def callback(item: BadItem) -> None:
+            bad.append(item)
+            if len(bad) == 1:
+                raise ZeroDivisionError
+
+        async with scripted(server) as client:
+            async with client.works().watch(1, on_bad_item=callback) as watch:
+                await within(watch, 5)
+                server.rows = [row(-2), row(-1) | {"duration": "long"}, *server.rows]
+                with pytest.raises(ZeroDivisionError):
+                    await anext(watch)
+                assert await within(watch, 10) == [100_002]
+        assert [one.id for one in bad] == [100_001, 100_001]
+
+    run(main())
+
+
+def test_as_many_bad_rows_are_remembered_as_the_newest_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dp_async._watch.REMEMBERED", 2)
+    reported: list[int | None] = []
+    rows = BadRows(lambda item: reported.append(item.id))
+    first, second, third = (BadItem(1, "$", "no", b"{}", number) for number in (1, 2, 3))
+    for some in ([first, second], [first, third], [first], [second]):
+        rows.report(some)
+    assert reported == [1, 2, 3, 2]
+
+
 def test_a_list_that_is_unsorted_for_a_while_raises_and_the_watch_goes_on() -> None:
     async def main() -> None:
         server = Server(5)
@@ -641,7 +711,7 @@ def test_a_restart_from_any_watermark_finds_all_that_was_not_delivered() -> None
                 await within(watch, 1)
                 assert watch.watermark is not None
                 kept.append((watch.watermark, set()))
-                async with simulator.writing(inserts=2, updates=2):
+                async with simulator.writing("work_list", inserts=2, updates=2):
                     with anyio.move_on_after(100):
                         async for work in watch:
                             seen.add((work.digital_person_works_id, work.update_time))

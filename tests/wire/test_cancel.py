@@ -129,7 +129,8 @@ class Scene:
             simulator.fail(fault, page=page)
         async with nullcontext() if in_process else simulator:
             given: dict[str, Any] = {"retry": RetryPolicy(base=0), "timeout": 40.0}
-            settings = replace(simulator.settings, **(given | dict(self.settings)))
+            served = simulator.in_process_settings if in_process else simulator.settings
+            settings = replace(served, **(given | dict(self.settings)))
             async with Client(settings, send=simulator.send if in_process else None) as client:
                 yield client
                 simulator.heal()
@@ -484,7 +485,7 @@ def test_closing_the_client_ends_waiting_calls_at_once(
         simulator = Simulator()
         simulator.fail(fault, times=None)
         client = Client(
-            replace(simulator.settings, timeout=LONG, retry=PATIENT, **settings),
+            replace(simulator.in_process_settings, timeout=LONG, retry=PATIENT, **settings),
             send=simulator.send,
         )
         tasks = started(client)

@@ -87,7 +87,9 @@ async def crawl(simulator: Simulator, listing: Listing[Work]) -> Outcome:
 
 def writing(simulator: Simulator, rates: Rates, seed: int) -> AbstractAsyncContextManager[Writes]:
     inserts, updates, deletes = rates
-    return simulator.writing(inserts=inserts, updates=updates, deletes=deletes, seed=seed)
+    return simulator.writing(
+        "work_list", inserts=inserts, updates=updates, deletes=deletes, seed=seed
+    )
 
 
 # Over HTTP
@@ -131,7 +133,9 @@ def simulated(seed: int, rows: int, largest: int) -> tuple[Simulator, Client]:
         max_page_size=largest,
         lateness=seed % 3,
     )
-    settings = replace(simulator.settings, max_in_flight=64, retry=RetryPolicy(attempts=1))
+    settings = replace(
+        simulator.in_process_settings, max_in_flight=64, retry=RetryPolicy(attempts=1)
+    )
     return simulator, Client(settings, send=simulator.send)
 
 

@@ -217,7 +217,7 @@ def test_many_accounts_of_which_five_fail_and_one_is_slow(number: int) -> None:
         bad, slow = set(names[number // 10 :: number // 5]), names[3]
         agency = Agency({slow})
         agency.refused = bad
-        settings = replace(agency.simulator.settings, max_in_flight=16)
+        settings = replace(agency.simulator.in_process_settings, max_in_flight=16)
         done: dict[str, float] = {}
         items: Counter[str] = Counter()
         options = CrawlOptions(page_size=10)

@@ -8,6 +8,7 @@ import struct
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from hashlib import md5
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from dp_async.testing import (
     Redirect,
     Reset,
     Simulator,
+    SimulatorMisused,
     Throttle,
     serve,
 )
@@ -81,13 +83,13 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize("endpoint", ["workList", "msgList"])
-async def test_the_documented_first_page(session: aiohttp.ClientSession, endpoint: str) -> None:
-    sample = json.loads((VECTORS / f"{endpoint}.json").read_bytes())
+@pytest.mark.parametrize("segment", ["workList", "msgList"])
+async def test_the_documented_first_page(session: aiohttp.ClientSession, segment: str) -> None:
+    sample = json.loads((VECTORS / f"{segment}.json").read_bytes())
     body = {"pageNum": 1, "pageSize": 20}
     sent = (
         get(session)
-        if endpoint == "workList"
+        if segment == "workList"
         else session.post(MESSAGES, json=body, headers=signed())
     )
     async with sent as response:
@@ -261,13 +263,14 @@ async def test_closing_does_not_wait_for_exchanges(caplog: pytest.LogCaptureFixt
 async def test_it_can_run_again_but_not_twice_at_once() -> None:
     simulator = Simulator()
     async with simulator:
-        with pytest.raises(RuntimeError, match="already running"):
+        with pytest.raises(SimulatorMisused, match="already running"):
             await simulator.__aenter__()
         port = int(simulator.url.rpartition(":")[2])
         with pytest.raises(OSError, match="in use"):
             async with Simulator(port=port):
                 pass  # pragma: no cover
-    assert simulator.url == "http://127.0.0.1"
+    with pytest.raises(SimulatorMisused, match="was closed, so it has no address"):
+        _ = simulator.settings
     await simulator.__aexit__(None, None, None)
     async with simulator, aiohttp.ClientSession(simulator.url) as session, get(session) as response:
         assert response.status == 200
@@ -291,12 +294,19 @@ async def test_serve() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert simulator.url == "http://127.0.0.1"
+    with pytest.raises(SimulatorMisused, match="was closed"):
+        _ = simulator.url
 
 
 async def test_serve_without_a_callback() -> None:
-    simulator = Simulator()
-    task = asyncio.create_task(serve(simulator))
-    await until(lambda: simulator.url != "http://127.0.0.1")
+    async with Simulator() as other:  # to know a free port
+        port = int(other.url.rpartition(":")[2])
+    task = asyncio.create_task(serve(Simulator(port=port)))
+    writer: asyncio.StreamWriter | None = None
+    while writer is None:
+        await asyncio.sleep(0)
+        with suppress(ConnectionRefusedError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.close()
     task.cancel()
     await asyncio.wait({task})

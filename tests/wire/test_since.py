@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from random import Random
 
 import pytest
 
-from dp_async import Client, Crawl, CrawlOptions, Listing, PaginationError, Watermark, Work
+from dp_async import (
+    Client,
+    Crawl,
+    CrawlOptions,
+    HttpTransport,
+    Listing,
+    PaginationError,
+    Request,
+    Response,
+    Watermark,
+    Work,
+)
 from dp_async.testing import SamePage, Simulator
 from tests.support.virtual_loop import run
 
@@ -80,7 +92,7 @@ def test_any_number_of_new_rows_comes_once(concurrency: int, ordered: bool) -> N
     async def work() -> None:
         simulator = simulated(300)
         options = CrawlOptions(page_size=30, concurrency=concurrency, ordered=ordered)
-        async with Client(simulator.settings, send=simulator.send) as client:
+        async with Client(simulator.in_process_settings, send=simulator.send) as client:
             await followed(simulator, client.works(options=options))
 
     run(work())
@@ -89,7 +101,7 @@ def test_any_number_of_new_rows_comes_once(concurrency: int, ordered: bool) -> N
 def test_deleted_rows_do_not_come_and_hide_no_others() -> None:
     async def work() -> None:
         simulator = simulated(300)
-        async with Client(simulator.settings, send=simulator.send) as client:
+        async with Client(simulator.in_process_settings, send=simulator.send) as client:
             listing = client.works(options=CrawlOptions(page_size=30))
             _, mark = await to_the_end(listing.since(None))
             await asyncio.sleep(60)
@@ -109,7 +121,7 @@ def test_new_messages_come_and_updated_ones_only_from_the_pages_read() -> None:
     async def work() -> None:
         simulator = simulated(300)
         messages = simulator.messages
-        async with Client(simulator.settings, send=simulator.send) as client:
+        async with Client(simulator.in_process_settings, send=simulator.send) as client:
             listing = client.messages(options=CrawlOptions(page_size=30)).typed(dict)
             async with listing.since(None) as crawl:
                 async for _ in crawl:
@@ -128,10 +140,43 @@ def test_new_messages_come_and_updated_ones_only_from_the_pages_read() -> None:
     run(work())
 
 
+@pytest.mark.parametrize("has_date", [True, False])
+async def test_rows_dated_in_the_future_come_once_and_hide_no_later_row(has_date: bool) -> None:
+    async with Simulator(works=50) as simulator:
+        works, exchange = simulator.works, HttpTransport(simulator.settings)
+
+        async def send(request: Request, /) -> Response:
+            response = await exchange(request)
+            headers = {name: response.headers[name] for name in response.headers if name != "date"}
+            return response if has_date else replace(response, headers=headers)
+
+        ahead = works.insert(createTime="2099-01-01 00:00:00", updateTime="2099-01-01 00:00:00")
+        async with Client(simulator.settings, send=send) as client, exchange:
+            listing = client.works()
+            found, mark = await to_the_end(listing.since(None))
+            assert len(found) == 51
+            for _ in range(3):
+                new = works.insert()
+                found, mark = await to_the_end(listing.since(mark))
+                assert found == [new]
+                assert mark.updated < 4_000_000_000
+            works.update(ahead, updateTime="2098-01-01 00:00:00")
+            assert (await to_the_end(listing.since(mark)))[0] == [ahead]
+            async with listing.watch(0.01) as watch:
+                waiting = asyncio.ensure_future(anext(watch))
+                while watch.watermark is None:
+                    await asyncio.sleep(0.01)
+                new = works.insert()
+                assert (await waiting).digital_person_works_id == new
+            async with listing.crawl() as crawl:
+                assert len([work async for work in crawl]) == 55
+                assert crawl.report.complete
+
+
 def test_the_same_rows_on_every_page_are_an_error() -> None:
     async def work() -> None:
         simulator = simulated(300)
-        async with Client(simulator.settings, send=simulator.send) as client:
+        async with Client(simulator.in_process_settings, send=simulator.send) as client:
             listing = client.works(options=CrawlOptions(page_size=10))
             _, mark = await to_the_end(listing.since(None))
             await asyncio.sleep(60)

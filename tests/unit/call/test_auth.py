@@ -29,11 +29,12 @@ from dp_async._call.auth import Clock, Signing, hidden, identity, signed
 from dp_async._call.retry import RetryBudget, retrying
 from dp_async._call.stats import Tally
 from dp_async._errors import allow_retry_now, clock_ahead_of, may_retry_now
+from dp_async._http import Answer
 from dp_async._version import VERSION
 from tests.support.samples import REQUEST, SECRET, Script, settings
 
 NOW = 1689239796.5
-GOOD = Raw(b"{}")
+GOOD = Answer(Raw(b"{}"))
 CLOCK = Clock(lambda: NOW)
 
 
@@ -216,7 +217,7 @@ BAD_SIGNATURES: list[dict[Any, Any]] = [
 
 async def test_a_signature_that_is_no_header_is_refused() -> None:
     for signature in BAD_SIGNATURES:
-        call, signing = Script[Raw](), Signing(lambda _request, _now, made=signature: made, {})
+        call, signing = Script[Answer](), Signing(lambda _request, _now, made=signature: made, {})
         with pytest.raises(ConfigError, match=r"^sign\(\): ") as caught:
             await signed(call, signing, CLOCK)(REQUEST)
         assert not call.requests
@@ -241,7 +242,10 @@ async def test_a_signer_that_returns_no_mapping_is_refused(made: Any, fetched: b
     async def later() -> Any:
         return made
 
-    call, signing = Script[Raw](), Signing(lambda _request, _now: later() if fetched else made, {})
+    call, signing = (
+        Script[Answer](),
+        Signing(lambda _request, _now: later() if fetched else made, {}),
+    )
     with pytest.raises(ConfigError) as caught:
         await signed(call, signing, CLOCK)(REQUEST)
     kind = type(made).__name__
@@ -254,13 +258,13 @@ async def test_an_exception_of_a_custom_signer_is_not_caught() -> None:
         raise KeyError("bug")
 
     with pytest.raises(KeyError, match="bug"):
-        await signed(Script[Raw](), Signing(broken, {}), CLOCK)(REQUEST)
+        await signed(Script[Answer](), Signing(broken, {}), CLOCK)(REQUEST)
 
 
 class Rig:
     """A signed call over a script; this machine's time is ``now``, in seconds."""
 
-    def __init__(self, *outcomes: Raw | BaseException) -> None:
+    def __init__(self, *outcomes: Answer | BaseException) -> None:
         self.now = NOW
         self.clock = Clock(lambda: self.now)
         self.script = Script(*outcomes)
@@ -276,7 +280,7 @@ class Rig:
             await self.call(request)
         return caught.value
 
-    async def repeated(self, error: ApiError) -> Raw:
+    async def repeated(self, error: ApiError) -> Answer:
         """Call again as the retries do after *error*."""
         return await self.call(replace(REQUEST, attempt=2, clock_ahead=clock_ahead_of(error)))
 
@@ -319,6 +323,28 @@ async def test_a_correction_that_no_good_answer_confirms_is_not_shared(
     await rig.call(REQUEST)
     assert rig.times == [NOW, NOW + 3600, NOW]
     assert not caplog.records
+
+
+async def test_a_correction_that_did_not_help_is_not_tried_again_for_a_minute() -> None:
+    rig = Rig(*(refused(NOW + ahead) for ahead in (3600, 3600, 3604, 3620, 3720)))
+    with pytest.raises(AuthError):
+        await rig.repeated(await rig.refusal())
+    assert not may_retry_now(await rig.refusal())  # by about the same
+    assert clock_ahead_of(await rig.refusal()) == 3620  # the offset has changed
+    rig.now += Clock.PATIENCE
+    assert clock_ahead_of(await rig.refusal()) == 3660
+
+
+async def test_a_fruitless_correction_does_not_count_for_other_accounts_nor_after_one_helped() -> (
+    None
+):
+    clock = Clock(lambda: NOW)
+    clock.refused(3600, "revoked")
+    assert clock.correction(NOW + 3600, NOW, 0, "revoked") is None
+    assert clock.correction(NOW + 3600, NOW, 0, "other") == 3600
+    clock.accepted(3600)
+    assert clock.correction(NOW - 60, NOW + 3600, 3600, "revoked") == -60
+    assert clock.correction(NOW + 3600, NOW, 0, "revoked") == 3600
 
 
 async def test_a_confirmed_correction_survives_one_that_is_refused() -> None:
@@ -370,7 +396,7 @@ class Slow:
         self.seconds = seconds
         self.error = error
 
-    async def __call__(self, request: Request, /) -> Raw:
+    async def __call__(self, request: Request, /) -> Answer:
         self.now += self.seconds
         raise self.error
 
@@ -408,7 +434,7 @@ class Server:
         self._hold = hold
         self._enough = asyncio.Event()
 
-    async def __call__(self, request: Request, /) -> Raw:
+    async def __call__(self, request: Request, /) -> Answer:
         self.requests += 1
         if self.requests == self._hold:
             self._enough.set()
@@ -446,9 +472,9 @@ async def test_a_refused_account_does_not_disturb_calls_of_others() -> None:
     server = Server(right=NOW, date=NOW + 3600, hold=4)  # the Date is wrong, the machine is right
     outcomes = await server.outcomes("a", "revoked", "b", "revoked")
     assert outcomes == ["good", "refused", "good", "refused"]
-    assert server.requests == 6
+    assert server.requests == 5  # the second refused call does not try what did not help the first
     assert await server.outcomes("a", "b") == ["good", "good"]
-    assert server.requests == 8
+    assert server.requests == 7
 
 
 async def test_calls_signed_by_the_wrong_clock_are_all_corrected() -> None:
@@ -468,7 +494,7 @@ async def test_a_wrong_clock_is_warned_of_once(
     ahead: float, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     errors = [refused(NOW + ahead), refused(NOW), refused(NOW + 9 * ahead)]
-    outcomes: list[Raw | BaseException] = [each for error in errors for each in (error, GOOD)]
+    outcomes: list[Answer | BaseException] = [each for error in errors for each in (error, GOOD)]
     rig = Rig(*outcomes)
     for error in errors:  # the second one corrects it back
         await rig.refusal()

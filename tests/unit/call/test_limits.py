@@ -26,14 +26,15 @@ from dp_async import (
 )
 from dp_async._call.adaptive import Adaptive
 from dp_async._call.limiter import Limiter
-from dp_async._call.limits import adapted, limited, timed, wait_of
+from dp_async._call.limits import SERVING, adapted, is_refusal, limited, timed, wait_of
 from dp_async._call.stats import Tally
+from dp_async._http import Answer
 from tests.support.fake_server import until
 from tests.support.samples import REQUEST, Script
 from tests.support.virtual_loop import run
 
 GOOD = Response(status=200)
-DATA = Raw(b"{}")
+DATA = Answer(Raw(b"{}"))
 
 
 class Server:
@@ -44,7 +45,7 @@ class Server:
         self.in_flight = self.most = 0
         self.requests: list[Request] = []
 
-    async def __call__(self, request: Request, /) -> Raw:
+    async def __call__(self, request: Request, /) -> Answer:
         self.requests.append(request)
         self.in_flight += 1
         self.most = max(self.most, self.in_flight)
@@ -134,7 +135,7 @@ async def test_any_error_releases_the_permits_and_is_reported() -> None:
     for error in ERRORS:
         permits, narrow, tally, adaptive = limiter(1, base=0), limiter(8), Tally(), Recorder()
         narrow.limit = 1
-        script = Script[Raw](error, error, DATA)
+        script = Script[Answer](error, error, DATA)
         call = limited(script, permits, tally)
         narrowed = adapted(limited(script, permits, tally, adaptive), narrow, adaptive)
         for each in (call, narrowed):
@@ -182,7 +183,7 @@ async def test_a_retry_is_admitted_first() -> None:
 def test_a_call_that_is_not_sent_counts_nowhere() -> None:
     async def work() -> None:
         permits, tally, adaptive = limiter(cap=10.0), Tally(), Recorder()
-        script = Script[Raw](RateLimited("too fast", retry_after=60.0))
+        script = Script[Answer](RateLimited("too fast", retry_after=60.0))
         call = limited(script, permits, tally, adaptive)
         with pytest.raises(RateLimited):
             await call(REQUEST)
@@ -199,7 +200,7 @@ def test_a_call_that_is_not_sent_counts_nowhere() -> None:
 def test_a_call_waits_no_longer_than_its_own_cap() -> None:
     async def work() -> None:
         permits, tally = limiter(cap=60.0), Tally()
-        script = Script[Raw](RateLimited("too fast", retry_after=30.0), DATA)
+        script = Script[Answer](RateLimited("too fast", retry_after=30.0), DATA)
         call = limited(script, permits, tally)
         with pytest.raises(RateLimited):
             await call(REQUEST)
@@ -263,10 +264,10 @@ def test_a_send_that_turns_our_cancellation_into_a_timeout_is_timed_out() -> Non
     run(work())
 
 
-def with_deadline(send: Send, permits: Limiter, tally: Tally) -> Coroutine[object, object, Raw]:
+def with_deadline(send: Send, permits: Limiter, tally: Tally) -> Coroutine[object, object, Answer]:
     sending = timed(send, 30.0)
 
-    async def call(request: Request, /) -> Raw:
+    async def call(request: Request, /) -> Answer:
         await sending(request)
         return DATA
 
@@ -321,14 +322,14 @@ def test_a_refusal_pauses_all_calls_and_no_other_error_does(
 ) -> None:
     async def work() -> None:
         permits = limiter(base=10.0, jitter=0.4)
-        call = limited(Script[Raw](error, DATA), permits, Tally())
+        call = limited(Script[Answer](error, DATA), permits, Tally())
         with pytest.raises(type(error)):
             await call(REQUEST)
         assert permits.generation == refused
         before = permits.clock()
         await call(REQUEST)
         after = getattr(error, "retry_after", None)
-        waited = after + 0.2 if after else 4.0  # jitter: up to a tenth of Retry-After
+        waited = after + 0.2 if after else 0.5  # jitter: up to a tenth of Retry-After
         assert permits.clock() - before == (waited if refused else 0.0)
 
     run(work())
@@ -347,40 +348,45 @@ def test_a_refusal_pauses_all_calls_and_no_other_error_does(
     ids=lambda value: type(value).__name__,
 )
 def test_any_answer_but_a_refusal_reopens_the_limiter(
-    outcome: Raw | BaseException, reopened: bool
+    outcome: Answer | BaseException, reopened: bool
 ) -> None:
     async def work() -> None:
         permits = limiter(4, base=0)
-        for _ in range(4):
-            await permits.acquire()
-        permits.refused(0, 0.0)
+        acquired = [await permits.acquire() for _ in range(4)]
+        permits.refused(acquired[0], 0.0)
         for _ in range(4):
             permits.release()
-        call = limited(Script[Raw](outcome), permits, Tally())
+        call = limited(Script[Answer](outcome), permits, Tally())
         try:
             await call(REQUEST)
         except (CallError, ClientClosed, asyncio.CancelledError):
             assert outcome is not DATA
-        assert permits.limit == (2 if reopened else 1)
+        assert permits.limit == (4 if reopened else 1)
 
     run(work())
 
 
-def test_only_good_answers_raise_the_limit() -> None:
+STATUSES: list[tuple[CallError, bool, bool]] = [
+    (RateLimited("", status=429), True, True),
+    (ServerError("", status=503), False, True),
+    (ServerError("", status=200, code=503), False, True),
+    (ServerError("", status=503, code=500), False, False),
+    (ServerError("", status=503, retry_after=1.0), True, True),
+    (ServerError("", status=502), False, False),
+    (TransportError(""), False, False),
+]
+
+
+def test_a_503_is_a_refusal_while_the_server_lets_others_through() -> None:
     async def work() -> None:
-        permits = limiter(4, base=0)
-        permits.refused(await permits.acquire(), 0.0)
-        permits.release()
-        outcomes: list[Raw | BaseException] = [DATA, ServerError("no"), TransportError("gone")]
-        call = limited(Script[Raw](*outcomes, DATA), permits, Tally())
-        assert await call(REQUEST) is DATA
-        assert permits.limit == 1
-        for error in (ServerError, TransportError):
-            with pytest.raises(error):
-                await call(REQUEST)
-            assert permits.limit == 1
-        assert await call(REQUEST) is DATA
-        assert permits.limit == 2
+        for error, always, while_serving in STATUSES:
+            permits = limiter(base=0)
+            assert is_refusal(error, permits) is always
+            await limited(Script[Answer](DATA), permits, Tally())(REQUEST)
+            await asyncio.sleep(SERVING)
+            assert is_refusal(error, permits) is while_serving
+            await asyncio.sleep(0.1)
+            assert is_refusal(error, permits) is always
 
     run(work())
 
@@ -389,7 +395,7 @@ def test_refusals_of_one_burst_count_as_one() -> None:
     async def work() -> None:
         server, permits, tally, adaptive = Server(), limiter(8), Tally(), Recorder()
 
-        async def refusing(request: Request, /) -> Raw:
+        async def refusing(request: Request, /) -> Answer:
             await server(request)
             raise RateLimited("too fast", retry_after=5.0)
 
@@ -401,8 +407,7 @@ def test_refusals_of_one_burst_count_as_one() -> None:
         server.open.set()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert (permits.generation, adaptive.refusals, tally.throttles) == (1, 1, 6)
-        generation = await permits.acquire()
-        permits.passed(generation, good=True)
+        permits.passed(await permits.acquire(), good=True)
         assert permits.limit == 3
 
     run(work())

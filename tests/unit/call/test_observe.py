@@ -12,7 +12,6 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-from msgspec import Raw
 
 from dp_async import (
     Attempt,
@@ -27,6 +26,7 @@ from dp_async import (
 from dp_async._call.envelope import checked
 from dp_async._call.observe import Observers, log
 from dp_async._call.redact import Secrets
+from dp_async._http import Answer
 from tests.support.fake_server import until
 from tests.support.samples import REQUEST, SECRET, Script
 
@@ -50,13 +50,13 @@ class Observed:
         self.script = Script(*outcomes)
         self.call = checked(self.script, self.observers, Secrets(SECRET))
 
-    async def outcome(self, request: Request = REQUEST) -> Raw | BaseException:
+    async def outcome(self, request: Request = REQUEST) -> bytes | BaseException:
         return await outcome_of(self.call(request))
 
 
-async def outcome_of(work: Awaitable[Raw]) -> Raw | BaseException:
+async def outcome_of(work: Awaitable[Answer]) -> bytes | BaseException:
     try:
-        return await work
+        return bytes((await work).data)
     except BaseException as error:
         return error
 
@@ -80,7 +80,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Ticks:
 
 async def test_a_good_answer_is_reported() -> None:
     observed = Observed(GOOD)
-    assert await observed.outcome() == Raw(GOOD.body)
+    assert await observed.outcome() == GOOD.body
     assert observed.attempts == [
         Attempt(
             endpoint="work_list", number=1, seconds=0.0625, status=200, code=200, request_id="id-1"
@@ -205,7 +205,7 @@ async def test_an_observer_that_raises_is_logged_and_changes_nothing(
     observed.observers.add(observed.attempts.append)
     expected, raised = await alone.outcome(), await observed.outcome()
     assert type(raised) is type(expected)
-    assert raised == Raw(GOOD.body) or str(raised) == str(expected)
+    assert raised == GOOD.body or str(raised) == str(expected)
     if isinstance(raised, BaseException):
         assert raised.__context__ is None
         assert raised.__cause__ is None
@@ -228,7 +228,7 @@ async def test_without_observers_and_debug_log_nothing_is_measured(
     caplog.set_level(logging.INFO, "dp_async")
     monkeypatch.setattr(Observers, "notify", notify)
     observed = Observed(GOOD, REFUSED, TransportError("gone"), observing=False)
-    assert await observed.outcome() == Raw(GOOD.body)
+    assert await observed.outcome() == GOOD.body
     assert type(await observed.outcome()).__name__ == "RateLimited"
     assert type(await observed.outcome()).__name__ == "TransportError"
     assert clock.readings == 0
@@ -275,10 +275,11 @@ async def test_the_debug_message_has_the_status_and_not_the_code(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG, "dp_async")
-    await Observed(answer(502, code=10086)).outcome()
-    assert caplog.messages == [
-        "work_list: ServerError, status 502, in 62 ms, attempt 1, request id none"
-    ]
+    for request in (REQUEST, replace(REQUEST, page_num=7, page_size=20)):
+        await Observed(answer(502, code=10086)).outcome(request)
+    same = "ServerError, status 502, in 62 ms, attempt 1, request id none"
+    assert caplog.messages == [f"work_list, page none: {same}", f"work_list, page 7: {same}"]
+    assert [vars(record)["page_num"] for record in caplog.records] == [None, 7]
 
 
 @pytest.fixture
@@ -299,7 +300,7 @@ async def test_an_attribute_of_the_application_s_record_factory_stays(
 
     logging.setLogRecordFactory(with_request_id)
     caplog.set_level(logging.DEBUG, "dp_async")
-    assert await Observed(GOOD).outcome() == Raw(GOOD.body)
+    assert await Observed(GOOD).outcome() == GOOD.body
     (record,) = caplog.records
     found = vars(record)
     assert (found["request_id"], found["endpoint"]) == ("of the web request", "work_list")
@@ -343,7 +344,7 @@ async def test_a_log_that_raises_changes_nothing(
         monkeypatch.setattr(logger, "handlers", [broken])
     observed = Observed(GOOD, REFUSED)
     observed.observers.add(broken.handle)  # its failure is logged, which fails too
-    assert await observed.outcome() == Raw(GOOD.body)
+    assert await observed.outcome() == GOOD.body
     raised = await observed.outcome()
     assert isinstance(raised, RateLimited)
     assert raised.__context__ is None

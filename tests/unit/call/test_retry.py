@@ -30,12 +30,12 @@ from dp_async import (
 from dp_async._call.retry import RetryBudget, backoff, retrying
 from dp_async._call.stats import Tally
 from dp_async._errors import allow_retry_now, forbid_retry
-from dp_async._http import Call
+from dp_async._http import Answer, Call
 from tests.support.samples import REQUEST, Script
 
 E = TypeVar("E", bound=CallError)
 
-GOOD = Raw(b"{}")
+GOOD = Answer(Raw(b"{}"))
 POLICY = RetryPolicy(attempts=3, base=1.0, cap=10.0)
 
 RETRIED: list[CallError] = [
@@ -65,10 +65,11 @@ class Rig:
 
     def __init__(
         self,
-        *outcomes: Raw | BaseException,
+        *outcomes: Answer | BaseException,
         policy: RetryPolicy = POLICY,
         retry_budget: RetryBudget | None = None,
         jitter: float = 0.5,
+        excused: type[CallError] | tuple[()] = (),
     ) -> None:
         self.script = Script(*outcomes)
         self.waits: list[float] = []
@@ -83,6 +84,7 @@ class Rig:
             clock=lambda: self.now,
             sleep=self._sleep,
             jitter=lambda: jitter,
+            excused=lambda error: isinstance(error, excused),
         )
 
     @property
@@ -171,7 +173,7 @@ async def test_a_wait_can_be_cancelled() -> None:
     async def cancelled(wait: float) -> None:
         raise asyncio.CancelledError
 
-    script = Script[Raw](TransportError("gone"), GOOD)
+    script = Script[Answer](TransportError("gone"), GOOD)
     call = retrying(script, POLICY, Tally(), RetryBudget(), clock=lambda: 0.0, sleep=cancelled)
     with pytest.raises(asyncio.CancelledError):
         await call(REQUEST)
@@ -185,7 +187,7 @@ async def test_the_waits_are_random() -> None:
         waits.append(wait)
 
     policy = RetryPolicy(attempts=30, base=1.0, cap=1.0)
-    script = Script[Raw](*[TransportError("gone")] * 29, GOOD)
+    script = Script[Answer](*[TransportError("gone")] * 29, GOOD)
     call = retrying(script, policy, Tally(), RetryBudget(), clock=lambda: 0.0, sleep=slept)
     assert await call(REQUEST) is GOOD
     assert all(0 <= wait < 1 for wait in waits)
@@ -351,11 +353,59 @@ async def test_a_third_of_all_requests_may_fail_for_good(attempts: int) -> None:
 
 
 async def test_every_third_request_may_fail_for_ever() -> None:
-    three: list[Raw | BaseException] = [ServerError("no"), GOOD, GOOD]
+    three: list[Answer | BaseException] = [ServerError("no"), GOOD, GOOD]
     rig = Rig(*three * 300)
     while rig.script.outcomes:
         assert await rig.call(REQUEST) is GOOD
     assert rig.retry_budget.left >= 99
+
+
+# Refusals while the server lets others through
+
+
+async def test_an_excused_refusal_costs_neither_an_attempt_nor_budget() -> None:
+    down, refused = TransportError("gone"), RateLimited("too fast")
+    rig = Rig(refused, down, refused, down, refused, GOOD, excused=RateLimited)
+    assert await rig.call(REQUEST) is GOOD
+    assert rig.attempts == [1, 2, 3, 4, 5, 6]
+    assert (rig.tally.retries, rig.retry_budget.left) == (5, 98.5)
+
+
+async def test_a_call_that_is_refused_again_and_again_backs_off_and_fails_in_the_end() -> None:
+    refused = ServerError("too fast")
+    rig = Rig(*[refused] * 20, excused=ServerError)
+    with pytest.raises(ServerError):
+        await rig.call(REQUEST)
+    assert rig.waits == [0.5, 1.0, 2.0, 4.0, 5.0, 0.5, 1.0]  # of 10 s, the cap; then its attempts
+    assert rig.attempts == list(range(1, 11))
+    assert rig.retry_budget.left == 98
+
+
+@pytest.mark.parametrize(
+    ("policy", "idempotent", "error"),
+    [
+        (RetryPolicy(attempts=1), True, RateLimited("too fast")),
+        (POLICY, False, RateLimited("too fast")),
+        (POLICY, True, RateLimited("too fast", retry_after=10.5)),
+        (POLICY, True, BadRequest("no", retry_after=1.0)),
+    ],
+)
+async def test_no_excuse_for_what_the_policy_does_not_repeat(
+    policy: RetryPolicy, idempotent: bool, error: CallError
+) -> None:
+    rig = Rig(error, GOOD, policy=policy, excused=CallError)
+    with pytest.raises(type(error)):
+        await rig.call(replace(REQUEST, idempotent=idempotent))
+    assert rig.attempts == [1]
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "attempts", "tokens"), [(16, 4, 100), (64, 8, 448), (64, 1, 100)]
+)
+def test_the_budget_is_enough_for_all_that_is_in_flight(
+    in_flight: int, attempts: int, tokens: int
+) -> None:
+    assert RetryBudget.of(in_flight, attempts).left == tokens
 
 
 KINDS = pytest.mark.parametrize("kind", [AuthError, TransportError])
@@ -410,7 +460,7 @@ async def test_a_marked_error_may_follow_other_failures() -> None:
 
 
 async def test_each_call_has_its_own_free_retry() -> None:
-    outcomes: list[Raw | BaseException] = [marked(AuthError("no")), GOOD]
+    outcomes: list[Answer | BaseException] = [marked(AuthError("no")), GOOD]
     rig = Rig(*outcomes * 3, policy=RetryPolicy(attempts=1))
     for _ in range(3):
         assert await rig.call(REQUEST) is GOOD

@@ -192,7 +192,7 @@ def test_rows_beyond_a_limit_that_the_list_outgrew_come_with_the_next_crawl() ->
         simulator = Simulator(
             works=230, clock=lambda: 1.8e9 + loop.time(), tolerance=1e12, latency=0.1
         )
-        async with Client(simulator.settings, send=simulator.send) as api:
+        async with Client(simulator.in_process_settings, send=simulator.send) as api:
             async with api.works(options=CrawlOptions(limit=250)).since(None) as crawl:
                 loop.call_later(0.15, lambda: [simulator.works.insert() for _ in range(60)])
                 found = {*await drain(crawl)}
@@ -500,10 +500,15 @@ async def test_an_answer_is_dated_when_it_arrives_even_if_it_is_decoded_later(
     learn = Walk[Work].learn
 
     def noted(
-        walk: Walk[Work], ref: PageRef, sent: int, answered: int, rows: Rows[Work]
+        walk: Walk[Work],
+        ref: PageRef,
+        sent: int,
+        answered: int,
+        rows: Rows[Work],
+        *clocks: float,
     ) -> PageResult[Work]:
         spans.append((sent, answered))
-        return learn(walk, ref, sent, answered, rows)
+        return learn(walk, ref, sent, answered, rows, *clocks)
 
     monkeypatch.setattr(Walk, "learn", noted)
     async with client(Server(100)) as api:

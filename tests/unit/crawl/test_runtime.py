@@ -15,7 +15,7 @@ from dp_async import Crawl, CrawlOptions, Request, Watch, Watermark, Work
 from dp_async._call.stats import Tally
 from dp_async._crawl.engine import mark_now
 from dp_async._crawl.runtime import Runtime, Source
-from dp_async._http import Call
+from dp_async._http import Answer, Call
 from dp_async._page.endpoints import WORKS
 from dp_async._page.reader import RowReader
 from tests.support.fake_server import Server
@@ -43,11 +43,11 @@ class Bare:
     def call(self, tally: Tally, *, adaptive: bool = False) -> Call:
         self.calls.append(adaptive)
 
-        async def call(request: Request) -> Raw:
+        async def call(request: Request) -> Answer:
             tally.began()
             try:
                 await asyncio.sleep(0.5)
-                return Raw((await self.server(request)).body)
+                return Answer(Raw((await self.server(request)).body))
             finally:
                 tally.ended()
 

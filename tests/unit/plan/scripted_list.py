@@ -8,13 +8,14 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Any, TypeAlias
 
 from msgspec import structs
 
 from dp_async import CrawlOptions, Watermark
 from dp_async._models import Page
-from dp_async._page.reader import Rows
+from dp_async._page.reader import Rows, row_time
 from dp_async._plan.changes import Changes
 from dp_async._plan.evidence import Evidence
 from dp_async._plan.page_ref import PageRef
@@ -150,14 +151,14 @@ def options(size: int = 5, **changes: Any) -> CrawlOptions:
 class Crawl:
     """One walk from its first request to its end, one page at a time."""
 
-    def __init__(self, walk: Walk[int], served: Serve) -> None:
+    def __init__(self, walk: Walk[int], served: Serve, now: float = inf) -> None:
         self.walk = walk
         self.refs: list[PageRef] = []
         self.results: list[PageResult[int]] = []
         while (ref := walk.plan()) is not None:
             assert len(self.refs) < 5000
             self.refs.append(ref)
-            self.results.append(answer(walk, ref, served(ref)))
+            self.results.append(answer(walk, ref, served(ref), now))
             walk.delivered(self.results[-1], len(self.results[-1].fresh))
 
     @property
@@ -180,11 +181,13 @@ class Crawl:
         return mark
 
 
-def answer(walk: Walk[int], ref: PageRef | None, rows: Rows[int]) -> PageResult[int]:
-    """What *walk* makes of *rows* as the answer to *ref*."""
+def answer(
+    walk: Walk[int], ref: PageRef | None, rows: Rows[int], now: float = inf
+) -> PageResult[int]:
+    """What *walk* makes of *rows* as the answer to *ref*; *now* is counted as their times are."""
     assert ref is not None
     sent = walk.tick()
-    return walk.learn(ref, sent, walk.tick(), rows)
+    return walk.learn(ref, sent, walk.tick(), rows, None, now - row_time(0))
 
 
 def crawl(served: Serve, size: int = 5, **changes: Any) -> Crawl:

@@ -239,3 +239,89 @@ def test_a_digest_is_the_same_in_any_process() -> None:
     assert digest("a") != digest("b")
     some = {"one", "two", "three", "four"}  # a set has another order in each process
     assert digest(some) == digest(sorted(some)) == 5918496734421
+
+
+# Rows dated in the future
+
+
+def noted(
+    after: Watermark | None, now: float, *pages: Sequence[Shown], by_update: bool = True
+) -> tuple[Changes, Watermark]:
+    """The changes of *pages*, and the watermark after them."""
+    changes, seen = Changes(after, 2), set[int]()
+    if by_update:
+        changes.check(read([9, 8, 7], [1, 2, 1]))
+    for shown in pages:
+        answer = rows(*shown)
+        changes.note(answer, seen, now)
+        _, keys, _ = changes.sift(answer, seen)
+        changes.delivered(keys)
+    mark = changes.watermark(SCOPE, covered=True)
+    assert mark is not None
+    return changes, mark
+
+
+FUTURE: Shown = (9, 5000, "from the future")
+AHEAD = known(9, 5000, "from the future")
+
+
+def test_no_watermark_is_newer_than_the_servers_clock() -> None:
+    _, mark = noted(MARK, 103, [FUTURE, (8, 104, "h"), (7, 102, "g"), (1, 100, "a"), (6, 90, "f")])
+    keys = [known(1, 100, "a"), known(7, 102, "g"), known(8, 104, "h"), AHEAD]
+    assert mark == Watermark.at(SCOPE, 102, keys)
+
+
+def test_a_row_dated_in_the_future_comes_once_a_version_and_hides_no_later_row() -> None:
+    _, mark = noted(MARK, 103, [FUTURE, (1, 100, "a"), (6, 90, "f")])
+    assert mark.updated == 100
+    changes = Changes(mark, 2)
+    assert taken(changes, FUTURE, (5, 101, "later"), (1, 100, "a")) == ["later"]
+    assert taken(Changes(mark, 2), (9, 6000, "again")) == ["again"]
+
+
+def test_a_row_of_the_future_that_is_gone_leaves_the_watermark() -> None:
+    _, mark = noted(MARK, 103, [FUTURE, (1, 100, "a")])
+    assert AHEAD in mark.keys
+    shown: list[Shown] = [(1, 100, "a"), (6, 90, "f")]
+    # By create time, it may stand further down.
+    assert AHEAD in noted(mark, 104, shown, by_update=False)[1].keys
+    assert noted(mark, 104, shown)[1].keys == MARK.keys
+
+
+def test_below_rows_of_the_future_only_the_newest_row_counts_up_to_a_minute_ago() -> None:
+    # The rows were read before the answer was dated.
+    for now, updated in ((1000, 120), (160, 100)):
+        _, mark = noted(Watermark.start(SCOPE), now, [FUTURE], [(5, 120, "e"), (4, 10, "d")], [])
+        assert mark.updated == updated
+        assert AHEAD in mark.keys
+
+
+def test_the_page_that_shows_where_the_future_ends_has_the_newest_row() -> None:
+    # Whatever entered since is found, since all pages below that one are read after it.
+    later: list[Shown] = [(7, 150, "g"), (6, 140, "f")]
+    _, mark = noted(None, 1000, [FUTURE], later, [(8, 5000, "h"), (5, 120, "e")], later)
+    assert mark.updated == 120
+
+
+def test_a_list_of_the_future_has_the_watermark_of_a_minute_ago() -> None:
+    assert noted(None, 1000, [FUTURE])[1] == Watermark.at(SCOPE, 940, [AHEAD])
+    assert noted(None, 7, [FUTURE])[1] == Watermark.at(SCOPE, 0, [AHEAD])
+    assert noted(MARK, 130, [FUTURE])[1].updated == 100
+
+
+@pytest.mark.parametrize(("now", "starts_over"), [(40, False), (39, True)])
+def test_a_watermark_ahead_of_the_servers_clock_does_not_count(now: int, starts_over: bool) -> None:
+    shown: list[Shown] = [(1, 100, "a"), (5, 60, "e"), (6, 30, "f"), (4, 20, "d")]
+    changes, mark = noted(MARK, now, shown)
+    assert bool(changes.started_over) is starts_over
+    if not starts_over:  # the clocks of two servers may differ so much
+        assert (mark.updated, changes.oldest) == (100, 98)
+        return
+    assert changes.started_over == "the watermark is 61 s ahead of the server's clock"
+    assert (mark.updated, changes.oldest) == (30, -float("inf"))
+    keys = [known(1, 100, "a"), known(5, 60, "e"), known(6, 30, "f")]
+    assert mark.keys == tuple(sorted(keys))
+    possible_gap = changes.watermark(SCOPE, covered=False)
+    assert possible_gap is not None
+    assert possible_gap.updated == 0
+    assert known(4, 20, "d") in possible_gap.keys

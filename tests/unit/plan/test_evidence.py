@@ -82,6 +82,14 @@ def test_a_read_has_the_place_its_answer_names() -> None:
     assert list(read.ids) == [1, 2, 3, 4]
 
 
+def test_a_read_has_the_clocks_counted_as_the_times_of_rows_are() -> None:
+    answer, eight_hours = page(rows(4), 1, 5, 14), 8 * 3600
+    read = evidence_of().read(FIRST, 0, 1, answer, 1000.0, 1000.0)
+    assert (read.date, read.now) == (1000.0 + eight_hours, 1000.0 + eight_hours)
+    read = evidence_of().read(FIRST, 0, 1, answer, None, 1000.5)
+    assert (read.date, read.now) == (None, 1000.5 + eight_hours)
+
+
 def test_without_an_echoed_size_the_requested_one_counts() -> None:
     answer = page(rows(5), 3, 5, 30)
     answer = replace(answer, page=structs.replace(answer.page, size=0))

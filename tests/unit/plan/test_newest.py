@@ -386,3 +386,46 @@ def test_a_row_that_became_new_does_not_count_for_one_that_was_not_read() -> Non
     assert done.refs[:5] == [(1, 20), (3, 18), (1, 20), (2, 20), (1, 80)]
     assert len(done.items) == 2
     assert 3000 in done.items
+
+
+# Rows dated in the future
+
+CLOCK = 100_005
+
+
+@pytest.mark.parametrize(
+    ("future", "size", "requests"), [(3, 20, 1), (30, 20, 4), (450, 20, 25), (450, 100, 6)]
+)
+def test_rows_dated_in_the_future_cost_their_pages_at_each_poll(
+    future: int, size: int, requests: int
+) -> None:
+    ahead = [(9000 + place, 500_000 - place) for place in range(future)]
+    served = List([*ahead, *rows(500)])
+    first = Crawl(Walk(options(size), after=Watermark.start(SCOPE)), served, CLOCK)
+    assert len(first.items) == future + 500
+    done = Crawl(Walk(options(size), after=first.mark), served, CLOCK)
+    assert (done.items, len(done.refs)) == ([], requests)
+    served.rows.insert(future, (9999, CLOCK))
+    done = Crawl(Walk(options(size), after=done.mark), served, CLOCK)
+    assert (done.items, len(done.refs)) == ([9999], requests)
+    assert done.mark.updated <= CLOCK
+
+
+def test_new_rows_of_the_future_that_fill_pages_are_proven_in_an_unchanged_list() -> None:
+    served = List(rows(500))
+    mark = marked(served)
+    ahead = [(9000 + place, 500_000 - place) for place in range(45)]
+    served.rows = [*ahead, *served.rows]
+    done = Crawl(Walk(options(20), after=mark), served, CLOCK)
+    assert sorted(done.items) == sorted(number for number, _ in ahead)
+    assert done.rule == "count"
+    assert len(done.refs) == 7
+
+
+def test_a_watermark_ahead_of_the_servers_clock_reads_the_list_again() -> None:
+    served = List(rows(100))
+    ahead = Watermark.at(SCOPE, CLOCK + 3600, [])
+    done = Crawl(Walk(options(20), after=ahead), served, CLOCK)
+    assert sorted(done.items) == list(range(1, 101))
+    assert done.rule is not None
+    assert done.mark.updated == 100_000

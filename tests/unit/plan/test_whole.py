@@ -323,6 +323,21 @@ def test_a_list_that_differs_from_its_checkpoint_is_read_whole(changes: dict[str
     assert sorted(done.items) == list(range(1, 33))
 
 
+@pytest.mark.parametrize(("future", "pages"), [(1, 3), (5, 3), (5, 0)])
+def test_a_row_dated_in_the_future_hides_no_change_since_a_checkpoint(
+    future: int, pages: int
+) -> None:
+    content = [*((900 + number, 500_000) for number in range(future)), *rows(32)]
+    before = stopped(content, head=content[1] if future == 1 else None, pages=pages)
+    served = List(content)
+    updated, _ = served.rows.pop(20)
+    served.rows.insert(future, (updated, 100_001))  # below them: the first row stays the first
+    done = Crawl(Walk(options(), before), served, 100_001)
+    assert done.walk.progress.started_over
+    assert not done.walk.progress.resumed
+    assert len(done.items) == 32 + future
+
+
 @pytest.mark.parametrize("answers", [1, 2, 4, 5])
 def test_a_list_that_changes_after_a_checkpoint_is_read_whole(answers: int) -> None:
     content = rows(32)

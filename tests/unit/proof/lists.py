@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from math import inf
 from typing import TYPE_CHECKING
 
 from dp_async._proof.reads import Read
@@ -22,6 +23,7 @@ def read(
     total: int = 0,
     bad: int = 0,
     created: Sequence[int] | None = None,
+    now: float = inf,
 ) -> Read:
     """A read at *tick* of *rows* as (id, update time), and *bad* rows without one of the two."""
     ids = array("q", (row for row, _ in rows))
@@ -36,6 +38,7 @@ def read(
         ids=ids,
         updated=updated,
         created=updated if created is None else array("q", created),
+        now=now,
     )
 
 

@@ -44,14 +44,16 @@ def with_row(row: int, time: int, rows: Sequence[tuple[int, int]] = ROWS) -> lis
         (99, 930, 0),  # below all that was read
     ],
 )
-def test_a_row_is_late_where_an_earlier_read_lacks_it(row: int, time: int, lateness: int) -> None:
+def test_a_row_came_after_its_time_where_an_earlier_read_lacks_it(
+    row: int, time: int, lateness: int
+) -> None:
     first, again = page(0, ROWS, 0, 7), page(1, with_row(row, time), 0, 12)
     assert seen(first, again).lateness == lateness
     assert seen(again, first).lateness == lateness  # answers may be taken in in any order
     assert seen(again, replace(first, sent=3, answered=4)).lateness == 0  # no order: no sign
 
 
-def test_a_read_below_the_head_shows_late_rows_between_its_own() -> None:
+def test_a_read_below_the_head_shows_what_came_between_its_rows() -> None:
     first, second = page(0, ROWS, 5, 6), page(1, with_row(99, 966), 5, 6)
     assert seen(first, second).lateness == 975 - 966
     assert (
@@ -64,7 +66,7 @@ def test_a_read_below_the_head_shows_late_rows_between_its_own() -> None:
     )
 
 
-def test_a_row_that_enters_behind_the_date_of_an_answer_before_is_late() -> None:
+def test_a_row_came_after_its_time_if_an_answer_before_has_a_newer_date() -> None:
     first = replace(page(0, ROWS, 0, 5), date=1005)
     head = replace(page(1, ROWS, 0, 5), date=1010)
     later = replace(page(2, with_row(99, 1001), 0, 5), date=1020)
@@ -87,8 +89,8 @@ def test_a_date_hours_off_is_of_another_clock() -> None:
 
 
 def test_twice_the_lateness_seen_is_needed_if_it_is_more_than_allowed() -> None:
-    late = seen(page(0, ROWS, 0, 7), page(1, with_row(99, 978), 0, 12))
-    assert [late.needed(allowed) for allowed in (22.0, 21.0, 30.0)] == [22.0, 44.0, 30.0]
+    delayed = seen(page(0, ROWS, 0, 7), page(1, with_row(99, 978), 0, 12))
+    assert [delayed.needed(allowed) for allowed in (22.0, 21.0, 30.0)] == [22.0, 44.0, 30.0]
 
 
 def test_a_row_that_comes_back_as_it_was_is_noticed() -> None:
@@ -107,10 +109,10 @@ def test_reads_that_tell_nothing() -> None:
     none = read(2, 0, 3, [], bad=3)
     found = seen(bad, none, page(3, with_row(99, 978), 0, 12))
     assert (found.lateness, found.returned) == (0, False)
-    late = [page(0, ROWS, 0, 7), page(3, with_row(99, 978), 0, 12), page(4, ROWS, 0, 7)]
-    late.append(page(5, with_row(99, 978), 0, 12))
-    assert (seen(*late).lateness, seen(*late).returned) == (22, True)
-    assert (seen(*late, unsorted).lateness, seen(*late, unsorted).returned) == (0, False)
+    delayed = [page(0, ROWS, 0, 7), page(3, with_row(99, 978), 0, 12), page(4, ROWS, 0, 7)]
+    delayed.append(page(5, with_row(99, 978), 0, 12))
+    assert (seen(*delayed).lateness, seen(*delayed).returned) == (22, True)
+    assert (seen(*delayed, unsorted).lateness, seen(*delayed, unsorted).returned) == (0, False)
 
 
 # What the certificate makes of it
@@ -125,8 +127,8 @@ def test_a_proof_has_to_bear_the_lateness_that_was_seen() -> None:
     found = seen(*reads)
     decision = decide(reads, 2.0, seen=found)
     assert isinstance(decision, Complete)
-    late = page(5, with_row(99, 968), 0, 8)
-    found.add(late)
+    delayed = page(5, with_row(99, 968), 0, 8)
+    found.add(delayed)
     assert found.lateness == 32
     decision = decide(reads, 2.0, seen=found)
     assert isinstance(decision, Missing)

@@ -50,6 +50,23 @@ def test_a_static_list_is_counted() -> None:
         assert rule(decide(reads[:3], ALLOWED_LATENESS, distinct)) is None
 
 
+@pytest.mark.parametrize(("now", "expected"), [(20, None), (inf, "count")])
+def test_a_row_dated_in_the_future_does_not_make_new_rows_old(
+    now: float, expected: str | None
+) -> None:
+    # Row 4 is never read. Row 11 came after the last page was read, and must not count in its
+    # place; without a clock, the row of the future says that it was there before.
+    future = (99, 5000)
+    reads = [
+        read(0, 0, 3, [future, (10, 10), (9, 9)], total=8, now=now),
+        read(1, 6, 3, [(3, 3), (2, 2)], total=8, now=now),
+        read(2, 3, 3, [(8, 8), (7, 7), (5, 5)], total=8, now=now),
+        read(3, 0, 3, [future, (11, 11), (10, 10)], total=8, now=now),
+    ]
+    for distinct in (None, 9, 8):
+        assert rule(decide(reads, 0, distinct)) == expected
+
+
 def test_links_spare_the_full_count() -> None:
     rows = listed(9)
     reads = [page(tick, rows, offset, 4) for tick, offset in enumerate((0, 8, 6, 4, 2, 0))]

@@ -166,7 +166,7 @@ def test_rows_that_may_have_been_updated_join_no_pages() -> None:
     assert isinstance(link(dated, 1.0), Complete)
 
 
-def test_every_gap_within_one_second_is_told_once_from_the_top_down() -> None:
+def test_every_gap_within_one_second_is_found_once_from_the_top_down() -> None:
     rows = import_of(range(100, 140))
     reads = one_second(rows, range(0, 42, 10), 10)
     top, first, second, third, last, closing = reads

@@ -83,6 +83,16 @@ def test_a_horizon_comes_from_the_read_itself_and_those_before_it() -> None:
     assert horizons([head, overlapping], 0) == [1000, 998]
 
 
+def test_a_row_dated_in_the_future_is_no_horizon() -> None:
+    rows = [(9, 5000), (8, 1001), *listed(2)]
+    ahead = read(0, 0, 4, rows, now=1000)
+    assert (newest(ahead), ahead.newest_past) == (5000, 1000)
+    assert read(0, 0, 4, rows, now=1001).newest_past == 1001
+    assert read(0, 0, 2, rows[:2], now=1000).newest_past == -inf
+    later = read(1, 2, 2, [(7, 990)], now=1002)
+    assert horizons([ahead, later], 0) == [1000, 1000]
+
+
 def test_a_page_without_times_is_older_than_all() -> None:
     assert newest(read(0, 0, 2, [])) == -inf
 

@@ -1,6 +1,7 @@
 """Answers without a socket: what is checked, and what a page contains."""
 
 import json
+from dataclasses import replace
 from hashlib import md5
 from pathlib import Path
 from random import Random
@@ -9,7 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from dp_async import Request
-from dp_async.testing import Fault, SimulatedList, Simulator, WrongEcho
+from dp_async.testing import Endpoint, Fault, SimulatedList, Simulator, WrongEcho
 from dp_async.testing._answers import Api, Rules
 
 INTERNAL_HOST, INTERNAL_TRACE = Simulator.internals
@@ -42,8 +43,8 @@ def rules(
 
 
 def api(given: Rules | None = None, works: int = 107, messages: int = 53) -> Api:
-    lists = {"workList": SimulatedList("workList", works)}
-    lists["msgList"] = SimulatedList("msgList", messages)
+    lists: dict[Endpoint, SimulatedList] = {"work_list": SimulatedList("work_list", works)}
+    lists["msg_list"] = SimulatedList("msg_list", messages)
     return Api(given or rules(), lists, now=lambda: NOW, random=Random(1))
 
 
@@ -59,13 +60,13 @@ def signed(auth: str = "appsecret1700000000000", **changed: str) -> dict[str, st
 
 def get(target: str = WORKS, headers: dict[str, str] | None = None, method: str = "GET") -> Request:
     given = signed() if headers is None else headers
-    return Request(endpoint="workList", method=method, target=target, headers=given)
+    return Request(endpoint="work_list", method=method, target=target, headers=given)
 
 
 def post(body: object, target: str = MESSAGES, headers: dict[str, str] | None = None) -> Request:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     given = signed() if headers is None else headers
-    return Request(endpoint="msgList", method="POST", target=target, headers=given, body=data)
+    return Request(endpoint="msg_list", method="POST", target=target, headers=given, body=data)
 
 
 def query(server: Api, request: Request, fault: Fault | None = None) -> Any:
@@ -86,14 +87,14 @@ def in_order(text: bytes | str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "request_"),
+    ("segment", "request_"),
     [
         ("workList", get(WORKS + "?pageNum=1&pageSize=20")),
         ("msgList", post({"pageNum": 1, "pageSize": 20})),
     ],
 )
-def test_the_documented_first_page(endpoint: str, request_: Request) -> None:
-    sample = (VECTORS / f"{endpoint}.json").read_text("utf-8")
+def test_the_documented_first_page(segment: str, request_: Request) -> None:
+    sample = (VECTORS / f"{segment}.json").read_text("utf-8")
     response = api().answer(request_)
     answer = json.loads(response.body)
     assert answer["host"] == INTERNAL_HOST
@@ -145,6 +146,16 @@ def test_large_pages_are_cut_silently(limit: int | None, size: int) -> None:
     assert page["numberOfElements"] == max(0, min(300 - size, size))
 
 
+def test_a_cut_page_that_is_not_echoed() -> None:
+    server = api(replace(rules(limit=50), echoes_page_size=False), works=300)
+    page = data(server, get(WORKS + "?pageNum=3&pageSize=100"))
+    assert page["size"] == page["pageable"]["pageSize"] == 100
+    assert (page["numberOfElements"], page["pageable"]["offset"]) == (50, 100)
+    assert (page["totalElements"], page["totalPages"], page["last"]) == (300, 3, True)
+    page = data(server, get(WORKS + "?pageNum=6&pageSize=100"))
+    assert (page["numberOfElements"], page["totalPages"], page["last"]) == (50, 3, True)
+
+
 def test_defaults_and_empty_parameters() -> None:
     for request in (get(), get(WORKS + "?name=&pageNum=&pageSize=&sort=&status=")):
         page = data(api(), request)
@@ -172,7 +183,7 @@ def test_filters_and_sort() -> None:
 )
 def test_the_last_page_s_total_is_rewritten(delta: int, rows: int, total: int) -> None:
     """Content first, then the count; a nonempty last page corrects the count, as in PageImpl."""
-    works = SimulatedList("workList", 40)
+    works = SimulatedList("work_list", 40)
 
     def write() -> None:
         for _ in range(delta):
@@ -181,7 +192,8 @@ def test_the_last_page_s_total_is_rewritten(delta: int, rows: int, total: int) -
             works.delete(key)
 
     works.between = write
-    server = Api(rules(), {"workList": works}, now=lambda: NOW, random=Random(1))
+    lists: dict[Endpoint, SimulatedList] = {"work_list": works}
+    server = Api(rules(), lists, now=lambda: NOW, random=Random(1))
     page = data(server, get(WORKS + "?pageNum=1&pageSize=20"))
     assert (page["numberOfElements"], page["totalElements"]) == (rows, total)
 

@@ -5,7 +5,7 @@ from random import Random
 import msgspec
 import pytest
 
-from dp_async.testing import SimulatedList
+from dp_async.testing import Endpoint, SimulatedList
 
 NOW = 1_700_000_000.75
 
@@ -25,7 +25,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def works(clock: Clock) -> SimulatedList:
-    return SimulatedList("workList", 107, clock=clock)
+    return SimulatedList("work_list", 107, clock=clock)
 
 
 def rows_of(content: list[msgspec.Raw]) -> list[dict[str, object]]:
@@ -41,12 +41,13 @@ def test_documented_rows_come_first(works: SimulatedList) -> None:
 
 
 def test_fewer_rows_than_documented() -> None:
-    assert SimulatedList("msgList", 2).ids() == [1605, 1602]
-    assert SimulatedList("msgList", 0).ids() == []
+    assert SimulatedList("msg_list", 2).ids() == [1605, 1602]
+    assert SimulatedList("msg_list", 0).ids() == []
 
 
 def test_rows_are_ordered_by_time_then_id() -> None:
-    for endpoint, column in (("workList", "updateTime"), ("msgList", "createTime")):
+    columns: dict[Endpoint, str] = {"work_list": "updateTime", "msg_list": "createTime"}
+    for endpoint, column in columns.items():
         rows = SimulatedList(endpoint, 3000)
         times = [(str(rows.row(key)[column]), -key) for key in rows.ids()]
         assert times == sorted(times, reverse=True)
@@ -69,7 +70,7 @@ def test_filters(works: SimulatedList) -> None:
     assert works.ids(name="", status=None) == works.ids()
     assert works.ids(status="OTHER") == []
     assert set(works.ids(name="TTS", status="DRAFT")) == set(named) & set(drafts)
-    with pytest.raises(ValueError, match="workList has no filter 'colour'"):
+    with pytest.raises(ValueError, match="work_list has no filter 'colour', but status or name"):
         works.ids(colour="red")
 
 
@@ -89,7 +90,7 @@ def test_an_insert_with_an_id_and_a_time(works: SimulatedList) -> None:
     assert works.ids()[-1] == 9999
     assert works.insert() == 10000
     for taken in (9999, "x"):
-        with pytest.raises(ValueError, match="is no new id"):
+        with pytest.raises(ValueError, match="digitalPersonWorksId must be a new id, not "):
             works.insert(digitalPersonWorksId=taken)
 
 
@@ -104,7 +105,7 @@ def test_an_update_moves_a_work_to_the_head(works: SimulatedList) -> None:
 
 
 def test_an_update_leaves_a_message_in_its_place() -> None:
-    messages = SimulatedList("msgList", 30)
+    messages = SimulatedList("msg_list", 30)
     before = messages.ids()
     messages.update(before[9], readStatus="READ")
     assert messages.ids() == before
@@ -160,7 +161,7 @@ def test_read_counts_only_if_the_rows_do_not_end_in_the_page(works: SimulatedLis
 
 def test_any_id(works: SimulatedList) -> None:
     assert works.any_id(Random(1)) in works
-    assert SimulatedList("msgList", 0).any_id(Random(1)) is None
+    assert SimulatedList("msg_list", 0).any_id(Random(1)) is None
 
 
 def test_present_since(works: SimulatedList) -> None:
@@ -198,7 +199,7 @@ def test_present_since_excludes_a_row_deleted_and_inserted_again(works: Simulate
 
 
 def test_delayed_writes_become_visible_within_the_lateness(clock: Clock) -> None:
-    works = SimulatedList("workList", 30, clock=clock, lateness=2.0)
+    works = SimulatedList("work_list", 30, clock=clock, lateness=2.0)
     seen: dict[int, float] = {}
     written: dict[int, int] = {}
     for _ in range(200):
@@ -218,7 +219,7 @@ def test_delayed_writes_become_visible_within_the_lateness(clock: Clock) -> None
 
 
 def test_delayed_writes_to_one_row_stay_in_order(clock: Clock) -> None:
-    works = SimulatedList("workList", 30, clock=clock, lateness=100.0, seed=3)
+    works = SimulatedList("work_list", 30, clock=clock, lateness=100.0, seed=3)
     for number in range(20):
         works.update(2478, name=str(number))
     key = works.insert(name="x")
@@ -243,7 +244,7 @@ def test_delayed_writes_to_one_row_stay_in_order(clock: Clock) -> None:
 
 
 def test_any_id_skips_a_pending_delete(clock: Clock) -> None:
-    works = SimulatedList("workList", 1, clock=clock, lateness=100.0, seed=3)
+    works = SimulatedList("work_list", 1, clock=clock, lateness=100.0, seed=3)
     works.delete(2478)
     assert works.any_id(Random(1)) is None
     assert works.ids() == [2478]

@@ -20,7 +20,7 @@ def test_requests_are_recorded_without_the_signature() -> None:
         with pytest.raises(TransportError):
             await simulator.send(request(4, Authorization="x"))
         good, bad, broken = simulator.requests
-        assert (good.endpoint, good.page_num, good.page_size) == ("workList", 3, 10)
+        assert (good.endpoint, good.page_num, good.page_size) == ("work_list", 3, 10)
         assert good.filters == {"status": "DRAFT"}
         assert sorted(good.headers) == ["app_id", "req_from", "timestamp"]
         assert (good.started, good.ended, good.status, good.fault) == (0.0, 1.0, 200, None)

@@ -14,7 +14,7 @@ VECTORS = Path(__file__).parents[2] / "vectors"
 
 @pytest.mark.parametrize("endpoint", KINDS)
 def test_documented_rows_are_the_example_answer(endpoint: str) -> None:
-    sample = json.loads((VECTORS / f"{endpoint}.json").read_bytes())
+    sample = json.loads((VECTORS / f"{KINDS[endpoint].segment}.json").read_bytes())
     rows = documented(KINDS[endpoint])
     assert rows == sample["data"]["content"]
     assert [list(row) for row in rows] == [list(row) for row in sample["data"]["content"]]
@@ -45,12 +45,12 @@ def test_made_up_rows_have_the_documented_shape(endpoint: str) -> None:
 
 
 def test_made_up_rows_vary() -> None:
-    works = [KINDS["workList"].make(key, 1_600_000_000) for key in range(3000, 4000)]
+    works = [KINDS["work_list"].make(key, 1_600_000_000) for key in range(3000, 4000)]
     assert {row["status"] for row in works} == {"SUCCESS", "DRAFT", "IN_PROGRESS", "FAIL"}
     assert {row["align"] for row in works} == {"VERTICAL", "HORIZONTAL"}
     assert len({row["name"] for row in works}) == 8
     assert {None, ""} < {row["avatar"] for row in works}
-    messages = [KINDS["msgList"].make(key, 1_600_000_000) for key in range(3000, 4000)]
+    messages = [KINDS["msg_list"].make(key, 1_600_000_000) for key in range(3000, 4000)]
     assert {row["readStatus"] for row in messages} == {"READ", "UNREAD"}
     assert {json.dumps(row["params"]) for row in messages} == {"{}", "null"}
 

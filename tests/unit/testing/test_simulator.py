@@ -2,14 +2,24 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from hashlib import md5
 from typing import Any
 
 import pytest
 
-from dp_async import Request, Response, ResponseTooLarge, Settings, TransportError
+from dp_async import (
+    ConfigError,
+    DpError,
+    Request,
+    Response,
+    ResponseTooLarge,
+    Settings,
+    TransportError,
+)
 from dp_async.testing import (
     Bomb,
+    Database,
     Drip,
     Endless,
     Fault,
@@ -18,7 +28,9 @@ from dp_async.testing import (
     Html,
     Reset,
     SeenRequest,
+    SimulatedList,
     Simulator,
+    SimulatorMisused,
 )
 from tests.support.virtual_loop import run
 
@@ -43,7 +55,7 @@ def request(page: int = 1, size: int = 10, **changed: str) -> Request:
         "app_id": "simulated-app",
     }
     target = f"/openApiDigitalPerson/customer/workList?pageNum={page}&pageSize={size}&status=DRAFT"
-    return Request(endpoint="workList", method="GET", target=target, headers=headers | changed)
+    return Request(endpoint="work_list", method="GET", target=target, headers=headers | changed)
 
 
 def code(response: Response) -> Any:
@@ -57,10 +69,16 @@ def duration(seen: SeenRequest) -> float:
 
 def test_without_a_server() -> None:
     simulator = Simulator()
-    assert simulator.url == "http://127.0.0.1"
-    assert simulator.settings == Settings(
+    assert simulator.in_process_settings == Settings(
         base_url="http://127.0.0.1", app_id="simulated-app", app_secret="simulated-secret"
     )
+    for name in ("url", "settings"):
+        with pytest.raises(SimulatorMisused, match="this simulator is not running, ") as caught:
+            getattr(simulator, name)
+        assert isinstance(caught.value, DpError)
+        assert isinstance(caught.value, RuntimeError)
+        assert "`async with Simulator(...) as simulator:`" in str(caught.value)
+        assert "Client(simulator.in_process_settings, send=simulator.send)" in str(caught.value)
     assert (len(simulator.works), len(simulator.messages)) == (1070, 530)
 
 
@@ -165,7 +183,7 @@ def test_wire_faults_in_process(fault: Fault, error: type[Exception]) -> None:
 def test_faults_are_selected_by_endpoint_page_and_probability() -> None:
     async def main() -> None:
         simulator = Simulator(clock=clock)
-        simulator.fail(Html(), page=2, endpoint="workList", probability=1.0)
+        simulator.fail(Html(), page=2, endpoint="work_list", probability=1.0)
         assert (await simulator.send(request(1))).status == 200
         assert (await simulator.send(request(2))).status == 502
         simulator.fail(Html(503), times=None)
@@ -199,3 +217,56 @@ def test_a_fault_for_the_second_request_of_a_page() -> None:
         assert (await simulator.send(request())).status == 200
 
     run(main())
+
+
+def test_a_database_is_behind_both_lists_and_the_answers() -> None:
+    async def main() -> None:
+        database = Database(stampers=(3600.0,), echoes_page_size=False)
+        simulator = Simulator(clock=clock, max_page_size=5, database=database)
+        for rows in (simulator.works, simulator.messages):
+            assert rows.row(rows.insert())["createTime"] == "2023-11-15 07:13:20"
+        simulator.works.update(simulator.works.ids()[0], status="DRAFT")
+        page = json.loads((await simulator.send(request(size=9))).body)["data"]
+        assert (page["size"], page["numberOfElements"]) == (9, 5)
+
+    run(main())
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"works": -1}, "count must be a whole number of at least 0, not -1"),
+    ({"messages": 1.5}, "count must be a whole number of at least 0, not 1.5"),
+    ({"latency": -0.1}, "latency must be a number of at least 0, not -0.1"),
+    ({"jitter": "1"}, "jitter must be a number"),
+    ({"capacity": 0}, "capacity must be a whole number of at least 1"),
+    ({"service": float("nan")}, "service must be a number"),
+    ({"limit_rate": True}, "limit_rate must be a whole number"),
+    ({"lateness": float("inf")}, "lateness must be a number"),
+    ({"max_page_size": 0}, "max_page_size must be a whole number of at least 1"),
+    ({"shape": "deep"}, "shape must be 'flat' or 'nested', not 'deep'"),
+    ({"timestamp_unit": "us"}, "timestamp_unit must be 'ms' or 's', not 'us'"),
+]
+
+
+@pytest.mark.parametrize(("given", "text"), REFUSED)
+def test_what_cannot_work_is_refused(given: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        Simulator(**given)
+
+
+NAMES_A_LIST: dict[str, Callable[[Any], object]] = {
+    "writing": lambda name: Simulator().writing(name, inserts=1),
+    "fail": lambda name: Simulator().fail(Html(), endpoint=name),
+    "SimulatedList": lambda name: SimulatedList(name, 1),
+}
+
+
+@pytest.mark.parametrize("wrong", ["workList", "works", "", 1, Simulator().works])
+@pytest.mark.parametrize("method", NAMES_A_LIST)
+def test_an_unknown_list_is_refused_with_the_known_ones(method: str, wrong: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^endpoint must be 'work_list' or 'msg_list', not "):
+        NAMES_A_LIST[method](wrong)
+
+
+def test_a_writer_names_its_list() -> None:
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'endpoint'"):
+        Simulator().writing(inserts=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # as in a hurry

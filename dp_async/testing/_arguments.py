@@ -1,0 +1,35 @@
+"""Refuses what a caller asks of the simulator and what cannot work, with the fix in the text.
+
+It knows values alone: no lists, no faults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from math import isfinite
+
+from dp_async import ConfigError, DpError
+
+
+class SimulatorMisused(DpError, RuntimeError):
+    """What was asked of the simulator needs it to run, or not to run yet; names the fix."""
+
+
+def choice(name: str, value: object, known: Collection[str]) -> None:
+    """Raises ConfigError unless *value* is one of the *known* texts."""
+    if not isinstance(value, str) or value not in known:
+        raise ConfigError(f"{name} must be {' or '.join(map(repr, known))}, not {value!r}")
+
+
+def number(name: str, value: object, least: float, most: float | None = None) -> None:
+    """Raises ConfigError unless *value* is a finite number in the range."""
+    good = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    if not good or value < least or (most is not None and value > most):  # type: ignore[operator]  # a number here
+        to = "" if most is None else f" and at most {most:g}"
+        raise ConfigError(f"{name} must be a number of at least {least:g}{to}, not {value!r}")
+
+
+def whole(name: str, value: object, least: int) -> None:
+    """Raises ConfigError unless *value* is an int of at least *least*."""
+    if type(value) is not int or value < least:
+        raise ConfigError(f"{name} must be a whole number of at least {least}, not {value!r}")

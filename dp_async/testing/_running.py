@@ -1,0 +1,43 @@
+"""Whether a simulator runs, and its address while it does. It answers nothing."""
+
+from __future__ import annotations
+
+from ._arguments import SimulatorMisused
+from ._wire import HOST, Exchange, Server
+
+
+class Running:
+    """The server of a simulator: none, running, or closed, and then perhaps running again."""
+
+    def __init__(self, exchange: Exchange, port: int) -> None:
+        self._exchange = exchange
+        self._port = port
+        self._server: Server | None = None
+        self._closed = False
+
+    async def start(self) -> None:
+        """Listens. Raises OSError, or SimulatorMisused if it runs already."""
+        if self._server is not None:
+            raise SimulatorMisused("this simulator is already running")
+        server = Server(self._exchange, self._port)
+        await server.start()
+        self._server, self._closed = server, False
+
+    async def stop(self) -> None:
+        """Closes the server, if one runs."""
+        server, self._server = self._server, None
+        if server is not None:
+            self._closed = True
+            await server.close()
+
+    @property
+    def url(self) -> str:
+        """The base URL. Raises SimulatorMisused while no server runs."""
+        if self._server is None:
+            state = "was closed" if self._closed else "is not running"
+            raise SimulatorMisused(
+                f"this simulator {state}, so it has no address: use its url and settings within"
+                " `async with Simulator(...) as simulator:`; without a server, pass"
+                " Client(simulator.in_process_settings, send=simulator.send)"
+            )
+        return f"http://{HOST}:{self._server.port}"
