@@ -254,6 +254,7 @@ class Listing(Generic[T]):
             scope=scope_of(
                 [*self._runtime.scope, endpoint.name, msgspec.json.encode(self._query).decode()]
             ),
+            unstamped=endpoint.entered_unstamped(self._query),
         )
 
     @property
