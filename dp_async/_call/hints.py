@@ -46,7 +46,7 @@ def hint(status: int, page: bytes | None) -> str:
         for words, meaning in _PAGES.items():
             if words.search(page, 0, _SEARCHED):
                 return meaning
-    return _HINTS.get(301 if 300 <= status < 400 and status != 304 else status, "")
+    return _HINTS.get(301 if 300 <= status < 400 else status, "")
 
 
 #: OpenSSL's X509_V_ERR codes.
