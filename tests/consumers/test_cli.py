@@ -631,11 +631,12 @@ async def test_simulate_prints_how_to_reach_it(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def serve(simulator: Simulator, *, ready: Callable[[Simulator], object]) -> None:
-        ready(simulator)
+        async with simulator:
+            ready(simulator)
 
     monkeypatch.setattr("dp_async.cli._simulator.serve", serve)
-    assert await asyncio.to_thread(main, ["simulate", "--works", "3"]) == 0
-    assert "export DP_BASE_URL=http://127.0.0.1\n" in capfd.readouterr().out
+    assert await asyncio.to_thread(main, ["simulate", "--works", "3", "--port", "0"]) == 0
+    assert "export DP_BASE_URL=http://127.0.0.1:" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("missing", ["cyclopts", "rich", "another"])
