@@ -282,6 +282,7 @@ REPORT = CrawlReport(
     bad_items=0,
     total_elements=2,
     drifted=False,
+    margin=None,
     max_in_flight=1,
     elapsed=1.0,
 )
