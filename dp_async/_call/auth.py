@@ -164,6 +164,11 @@ class Signing:
     sign: Sign = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
 
+    @property
+    def account(self) -> str:
+        """The account that the requests are for; never a variable of a frame that raises."""
+        return self.headers.get("account", "")
+
     async def __call__(self, request: Request, now: float) -> Request:
         identified = Request(  # written out: dataclasses.replace() takes twice the time
             request.endpoint,
@@ -221,10 +226,9 @@ def signed(call: Call, signing: Signing, clock: Clock) -> Call:
             answer = await call(await signing(request, now))
         except AuthError as error:
             if 401 in (error.code, error.status):
-                account = signing.headers.get("account", "")
                 if tried is not None:
-                    clock.refused(tried, account)
-                correction = clock.correction(error.date, now, ahead, account)
+                    clock.refused(tried, signing.account)
+                correction = clock.correction(error.date, now, ahead, signing.account)
                 if correction is not None:
                     allow_retry_now(error, correction)
             raise
