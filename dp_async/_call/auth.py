@@ -111,6 +111,7 @@ class Clock:
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self.ahead = 0.0  # seconds that the server's clock is ahead of this machine's
+        self.apart = False  # whether accounts accepted corrections that differ
         self._of: dict[str, float] = {}  # by account, what it accepted: servers may disagree
         self._warned = False
         self._fruitless: dict[str, tuple[float, float]] = {}  # by account: a correction, and when
@@ -146,6 +147,11 @@ class Clock:
     def accepted(self, ahead: float, account: str = "") -> None:
         """The server accepted a signature made with *ahead*: sign all calls with it from now on,
         but for accounts that accepted another one."""
+        self.apart = self.apart or any(
+            abs(other - ahead) > self.TOLERANCE
+            for name, other in self._of.items()
+            if name != account
+        )
         self.ahead = self._of[account] = ahead
         self._fruitless.clear()
         if not self._warned:
@@ -169,6 +175,14 @@ class Signing:
 
     sign: Sign = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
+
+    @property
+    def account(self) -> str:
+        """The account, "" for the main one; read anew, since it must not be in a frame's variables.
+
+        Traceback loggers would show it.
+        """
+        return self.headers.get("account", "")
 
     async def __call__(self, request: Request, now: float) -> Request:
         identified = Request(  # written out: dataclasses.replace() takes twice the time
@@ -221,21 +235,22 @@ def signed(call: Call, signing: Signing, clock: Clock) -> Call:
 
     async def calling(request: Request, /) -> Answer:
         tried = request.clock_ahead
-        account = signing.headers.get("account", "")
-        ahead = clock.of(account) if tried is None else tried
+        ahead = clock.ahead if tried is None else tried
+        if tried is None and clock.apart:
+            ahead = clock.of(signing.account)
         now = clock.at(ahead)
         try:
             answer = await call(await signing(request, now))
         except AuthError as error:
             if 401 in (error.code, error.status):
                 if tried is not None:
-                    clock.refused(tried, account)
-                correction = clock.correction(error.date, now, ahead, account)
+                    clock.refused(tried, signing.account)
+                correction = clock.correction(error.date, now, ahead, signing.account)
                 if correction is not None:
                     allow_retry_now(error, correction)
             raise
         if tried is not None:
-            clock.accepted(tried, account)
+            clock.accepted(tried, signing.account)
         return answer
 
     return calling
