@@ -254,7 +254,10 @@ def question(name: str) -> Callable[..., Result]:
 
 
 def main(measure: Callable[..., Result]) -> None:
-    """Run one benchmark from the command line; the arguments of *measure* are its flags."""
+    """Run one benchmark from the command line; the arguments of *measure* are its flags.
+
+    Exits with 1 if a check fails.
+    """
     description = sys.modules[measure.__module__].__doc__
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -266,4 +269,6 @@ def main(measure: Callable[..., Result]) -> None:
         else:
             default: int | float | str = given.default
             parser.add_argument(flag, type=type(default), default=default, help=f"{default}")
-    sys.stdout.write(printed(measure(**vars(parser.parse_args()))))
+    result = measure(**vars(parser.parse_args()))
+    sys.stdout.write(printed(result))
+    sys.exit(any(not check.ok for check in result.checks))

@@ -1,4 +1,4 @@
-"""What does ``import dp_async`` cost beyond importing aiohttp, msgspec and anyio?
+"""What does importing dp_async cost beyond importing aiohttp, msgspec and anyio?
 
     python -m benchmarks.imports [--rounds 15]
 
@@ -17,7 +17,7 @@ from benchmarks.harness import Bars, Result, ahead, interleaved, main, require
 CODE = "import time; a = time.process_time(); {}; print(time.process_time() - a)"
 NO_CACHE = "PYTHONDONTWRITEBYTECODE"
 THREE = "import aiohttp, msgspec, anyio"
-OURS = "import dp_async"
+OURS = "from dp_async import Client"
 WAYS = (THREE, OURS, "import httpx, pydantic", "import niquests")
 
 LIBRARIES = ("dp_async", "aiohttp", "msgspec", "anyio", "httpx", "pydantic", "niquests")

@@ -189,18 +189,19 @@ def simulated(
     faults: Sequence[tuple[Fault, float]] = (),
     *,
     after: int = 0,
+    page: int | None = None,
     writes: Mapping[str, float] | None = None,
     **knobs: Any,
 ) -> Generator[Elsewhere]:
     """Run a simulator with these *knobs* in a process of its own.
 
-    Each of *faults* hits its share of the requests that follow the first *after*; *writes* are per
-    second, all the time.
+    Each of *faults* hits its share of the requests that follow the first *after*, or of those for
+    this *page* alone; *writes* are per second, all the time.
     """
     ours, theirs = SPAWN.Pipe()
     process = SPAWN.Process(
         target=_simulate,
-        args=(theirs, list(faults), after, dict(writes or {}), knobs),
+        args=(theirs, list(faults), after, page, dict(writes or {}), knobs),
         daemon=True,
     )
     process.start()
@@ -212,11 +213,16 @@ def simulated(
         process.join()
 
 
-def trouble(simulator: Simulator, faults: Sequence[tuple[Fault, float]], after: int = 0) -> None:
+def trouble(
+    simulator: Simulator,
+    faults: Sequence[tuple[Fault, float]],
+    after: int = 0,
+    page: int | None = None,
+) -> None:
     """Let each of *faults* hit its share of requests; a request meets one fault at most."""
     left = 1.0
     for fault, share in faults:
-        simulator.fail(fault, times=None, probability=share / left, after=after)
+        simulator.fail(fault, times=None, page=page, probability=share / left, after=after)
         left -= share
 
 
@@ -224,6 +230,7 @@ def _simulate(
     line: Connection,
     faults: list[tuple[Fault, float]],
     after: int,
+    page: int | None,
     writes: dict[str, Any],
     knobs: dict[str, Any],
 ) -> None:
@@ -244,5 +251,5 @@ def _simulate(
             await loop.create_future()
 
     simulator = Simulator(remember=False, **knobs)
-    trouble(simulator, faults, after)
+    trouble(simulator, faults, after, page)
     asyncio.run(serve())

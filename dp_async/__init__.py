@@ -1,100 +1,30 @@
 """An asyncio SDK for a digital-human video platform's Open API: its lists as concurrent streams.
 
-This file is the whole public surface; all modules with a leading underscore are private.
+``_public`` lists the whole public surface; all modules with a leading underscore are private. They
+are imported when the first public name is used, not before: importing aiohttp takes long, and until
+the command line has set its signal handlers, Ctrl-C would show a traceback.
 """
 
-import logging
-from inspect import get_annotations
+from __future__ import annotations
 
-from ._accounts import AccountsCrawl, AccountsFailed, crawl_accounts
-from ._call.auth import Md5Signer
-from ._call.observe import Attempt
-from ._call.stats import ClientStats
-from ._call.transport import HttpTransport
-from ._client import Client
-from ._crawl.crawl import Crawl, Pages
-from ._crawl.report import CrawlReport, IncompleteCrawl
-from ._errors import (
-    ApiError,
-    AttemptTimeout,
-    AuthError,
-    BadRequest,
-    CallError,
-    ClientClosed,
-    ConfigError,
-    DecodeError,
-    DpError,
-    PaginationError,
-    RateLimited,
-    ResponseTooLarge,
-    ServerError,
-    TransportError,
-)
-from ._http import Request, Response, Send, Sign
-from ._listing import Listing, Probe
-from ._models import Align, Message, Page, ReadStatus, SortOrder, Work, WorkStatus
-from ._page.reader import BadItem
-from ._plan.watermark import Watermark
-from ._settings import CrawlOptions, RetryPolicy, Settings
-from ._version import VERSION
-from ._watch import Watch
+from typing import TYPE_CHECKING
 
-__version__ = VERSION
+if TYPE_CHECKING:
+    from ._public import *  # noqa: F403  # its __all__ lists them
+    from ._public import __all__ as __all__
 
-__all__ = [
-    "AccountsCrawl",
-    "AccountsFailed",
-    "Align",
-    "ApiError",
-    "Attempt",
-    "AttemptTimeout",
-    "AuthError",
-    "BadItem",
-    "BadRequest",
-    "CallError",
-    "Client",
-    "ClientClosed",
-    "ClientStats",
-    "ConfigError",
-    "Crawl",
-    "CrawlOptions",
-    "CrawlReport",
-    "DecodeError",
-    "DpError",
-    "HttpTransport",
-    "IncompleteCrawl",
-    "Listing",
-    "Md5Signer",
-    "Message",
-    "Page",
-    "Pages",
-    "PaginationError",
-    "Probe",
-    "RateLimited",
-    "ReadStatus",
-    "Request",
-    "Response",
-    "ResponseTooLarge",
-    "RetryPolicy",
-    "Send",
-    "ServerError",
-    "Settings",
-    "Sign",
-    "SortOrder",
-    "TransportError",
-    "Watch",
-    "Watermark",
-    "Work",
-    "WorkStatus",
-    "__version__",
-    "crawl_accounts",
-]
+else:  # type checkers would take __getattr__ for "any name"
 
-for _name in __all__:
-    if _name != "__version__":
-        _public = globals()[_name]
-        if isinstance(_public, type):  # typing.get_type_hints would look in the public module
-            _public.__annotations__ = get_annotations(_public, eval_str=True)
-        _public.__module__ = __name__  # tracebacks and pickles show the public name
+    def __getattr__(name: str) -> object:
+        if name in ("__all__", "__version__") or not name.startswith("__"):
+            from importlib import import_module
 
-logging.getLogger(__name__).addHandler(logging.NullHandler())
+            public = import_module("._public", __name__)
+            globals().update({each: getattr(public, each) for each in ("__all__", *public.__all__)})
+            if name in globals():
+                return globals()[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        __getattr__("__all__")
+        return sorted(globals())

@@ -176,7 +176,8 @@ def crawl_accounts(
 
     - *listing*: makes the list of one account from a view of the client.
     - *at_once*: accounts crawled concurrently; they share the limits of *client*.
-    - *progress*: called with the account and its report after each page.
+    - *progress*: called with the account and its report after each page. An exception it
+      raises reaches the caller of ``anext``; the next call returns that page.
 
     An account that fails does not stop the others: AccountsFailed is raised at the end. Raises
     ConfigError for a bad account, before any request.

@@ -37,6 +37,7 @@ LAYERS = {
     "_listing": 4,
     "_runtime": 4,
     "_watch": 4,
+    "_public": 5,
 }
 
 #: Lower folders that a folder may not import all the same.

@@ -84,7 +84,7 @@ import sys
 import aiohttp, anyio, msgspec, anyio.abc
 import asyncio, email.utils, random, string
 before = {name.split(".")[0] for name in sys.modules}
-import dp_async
+from dp_async import Client
 after = {name.split(".")[0] for name in sys.modules}
 new = after - before - set(sys.stdlib_module_names)
 assert new == {"dp_async"}, new

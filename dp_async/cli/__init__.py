@@ -17,10 +17,10 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line *argv* (None: this process's own) and return its exit code.
 
-    One SIGINT or SIGTERM ends it. Handlers that were set before are back at the end, unless *argv*
-    is None: then the process is about to exit, and another signal ends it at once.
+    One SIGINT, SIGTERM or SIGHUP ends it. If *argv* is None, that ends the process. Otherwise the
+    handlers that were set before are back at the end.
     """
-    signals = Signals()
+    signals = Signals(exiting=argv is None)
     try:
         open_descriptors()
         signals.install()
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BaseException:
         signals.restore()
         raise
-    return signals.finish(code, exiting=argv is None)
+    return signals.finish(code)
 
 
 def _command(argv: Sequence[str]) -> int | None:

@@ -50,8 +50,8 @@ R = TypeVar("R", bound=Struct)
 EXIT_CODES = """\
 Exit codes: 0 done; 1 the API, the network or the output failed; 2 wrong usage or a missing \
 setting; 3 with --strict or sync: a crawl is known to be incomplete; 4 with --on-bad-item keep: \
-rows that cannot be read were left out, all others are there; 130 Ctrl-C (SIGINT); 143 \
-SIGTERM; 141 the reader of the output closed it (as in `| head`)"""
+rows that cannot be read were left out, all others are there; 129 SIGHUP; 130 Ctrl-C (SIGINT); \
+143 SIGTERM; 141 the reader of the output closed it (as in `| head`)"""
 
 app = App(
     name="dp-async",
@@ -115,7 +115,7 @@ def _export(
     async def work() -> int:
         options = flags.options()
         async with Client(server.settings()) as client:
-            return await export(listing(client, options), model, flags.target())
+            return await export(client, listing(client, options), model, flags.target())
 
     return execute(work(), debug=flags.debug)
 

@@ -14,7 +14,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from ._signals import signals
@@ -35,22 +35,23 @@ def part_file(target: Path) -> Generator[tuple[int, Path]]:
     """
     start = f".{target.name[:KEPT]}."
     _remove_left(target.parent, re.compile(re.escape(start) + r"[0-9a-f]{8}\.part"))
-    while True:
-        part = target.with_name(f"{start}{secrets.token_hex(4)}.part")
-        descriptor = _create_locked(part)
-        if descriptor is not None:
-            break
-    try:
-        with signals().removing(part):
+    with ExitStack() as stack:
+        while True:
+            part = target.with_name(f"{start}{secrets.token_hex(4)}.part")
+            stack.enter_context(signals().removing(part))  # first: a signal may come at any moment
+            descriptor = _create_locked(part)
+            if descriptor is not None:
+                break
+        try:
             yield descriptor, part
-        if target.exists():
-            shutil.copymode(target, part)
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(descriptor)
+            if target.exists():
+                shutil.copymode(target, part)
+            part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -61,17 +62,19 @@ def working_folder() -> Generator[Path]:
         with _locked_if_left(left) as removable:
             if removable:
                 shutil.rmtree(left.parent, ignore_errors=True)
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=FOLDER))
-        descriptor = _create_locked(folder / LOCK)
-        if descriptor is not None:
-            break
-    try:
-        with signals().removing(folder):
+    with ExitStack() as stack:
+        while True:
+            folder = place / f"{FOLDER}{secrets.token_hex(8)}"
+            stack.enter_context(signals().removing(folder))
+            folder.mkdir(mode=0o700)
+            descriptor = _create_locked(folder / LOCK)
+            if descriptor is not None:
+                break
+        try:
             yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(descriptor)
 
 
 def _create_locked(path: Path) -> int | None:

@@ -1,10 +1,12 @@
-"""SIGINT and SIGTERM: the first one ends the command within seconds, a second one at once.
+"""SIGINT, SIGTERM and SIGHUP: the first ends the command within seconds, a second one at once.
 
-The first signal raises KeyboardInterrupt in the main thread, or cancels the command's task. A
-library may hold the main thread or take the signal for itself. So a thread reads each signal from
-the wake-up descriptor, and ends the process if the command is still running after a grace.
+While a task runs, the first signal cancels it, and the process is ended by force after a grace. At
+other times the process is ended at once: what the command has begun is removed, its line is said.
+KeyboardInterrupt is not raised there, because Python raises it between any two instructions: in a
+weakref's callback it is printed and lost, in the middle of an extension's import it is fatal.
 
-Imports nothing heavy: the handlers must be there before libraries are imported.
+A library may hold the main thread or take the signal for itself. So a thread, too, reads each
+signal, from the wake-up descriptor. Imports nothing heavy: handlers are set before other imports.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-HANDLED = (signal.SIGINT, signal.SIGTERM)
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: Seconds between the first signal and the forced end.
 GRACE = 3.0
 #: Erases a progress bar and shows the cursor, which it hides.
@@ -31,19 +33,24 @@ CLEAN = b"\r\x1b[K\x1b[?25h"
 
 
 class Signals:
-    """The signals of one command. Outside the main thread it handles none."""
+    """The signals of one command. Outside the main thread it handles none.
 
-    def __init__(self) -> None:
+    *exiting*: the process exits with the command, so a signal may end it anywhere. Otherwise the
+    first signal raises KeyboardInterrupt where no task runs.
+    """
+
+    def __init__(self, *, exiting: bool = False) -> None:
+        self._exiting = exiting
         self.received = 0
         self._armed = True
         self._said = False
-        self._grace = GRACE
-        self._interrupt: Callable[[], object] = _raise
+        self._interrupt: Callable[[], object] = self._force if exiting else _raise
         self._line: Callable[[], str] = lambda: "interrupted"
         self._paths: set[Path] = set()
         self._previous: dict[int, Any] = {}
         self._seen = threading.Event()
-        self._forcing = threading.Lock()
+        self._forcing = threading.RLock()
+        self._forced = False
         self._reader: socket.socket | None = None
 
     def install(self) -> None:
@@ -68,7 +75,7 @@ class Signals:
 
     @contextmanager
     def interrupting(self, interrupt: Callable[[], object]) -> Generator[None]:
-        """Call *interrupt* for a signal in the block, instead of raising KeyboardInterrupt."""
+        """In the block a signal calls *interrupt*, and the grace begins."""
         before, self._interrupt = self._interrupt, interrupt
         try:
             yield
@@ -95,11 +102,11 @@ class Signals:
         """Raise no KeyboardInterrupt any more: the command has ended."""
         self._armed = False
 
-    def finish(self, code: int | None, *, exiting: bool) -> int:
+    def finish(self, code: int | None) -> int:
         """The exit code: *code*, or that of the signal; *code* is None after a KeyboardInterrupt.
 
-        *exiting*: the process is about to exit, so this ends it if a signal has come, and a later
-        signal ends it at once. Otherwise the previous handlers are back.
+        If the process exits, this ends it if a signal has come, and a later signal ends it at once.
+        Otherwise the previous handlers are back.
         """
         self.disarm()
         if code is None and self._previous:
@@ -107,10 +114,9 @@ class Signals:
         if code is None or self.received:
             code = 128 + (self.received or signal.SIGINT)
             self._say()
-            if exiting and self._previous:
+            if self._exiting and self._previous:
                 os._exit(code)  # what else runs at exit may wait for threads of the command
-        if exiting and self._previous:
-            self._grace = 0.0
+        if self._exiting and self._previous:
             for number in self._previous:
                 signal.signal(number, self._end)
         else:
@@ -143,10 +149,10 @@ class Signals:
             while data := self._received(reader, deadline):
                 for number in data:
                     if number in self._previous:
-                        if deadline is not None:
-                            return self._force()
-                        deadline = time.monotonic() + self._grace
                         self.received = self.received or number
+                        if deadline is not None or self._interrupt == self._force:
+                            return self._force()
+                        deadline = time.monotonic() + GRACE
                         self._seen.set()
         return None
 
@@ -161,24 +167,26 @@ class Signals:
             return b""
 
     def _force(self) -> None:
-        if not self._forcing.acquire(blocking=False):
-            return  # the other thread is at it
-        try:
-            for path in tuple(self._paths):
-                _remove(path)
-            # Neither the lock of sys.stderr nor a full pipe may stop this thread.
-            if not self._said and select.select([], [2], [], 0)[1]:
-                self._said = True
-                encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-                line = f"dp-async: {self._line()}\n".encode(encoding, "backslashreplace")
-                os.write(2, CLEAN + line if os.isatty(2) else line)
-        finally:
-            os._exit(128 + self.received)
+        with self._forcing:  # the main thread waits here while the other one ends the process
+            if self._forced:
+                return
+            self._forced = True
+            try:
+                for path in tuple(self._paths):
+                    _remove(path)
+                # Neither the lock of sys.stderr nor a full pipe may stop this thread.
+                if not self._said and select.select([], [2], [], 0)[1]:
+                    self._said = True
+                    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+                    line = f"dp-async: {self._line()}\n".encode(encoding, "backslashreplace")
+                    os.write(2, CLEAN + line if os.isatty(2) else line)
+            finally:
+                os._exit(128 + self.received)
 
     def _say(self) -> None:
         if not self._said:
             self._said = True
-            with suppress(OSError, ValueError, AttributeError):  # a stream that is closed or None
+            with suppress(Exception):  # a stream that is closed, None, or replaced
                 sys.stderr.write(f"dp-async: {self._line()}\n")
                 sys.stderr.flush()
 
@@ -207,14 +215,16 @@ def _raise() -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or a folder; another thread may be writing to it."""
-    with suppress(OSError):
-        for folder, folders, files in os.walk(path, topdown=False):
-            for name in files:
-                os.unlink(os.path.join(folder, name))
-            for name in folders:
-                os.rmdir(os.path.join(folder, name))
-        if path.is_dir():
-            path.rmdir()
-        else:
-            path.unlink()
+    """Remove a file or a folder; another thread may be writing to it, so try it again."""
+    for _ in range(20):
+        with suppress(OSError):
+            for folder, folders, files in os.walk(path, topdown=False):
+                for name in files:
+                    os.unlink(os.path.join(folder, name))
+                for name in folders:
+                    os.rmdir(os.path.join(folder, name))
+            if path.is_dir():
+                path.rmdir()
+            else:
+                path.unlink(missing_ok=True)
+            return

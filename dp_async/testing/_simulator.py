@@ -60,7 +60,7 @@ class Simulator:
     - *http_errors*: an envelope's error code is the HTTP status too, instead of 200.
     - *lateness*: a row becomes visible up to this many seconds after its update time.
     - *database*: how the server's database behaves: ``Database.postgresql()``, or one by one.
-    - *clock*: seconds since the epoch.
+    - *clock*: seconds since the epoch; the newest row to begin with is of 1,689,239,845.
     - *remember*: keep ``requests``; turn it off for a server that runs for long.
 
     ``internals`` are texts in the answers that a client must never show or log.

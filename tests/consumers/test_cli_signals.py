@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: what each does in the main thread, and what the watching thread does."""
+"""SIGINT, SIGTERM and SIGHUP: what each does in the main thread and in the watching one."""
 
 import asyncio
 import os
@@ -22,11 +22,11 @@ from dp_async.testing import Simulator
 def handlers() -> Iterator[None]:
     """The handlers of a new process, and that they are back at the end."""
     before = [signal.signal(signal.SIGINT, signal.default_int_handler)]
-    before.append(signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    before += [signal.signal(number, signal.SIG_DFL) for number in HANDLED[1:]]
     yield
     assert signal.set_wakeup_fd(-1) == -1
     after = [signal.signal(number, old) for number, old in zip(HANDLED, before, strict=True)]
-    assert after == [signal.default_int_handler, signal.SIG_DFL]
+    assert after == [signal.default_int_handler, signal.SIG_DFL, signal.SIG_DFL]
 
 
 class Forced:
@@ -62,6 +62,16 @@ def signals() -> Iterator[Signals]:
 
 
 @pytest.fixture
+def exiting() -> Iterator[Signals]:
+    """The signals of a command with which the process exits."""
+    given = Signals(exiting=True)
+    given.install()
+    with as_current(given):
+        yield given
+    given.restore()
+
+
+@pytest.fixture
 def simulator() -> Iterator[Simulator]:
     running = Simulator(works=200, messages=0)
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(running):
@@ -81,7 +91,7 @@ def test_a_signal_raises_once_and_sets_the_exit_code(
         signal.raise_signal(number)
     with pytest.raises(KeyboardInterrupt):
         signals.check()
-    assert signals.finish(None, exiting=False) == 128 + number
+    assert signals.finish(None) == 128 + number
     assert capsys.readouterr().err == "dp-async: interrupted\n"
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
@@ -89,20 +99,20 @@ def test_a_signal_raises_once_and_sets_the_exit_code(
 def test_without_a_signal_the_exit_code_is_the_commands(
     signals: Signals, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert signals.finish(3, exiting=False) == 3
+    assert signals.finish(3) == 3
     assert capsys.readouterr().err == ""
 
 
 def test_a_signal_after_the_command_has_ended_is_not_lost(signals: Signals) -> None:
     signals.disarm()
     signal.raise_signal(signal.SIGTERM)
-    assert signals.finish(0, exiting=False) == 143
+    assert signals.finish(0) == 143
 
 
 def test_a_signal_that_a_library_takes_is_not_lost(signals: Signals) -> None:
     ours = signal.signal(signal.SIGTERM, swallow)
     signal.raise_signal(signal.SIGTERM)
-    assert signals.finish(None, exiting=False) == 143
+    assert signals.finish(None) == 143
     with pytest.raises(KeyboardInterrupt):
         signals.check()
     assert callable(ours)
@@ -115,7 +125,7 @@ def test_an_ignored_signal_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> Non
     signal.raise_signal(signal.SIGINT)
     signal.signal(signal.SIGINT, swallow)  # as a library does
     signal.raise_signal(signal.SIGINT)
-    assert signals.finish(0, exiting=False) == 0
+    assert signals.finish(0) == 0
     assert signal.signal(signal.SIGINT, signal.default_int_handler) is swallow
 
 
@@ -123,9 +133,9 @@ def test_outside_the_main_thread_nothing_is_handled() -> None:
     codes: list[int] = []
 
     def command() -> None:
-        signals = Signals()
+        signals = Signals(exiting=True)
         signals.install()
-        codes.append(signals.finish(None, exiting=True))
+        codes.append(signals.finish(None))
 
     thread = threading.Thread(target=command)
     thread.start()
@@ -138,7 +148,7 @@ def test_a_block_may_be_interrupted_in_its_own_way(signals: Signals) -> None:
     with signals.interrupting(lambda: calls.append("cancelled")):
         signal.raise_signal(signal.SIGINT)
     assert calls == ["cancelled"]
-    assert signals.finish(0, exiting=False) == 130
+    assert signals.finish(0) == 130
 
 
 def test_a_signal_cancels_the_running_task(signals: Signals) -> None:
@@ -149,7 +159,7 @@ def test_a_signal_cancels_the_running_task(signals: Signals) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         _run.guarded(lambda: _run.execute(work(), debug=False))
-    assert signals.finish(None, exiting=False) == 143
+    assert signals.finish(None) == 143
 
 
 def test_a_signal_before_the_loop_runs_leaves_no_coroutine(
@@ -175,13 +185,13 @@ def test_the_line_of_a_block_is_said_if_it_is_interrupted(
         rows = 2
         signal.raise_signal(signal.SIGINT)
     rows = 3
-    signals.finish(None, exiting=False)
+    signals.finish(None)
     assert capsys.readouterr().err == "dp-async: after 3 rows\n"
 
 
 def test_a_missing_stderr_stops_nothing(signals: Signals, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
-    assert signals.finish(None, exiting=False) == 130
+    assert signals.finish(None) == 130
 
 
 # The forced end
@@ -224,7 +234,7 @@ def test_a_second_signal_ends_it_at_once_with_one_line(
         signal.raise_signal(signal.SIGINT)
     signal.raise_signal(signal.SIGTERM)
     assert forced.wait() == [130]
-    assert signals.finish(None, exiting=False) == 130
+    assert signals.finish(None) == 130
     assert capfd.readouterr().err == "dp-async: interrupted\n"
 
 
@@ -263,20 +273,54 @@ def test_a_forced_end_never_waits_for_stderr(
     signals.restore()
 
 
-def test_while_the_process_exits_a_signal_ends_it_at_once(forced: Forced, signals: Signals) -> None:
-    assert signals.finish(0, exiting=True) == 0
-    for _ in range(2):
-        signal.raise_signal(signal.SIGTERM)
+def test_while_the_process_exits_a_signal_ends_it_at_once(forced: Forced, exiting: Signals) -> None:
+    assert exiting.finish(0) == 0
+    signal.raise_signal(signal.SIGTERM)
     assert forced.wait() == [143]
 
 
 def test_an_interrupted_process_ends_without_what_runs_at_exit(
-    forced: Forced, signals: Signals
+    forced: Forced, exiting: Signals
 ) -> None:
-    with pytest.raises(KeyboardInterrupt):
+    with exiting.interrupting(lambda: None):
         signal.raise_signal(signal.SIGTERM)
-    signals.finish(None, exiting=True)
+        exiting.finish(None)
     assert forced.wait() == [143]
+
+
+@pytest.mark.parametrize("number", HANDLED)
+def test_where_no_task_runs_a_signal_ends_the_process_at_once(
+    forced: Forced, exiting: Signals, number: signal.Signals, capfd: pytest.CaptureFixture[str]
+) -> None:
+    signal.raise_signal(number)  # no exception: it might be lost, or fatal to an import
+    assert forced.wait() == [128 + number]
+    assert capfd.readouterr().err == "dp-async: interrupted\n"
+
+
+def test_a_signal_that_a_library_takes_ends_the_process_at_once(
+    forced: Forced, exiting: Signals
+) -> None:
+    signal.signal(signal.SIGTERM, swallow)
+    signal.raise_signal(signal.SIGTERM)
+    assert forced.wait() == [143]
+
+
+def test_a_folder_that_a_thread_still_writes_to_is_removed(
+    forced: Forced, exiting: Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, real, late = tmp_path / "folder", os.walk, ["late"]
+    folder.mkdir()
+
+    def walk(top: Path, topdown: bool) -> Iterator[tuple[str, list[str], list[str]]]:
+        yield from real(top, topdown=topdown)
+        if late:
+            (folder / late.pop()).touch()
+
+    monkeypatch.setattr(os, "walk", walk)
+    with exiting.removing(folder):
+        signal.raise_signal(signal.SIGINT)
+        assert forced.wait() == [130]
+    assert list(tmp_path.iterdir()) == []
 
 
 # The entry point

@@ -5,7 +5,7 @@ import sys
 
 CODE = """
 import sys
-import dp_async
+from dp_async import Client
 optional = {"cyclopts", "dlt", "duckdb", "opentelemetry", "psycopg2", "pyarrow", "pytest", "rich"}
 assert not optional & sys.modules.keys(), optional & sys.modules.keys()
 import dp_async.otel

@@ -54,6 +54,22 @@ def test_a_get_is_its_target_byte_for_byte(filters: dict[str, Any], target: str)
     assert work_target(**filters) == target
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "filters", "unstamped"),
+    [
+        (MESSAGES, {"read_status": "READ"}, "read_status=READ"),
+        (MESSAGES, {"read_status": ReadStatus("ARCHIVED")}, "read_status=ARCHIVED"),
+        (MESSAGES, {"read_status": "UNREAD"}, ""),
+        (MESSAGES, {"read_status": None}, ""),
+        (WORKS, {"status": "SUCCESS", "name": "a", "sort": None}, ""),
+    ],
+)
+def test_filters_that_rows_enter_without_a_new_update_time(
+    endpoint: ListEndpoint[Struct, Struct], filters: dict[str, Any], unstamped: str
+) -> None:
+    assert endpoint.entered_unstamped(endpoint.query(filters)) == unstamped
+
+
 def test_a_get_has_no_body() -> None:
     request = WORKS.request(WORKS.query_type(), 3, 50)
     assert (request.endpoint, request.method, request.idempotent) == ("work_list", "GET", True)

@@ -56,6 +56,7 @@ def test_commits_take_as_long_as_their_distribution_says(clock: Clock) -> None:
     assert sorted(delays) == keys
     short = [delay for delay in delays.values() if delay <= 0.5]
     long = [delay for delay in delays.values() if delay >= 4]
+    assert len({*short}) == len(short)
     assert (min(short) >= 0.25, max(long) <= 8) == (True, True)
     assert (len(short) + len(long), 60 < len(long) < 140) == (400, True)
     assert {second(rows, key) for key in keys} == {"13:20"}  # stamped before
@@ -148,6 +149,8 @@ def test_unstable_ties_change_from_answer_to_answer(clock: Clock) -> None:
     halves = read(rows, 0, 26) + read(rows, 26, 25)
     assert set(halves) < {newest, *tied}  # some came twice, and some are lost
     assert len(set(halves)) < len(halves) == 51
+    edge = read(rows, 40, 20)
+    assert (len(set(edge) & set(tied)), edge[11:]) == (11, read(rows, 51, 9))
     assert read(rows, 200, 10) == []
     assert rows.ids()[1:51] == tied  # the truth is in one order
 

@@ -1,0 +1,97 @@
+"""All public names. ``dp_async`` imports this file when the first of them is used."""
+
+import logging
+from inspect import get_annotations
+
+from ._accounts import AccountsCrawl, AccountsFailed, crawl_accounts
+from ._call.auth import Md5Signer
+from ._call.observe import Attempt
+from ._call.stats import ClientStats
+from ._call.transport import HttpTransport
+from ._client import Client
+from ._crawl.crawl import Crawl, Pages
+from ._crawl.report import CrawlReport, IncompleteCrawl
+from ._errors import (
+    ApiError,
+    AttemptTimeout,
+    AuthError,
+    BadRequest,
+    CallError,
+    ClientClosed,
+    ConfigError,
+    DecodeError,
+    DpError,
+    PaginationError,
+    RateLimited,
+    ResponseTooLarge,
+    ServerError,
+    TransportError,
+)
+from ._http import Request, Response, Send, Sign
+from ._listing import Listing, Probe
+from ._models import Align, Message, Page, ReadStatus, SortOrder, Work, WorkStatus
+from ._page.reader import BadItem
+from ._plan.watermark import Watermark
+from ._settings import CrawlOptions, RetryPolicy, Settings
+from ._version import VERSION
+from ._watch import Watch
+
+__version__ = VERSION
+
+__all__ = [
+    "AccountsCrawl",
+    "AccountsFailed",
+    "Align",
+    "ApiError",
+    "Attempt",
+    "AttemptTimeout",
+    "AuthError",
+    "BadItem",
+    "BadRequest",
+    "CallError",
+    "Client",
+    "ClientClosed",
+    "ClientStats",
+    "ConfigError",
+    "Crawl",
+    "CrawlOptions",
+    "CrawlReport",
+    "DecodeError",
+    "DpError",
+    "HttpTransport",
+    "IncompleteCrawl",
+    "Listing",
+    "Md5Signer",
+    "Message",
+    "Page",
+    "Pages",
+    "PaginationError",
+    "Probe",
+    "RateLimited",
+    "ReadStatus",
+    "Request",
+    "Response",
+    "ResponseTooLarge",
+    "RetryPolicy",
+    "Send",
+    "ServerError",
+    "Settings",
+    "Sign",
+    "SortOrder",
+    "TransportError",
+    "Watch",
+    "Watermark",
+    "Work",
+    "WorkStatus",
+    "__version__",
+    "crawl_accounts",
+]
+
+for _name in __all__:
+    if _name != "__version__":
+        _public = globals()[_name]
+        if isinstance(_public, type):  # typing.get_type_hints would look in the public module
+            _public.__annotations__ = get_annotations(_public, eval_str=True)
+        _public.__module__ = "dp_async"  # tracebacks and pickles show the public name
+
+logging.getLogger("dp_async").addHandler(logging.NullHandler())
