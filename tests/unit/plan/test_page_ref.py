@@ -145,9 +145,7 @@ def test_the_page_before_a_place_reaches_as_far_as_half_a_page_can(
 
 
 @given(SIZES.filter(lambda size: size > 5), PLACES)
-def test_the_last_page_leaves_rows_free_and_shows_as_many_as_it_can(
-    size: int, total: int
-) -> None:
+def test_the_last_page_leaves_rows_free_and_shows_as_many_as_it_can(size: int, total: int) -> None:
     ref = at_end(total, size, size // 6)
     assert ref.start <= total < ref.end
     roomy = [
