@@ -153,7 +153,7 @@ class Evidence:
             self.options.allowed_lateness,
             len(self.seen.ids) if all_keyed else None,
             changes.oldest,
-            changes.known,
+            changes.rows.known,
         )
         return self.complete
 
