@@ -436,4 +436,4 @@ def measure(*, minutes: int = 20, seconds: int = 60, seed: int = 0) -> Result:
 
 
 if __name__ == "__main__":
-    sys.exit(any(not check.ok for check in main(measure).checks))
+    main(measure)

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar, Unpack, overload
 import msgspec
 from msgspec import Raw, Struct
 
-from ._checks import DAY, instance, number, whole
+from ._checks import DAY, callback, instance, number, whole
 from ._crawl.crawl import Crawl, Pages
 from ._crawl.engine import mark_now
 from ._crawl.report import CrawlReport
@@ -109,12 +109,14 @@ class Listing(Generic[T]):
         """One crawl of the whole list, with a report.
 
         - *resume*: an earlier crawl's ``checkpoint()``, to go on from there.
-        - *progress*: called with the report after each page.
+        - *progress*: called with the report after each page. An exception it raises reaches
+          the caller of ``anext``; the next call returns that page.
 
         At its end a crawl that is known not to be complete logs a warning, or raises
         IncompleteCrawl with ``strict=True``. Raises ConfigError for a checkpoint that is damaged,
         or of another list.
         """
+        callback("progress", progress)
         return Crawl(self._source(), self._options, progress, resume)
 
     def since(
@@ -133,7 +135,8 @@ class Listing(Generic[T]):
           watermark are read again, and those delivered before are left out; with a larger value
           than in the last crawl, some of them come again. Further down, whatever the pages show
           that are read anyway is compared as far as the watermark remembers it.
-        - *progress*: called with the report after each page.
+        - *progress*: called with the report after each page. An exception it raises reaches
+          the caller of ``anext``; the next call returns that page.
 
         Each row comes once, in the version read first; if it changes again meanwhile, the next
         crawl yields it. The cost is one request if one small page reaches down to the watermark. If
@@ -144,14 +147,15 @@ class Listing(Generic[T]):
 
         Not found: deleted rows, changes that leave the update time as it was (such as a message
         being read) unless the row is on a page that is read anyway, and rows without an update
-        time. ``report.complete`` is None for a filtered list that is sorted by create time, or may
-        be: a row that enters the filter stands anywhere in it.
+        time. ``report.complete`` is None where a filter is entered without a new update time, as by
+        a message that is read: such a row stands anywhere in the list.
 
         Raises ConfigError for a watermark of another list, for a list sorted oldest first, and with
         ``verify=False``. The crawl raises PaginationError if the list is not newest first, by
         update or by create time, or shows no update times.
         """
         number("allowed_lateness", allowed_lateness, 0, DAY)
+        callback("progress", progress)
         source = self._source()
         if watermark is None:
             watermark = Watermark.start(source.scope)
@@ -259,6 +263,7 @@ class Listing(Generic[T]):
             scope=scope_of(
                 [*self._runtime.scope, endpoint.name, msgspec.json.encode(self._query).decode()]
             ),
+            unstamped=endpoint.entered_unstamped(self._query),
         )
 
     @property

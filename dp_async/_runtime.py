@@ -9,13 +9,14 @@ import asyncio
 import os
 import time
 from collections.abc import Coroutine
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from ._call.adaptive import Adaptive
 from ._call.auth import Clock, Signing, hidden, identity, signed
 from ._call.envelope import checked
 from ._call.limiter import Limiter
-from ._call.limits import adapted, limited, timed
+from ._call.limits import adapted, is_excused, limited, timed
 from ._call.observe import Observers
 from ._call.retry import RetryBudget, retrying
 from ._call.stats import Tally
@@ -55,7 +56,7 @@ class Core:
         self._owned = owned
         self._sign = sign
         self._clock = Clock()
-        self._retry_budget = RetryBudget()
+        self._retry_budget = RetryBudget.of(settings.max_in_flight, settings.retry.attempts)
         self._limiters: _Limiters | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
@@ -89,7 +90,13 @@ class Core:
         if adaptive:
             call = adapted(call, limiters.adaptive, self.adaptive)
         return retrying(
-            call, settings.retry, tally, self._retry_budget, clock=time.monotonic, sleep=self.sleep
+            call,
+            settings.retry,
+            tally,
+            self._retry_budget,
+            clock=limiters.every.clock,
+            sleep=self.sleep,
+            excused=partial(is_excused, limiter=limiters.every, cap=cap),
         )
 
     def _client_limiters(self) -> _Limiters:

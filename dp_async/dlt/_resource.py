@@ -22,8 +22,8 @@ from dlt.extract import DltResource
 from msgspec import Struct
 
 from .. import AccountsFailed, Client, ConfigError, DpError
-from ..tables import schema
-from ._run import List, Marks, Newest, Run, mark_of, warn
+from ..tables import schema, warn
+from ._run import List, Marks, Newest, Run, mark_of
 from ._store import Store
 
 S = TypeVar("S", bound=Struct)
@@ -90,6 +90,7 @@ def _tables(of: List[S], shared: SharedClient) -> Iterator[pa.Table]:
     newest: Newest = state.setdefault("newest", {})
     store.make_again()
     lost = _lost(of, marks, newest, store)
+    lost += [account for account in _outdated(of, marks) if account not in lost]
     for account in lost:  # dlt keeps the state with the rows: if they are not loaded, nor is this
         del marks[account]
     if not store.undocumented():
@@ -126,11 +127,8 @@ def _tables(of: List[S], shared: SharedClient) -> Iterator[pa.Table]:
 
 def _lost(of: List[S], marks: Marks, newest: Newest, store: Store) -> list[str]:
     """The accounts to load again: the destination lacks the newest row that was loaded."""
-    lost = [
-        account
-        for account in of.plan.accounts
-        if account in marks and account in newest and not store.holds(account, newest[account])
-    ]
+    rows = {name: newest[name] for name in of.plan.accounts if name in marks and name in newest}
+    lost = store.lacking(rows)
     if lost:
         warn(
             "the destination does not hold the %s that were loaded into it: all are loaded again, "
@@ -140,6 +138,19 @@ def _lost(of: List[S], marks: Marks, newest: Newest, store: Store) -> list[str]:
             len(of.plan.accounts),
         )
     return lost
+
+
+def _outdated(of: List[S], marks: Marks) -> list[str]:
+    """The accounts to load again: their watermarks are of another version, or damaged."""
+    found: list[str] = []
+    for account in of.plan.accounts:
+        try:
+            mark_of(account, marks)
+        except ConfigError as error:
+            found.append(account)
+            problem = str(error).partition(";")[0]
+            warn("all %s of one account are loaded again: %s", of.name, problem)
+    return found
 
 
 def _check_names(of: List[S], other: Set[str]) -> None:

@@ -153,7 +153,7 @@ async def test_views_share_the_rate_and_the_limit_of_requests_in_flight() -> Non
 
 async def test_views_share_the_retry_budget() -> None:
     retry = RetryPolicy(attempts=60, base=0)
-    view = view_of(Script(*[DOWN] * 110), retry=retry)
+    view = view_of(Script(*[DOWN] * 110), retry=retry, max_in_flight=1)
     for each in (view, other_view(view, account="1999")):
         with pytest.raises(ServerError) as caught:
             await each.call(each.tally())(REQUEST)
