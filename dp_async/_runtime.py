@@ -19,7 +19,7 @@ from ._call.limiter import Limiter
 from ._call.limits import adapted, is_excused, limited, timed
 from ._call.observe import Observers
 from ._call.retry import RetryBudget, retrying
-from ._call.stats import Tally
+from ._call.stats import ClientStats, Tally
 from ._call.transport import HttpTransport
 from ._crawl.pager import ended
 from ._errors import ClientClosed, ConfigError
@@ -108,6 +108,25 @@ class Core:
             self._limiters = _Limiters(every, Limiter(ceiling))
             self._limiters.adaptive.limit = self.adaptive.limit
         return self._limiters
+
+    @property
+    def stats(self) -> ClientStats:
+        """The counts of all calls, and what the limiter learned."""
+        tally = self.tally
+        limit = pace = None
+        pause = 0.0
+        if self._limiters is not None and not self._closed:
+            every = self._limiters.every
+            (limit, pace), pause = every.learned, every.pause
+        return ClientStats(
+            requests=tally.requests,
+            retries=tally.retries,
+            throttles=tally.throttles,
+            in_flight=tally.in_flight,
+            limit=limit,
+            pace=pace,
+            pause=pause,
+        )
 
     async def sleep(self, seconds: float, until: asyncio.Future[None] | None = None) -> None:
         """Return after *seconds*, or as soon as *until* has a result or the client is closed."""

@@ -111,13 +111,13 @@ class Clock:
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self.ahead = 0.0  # seconds that the server's clock is ahead of this machine's
-        self._accepted: dict[str, float] = {}  # by account: servers may disagree
+        self.by_account: dict[str, float] = {}  # by account: servers may disagree
         self._warned = False
         self._fruitless: dict[str, tuple[float, float]] = {}  # by account: a correction, and when
 
     def of(self, account: str) -> float:
         """The correction that *account* accepted last, or else any account."""
-        return self._accepted.get(account, self.ahead)
+        return self.by_account.get(account, self.ahead)
 
     def at(self, ahead: float) -> float:
         """The server's time if its clock is *ahead* seconds ahead."""
@@ -146,7 +146,7 @@ class Clock:
     def accepted(self, ahead: float, account: str = "") -> None:
         """The server accepted a signature made with *ahead*: sign all calls with it from now on,
         but for accounts that accepted another one."""
-        self.ahead = self._accepted[account] = ahead
+        self.ahead = self.by_account[account] = ahead
         self._fruitless.clear()
         if not self._warned:
             self._warned = True
@@ -227,7 +227,7 @@ def signed(call: Call, signing: Signing, clock: Clock) -> Call:
     async def calling(request: Request, /) -> Answer:
         tried = request.clock_ahead
         ahead = clock.ahead if tried is None else tried
-        if ahead and tried is None:  # a correction was accepted, so that accounts may disagree
+        if clock.by_account and tried is None:
             ahead = clock.of(signing.account)
         now = clock.at(ahead)
         try:

@@ -140,6 +140,17 @@ class Limiter:
         """Whether the server gave a good answer to any call in the last *seconds*."""
         return self.clock() - self._last_good <= seconds
 
+    @property
+    def learned(self) -> tuple[int | None, float | None]:
+        """How many requests the server takes at once, and a second; None where that is unknown."""
+        learned = self.pace.learned
+        return self.places.held or None, None if learned is None else learned.rate
+
+    @property
+    def pause(self) -> float:
+        """The seconds until calls are sent again."""
+        return max(0.0, self.backoff.ends - self.clock())
+
     def release(self) -> None:
         """Give back what ``acquire`` took, however the call ended."""
         self._free()

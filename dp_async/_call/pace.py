@@ -15,7 +15,7 @@ from dataclasses import dataclass
 #: A coarse timer is late by up to so many seconds: asyncio's rounds up to a millisecond. A slot
 #: taken so late does not delay the next, which keeps the full rate on average.
 TIMER = 0.002
-#: A pace is learned from at least this many good answers in the second before a refusal.
+#: The first guess at a pace, at least: pauses may have left few good answers to count.
 _LEAST = 5
 #: Seconds until the pace is back at the learned rate, the plateau of the cubic; more where a
 #: refusal costs a pause, less for the first guess, which counts a second that was not full.
@@ -113,9 +113,9 @@ class Pace:
         while accepted and accepted[0] < now - 1:
             accepted.popleft()
         if learned is None:
-            if len(accepted) >= _LEAST:
+            if accepted:
                 plateau = _GUESS if resumed - now < _PAUSED else _GUESS_PAUSED
-                self.learned = Learned(len(accepted), now, resumed, plateau)
+                self.learned = Learned(max(len(accepted), _LEAST), now, resumed, plateau)
                 self.is_limited = True
         elif learned.good:
             self.learned = learned.lowered(now, resumed, len(accepted))

@@ -85,7 +85,7 @@ class Places:
             return at_once >= _ESTIMATED * self.held
         if self.held:
             return at_once > 0
-        return in_flight > self.proven and at_once >= max(1, _PROVEN * self.proven)
+        return in_flight > self.proven and at_once >= max(2, _PROVEN * self.proven)
 
     def estimate(self, at_once: int, now: float, retry_after: float) -> None:
         """The server works on about *at_once*."""

@@ -101,7 +101,7 @@ def leads_down(reads: Sequence[Read], bounds: Sequence[float], order: Order) -> 
     if start is None or not order.is_head(start.read):
         return False
     again = bounds[0]  # by create time as well, since no row is updated before it is created
-    if start.oldest >= again:
+    if start.oldest >= again > -inf:
         start = start._replace(column=replace(start.column, oldest=int(again) - 1))
     return Descent(start, found, order).holds
 

@@ -9,7 +9,7 @@ from math import inf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from dp_async import BadItem, CrawlReport
+from dp_async import BadItem, Client, CrawlReport
 
 VERDICTS = {True: "complete, proven", False: "NOT complete", None: "not known to be complete"}
 
@@ -60,12 +60,17 @@ def verdict(report: CrawlReport) -> str:
     return f"{VERDICTS[report.complete]}{bad}"
 
 
-def summary(report: CrawlReport) -> str:
-    """The crawl in one line."""
+def summary(report: CrawlReport, client: Client) -> str:
+    """The crawl in one line, and what the server allowed, where it refused requests."""
+    allowed, stats = "", client.stats
+    if stats.pace is not None:
+        allowed = f"; the server allowed about {stats.pace:.0f} requests a second"
+    elif stats.limit is not None:
+        allowed = f"; the server allowed about {counted(stats.limit, 'request')} at once"
     return (
         f"{counted(report.items, 'item')} in {counted(report.pages, 'page')}, "
         f"{counted(report.requests, 'request')}, "
-        f"{report.elapsed:.2f} s; {verdict(report)}{proof(report)}: {report.reason}"
+        f"{report.elapsed:.2f} s; {verdict(report)}{proof(report)}: {report.reason}{allowed}"
     )
 
 

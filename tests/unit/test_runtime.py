@@ -26,7 +26,7 @@ from dp_async import (
     Send,
     ServerError,
 )
-from dp_async._call.adaptive import START
+from dp_async._call.adaptive import FEW, START
 from dp_async._runtime import Core, View
 from tests.support.fake_server import until
 from tests.support.samples import REQUEST, SECRET, Script, settings
@@ -182,7 +182,7 @@ async def test_adaptive_calls_raise_the_adaptive_limit() -> None:
 
     view = view_of(send, max_in_flight=8)
     call = view.call(view.tally(), adaptive=True)
-    await asyncio.gather(*[call(REQUEST) for _ in range(START)])
+    await asyncio.gather(*[call(REQUEST) for _ in range(FEW)])
     assert view.adaptive_limit == 2 * START
 
 

@@ -124,9 +124,12 @@ def test_a_first_refusal_teaches_the_good_answers_of_the_second_before() -> None
     assert pace.at(103.3) == pytest.approx(20)
 
 
-@pytest.mark.parametrize(("accepted", "ago"), [(4, 0.0), (9, 1.001)])
-def test_too_few_good_answers_teach_nothing(accepted: int, ago: float) -> None:
-    assert not refused(accepted=accepted, ago=ago).is_limited
+def test_without_a_good_answer_nothing_is_learned() -> None:
+    assert not refused(accepted=9, ago=1.001).is_limited
+
+
+def test_few_good_answers_teach_five_a_second() -> None:
+    assert refused(accepted=1).at(103.3) == pytest.approx(5)
 
 
 def test_a_good_answer_counts_for_one_second() -> None:

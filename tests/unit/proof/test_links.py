@@ -310,3 +310,9 @@ def test_only_lists_that_are_newest_first_are_covered() -> None:
     upwards = [page(tick, rows, offset, 5) for tick, offset in enumerate((9, 6, 3, 0))]
     assert not covers(upwards, ALLOWED_LATENESS)
     assert isinstance(link([reads[2]], down_to=990), Unprovable)
+
+
+def test_a_first_page_of_rows_dated_in_the_future_covers_nothing_of_its_own() -> None:
+    rows = listed(12)
+    reads = [replace(page(0, rows, 0, 5), newest_past=-inf), page(1, rows, 3, 5)]
+    assert not covers(reads, ALLOWED_LATENESS)
