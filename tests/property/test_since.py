@@ -90,11 +90,12 @@ class Trial:
         self.rates = chance.choice(RATES)
         self.rows = chance.choice((0, 1, 5, 60, 300))
         busy = sum(self.rates) > 10  # then read in larger pages, faster than it grows
+        self.imports = 0 if busy else chance.choice((0, 0, 0, 0.05))
+        busy = busy or self.imports > 0
         self.lateness = chance.choice((0, 0, 1.5, 2))
         self.database = chance.choice(DATABASES)
         if self.database is not None:
             self.lateness = 0
-        self.imports = chance.choice((0, 0, 0, 0.2))
         self.largest = chance.choice((50, 100) if busy else (10, 50, 100))
         self.options = CrawlOptions(
             page_size=chance.choice((20, 50) if busy else (5, 10, 20, 50)),

@@ -11,9 +11,9 @@ import pytest
 from dp_async import CrawlOptions, Page
 from dp_async._crawl.delivery import Delivery
 from dp_async._page.reader import BadItem, Rows
+from dp_async._plan.known import Key
 from dp_async._plan.page_ref import PageRef
 from dp_async._plan.walk import PageResult, Walk
-from dp_async._plan.known import Key
 
 NONE: array[int] = array("q")
 KEYS: list[Key] = [(1, 10, 100), (2, 10, 200)]
