@@ -123,7 +123,7 @@ class Engine(Generic[T]):
             elif not delivery.release():
                 if not self._walk.over:  # a bug, which must not look like the end of the list
                     raise AssertionError("the pages ended before the plan of the crawl did")
-                rest = self._walk.rest()
+                rest = self._walk.remaining()
                 if rest is None:
                     break
                 delivery.add(rest)

@@ -26,7 +26,7 @@ Times are whole seconds, so a time alone does not tell two versions of a row apa
 the same second. A digest of the delivered row does.
 
 Beyond the lateness, at no request: the page that goes on below T - allowed_lateness shows rows
-below it without a gap, and they are remembered as far as there is room. So a row that a later crawl
+below it without a gap, and they are remembered while there is space. So a row that a later crawl
 reads in that part of the list, and that is not remembered, was not delivered, whatever its time.
 
 A row's *place* is the time by which the list is sorted. Where that may be the update time or the
@@ -47,7 +47,7 @@ from typing import Generic, NamedTuple, TypeVar, cast
 from .._errors import PaginationError
 from .._page.reader import Rows
 from .._proof.reads import Read
-from .known import ROOM, ROOM_OF_CROWD, SHORT, Key, KnownRows, digest, summary
+from .known import CAPACITY, CROWD_COST, SHORT, Key, KnownRows, digest, summary
 from .watermark import Watermark
 
 T = TypeVar("T")
@@ -232,9 +232,9 @@ class Changes:
                 found += self.rows.sift(key, places[0], item)
         return self._fresh(found, seen)
 
-    def rest(self, seen: set[int]) -> tuple[list[T], list[Key], int]:
+    def remaining(self, seen: set[int]) -> tuple[list[T], list[Key], int]:
         """The same of the rows held back, once no more pages are read."""
-        return self._fresh(self.rows.rest(), seen)
+        return self._fresh(self.rows.remaining(), seen)
 
     def _fresh(
         self, found: Iterable[tuple[Key, object]], seen: set[int]
@@ -290,13 +290,13 @@ class Changes:
                 below.append((max(places), row.item))
             elif row.updated >= floor:
                 others.append(row.item)
-        single, crowds = summary(wanted, ROOM)
-        room = ROOM - ROOM_OF_CROWD * len(crowds)
-        single = [*single, *others][:room]
-        room -= len(single)
+        single, crowds = summary(wanted, CAPACITY)
+        space = CAPACITY - CROWD_COST * len(crowds)
+        single = [*single, *others][:space]
+        space -= len(single)
         below.sort(reverse=True)
-        if len(below) > room:
-            compared = below[room][0] + 1
+        if len(below) > space:
+            compared = below[space][0] + 1
             below = [row for row in below if row[0] >= compared]
         single += [digest for _, digest in below]
         if not self._order.by_update:
@@ -307,7 +307,7 @@ class Changes:
         return Watermark.at(
             scope,
             newest,
-            single[: ROOM - ROOM_OF_CROWD * len(crowds)],
+            single[: CAPACITY - CROWD_COST * len(crowds)],
             crowds,
             compared=int(compared),
             recent=len(wanted) + len(others),
@@ -315,7 +315,7 @@ class Changes:
         )
 
     def _with_delivered(self) -> Watermark | None:
-        """The last watermark, which remembers what was delivered since, too, as far as it has room.
+        """The last watermark, with what was delivered since, as far as it has space.
 
         Rows for which there is none come again.
         """
@@ -325,16 +325,16 @@ class Changes:
         single, crowds, compared = after.digests, [*after.crowds], after.compared
         delivered = [(time, digest) for _, time, digest in self._delivered]
 
-        def room() -> int:
-            return ROOM - len(single) - ROOM_OF_CROWD * len(crowds)
+        def space() -> int:
+            return CAPACITY - len(single) - CROWD_COST * len(crowds)
 
-        if len(delivered) > room():  # the rows that are not wanted again make room
+        if len(delivered) > space():  # the rows that are not wanted again make space
             del single[max(after.recent - sum(crowd.count for crowd in crowds), 0) :]
             compared = max(compared, self.floor)
-        if room() >= ROOM_OF_CROWD and self._order.by_update:
-            more, new = summary(delivered, room())
+        if space() >= CROWD_COST and self._order.by_update:
+            more, new = summary(delivered, space())
         else:
-            more, new = [digest for _, digest in delivered][: room()], []
+            more, new = [digest for _, digest in delivered][: space()], []
         return Watermark.at(
             after.scope,
             0 if self.started_over else after.updated,

@@ -2,7 +2,7 @@
 
 Pure. Knows rows by their digests and by their place in the list's order: a time, in seconds.
 
-A digest for each row is exact, and takes room for each row. Where there is no room, the rows of a
+A digest for each row is exact, and takes space for each row. Where there is no space, the rows of a
 crowded time are remembered together: how many they were, and the sum of their digests, which does
 not depend on their order. They are recognized once all of them were read again, and their sum is
 the same; where it is not, all of them count as new. Until then they are held back.
@@ -21,10 +21,10 @@ from msgspec import Meta, Struct
 
 T = TypeVar("T")
 
-ROOM = 220
+CAPACITY = 220
 """How many digests a watermark holds: within 2 kB of text."""
-ROOM_OF_CROWD = 8
-"""The room that a crowd takes, in digests."""
+CROWD_COST = 8
+"""The space that a crowd takes, in digests."""
 BITS = 63
 """Of a digest; msgspec checks no integer of 64 bits."""
 SHORT = 2**48 - 1
@@ -57,26 +57,26 @@ def digest(number: int, time: int, item: object) -> int:
     return int.from_bytes(blake2b(text, digest_size=8).digest()) >> 64 - BITS
 
 
-def summary(rows: Iterable[tuple[int, int]], room: int) -> tuple[list[int], list[Crowd]]:
-    """The digests of *rows*, newest first, and crowds of those for which there is no *room*.
+def summary(rows: Iterable[tuple[int, int]], space: int) -> tuple[list[int], list[Crowd]]:
+    """The digests of *rows*, newest first, and crowds of those for which there is no *space*.
 
     *rows* are places and digests. The newest rows, which change most often, stay single.
-    *room* has to be that of a crowd at least, unless all rows fit into it.
+    *space* has to be that of a crowd at least, unless all rows fit into it.
     """
     rows = sorted(rows, reverse=True)
-    if len(rows) <= room:
+    if len(rows) <= space:
         return [digest for _, digest in rows], []
     width = 1
     while True:
         groups = [list(group) for _, group in groupby(rows, partial(_group, width))]
-        spare = room - sum(min(len(group), ROOM_OF_CROWD) for group in groups)
+        spare = space - sum(min(len(group), CROWD_COST) for group in groups)
         if spare >= 0:
             break
         width *= 2
     single: list[int] = []
     crowds: list[Crowd] = []
     for group in groups:
-        more = len(group) - ROOM_OF_CROWD
+        more = len(group) - CROWD_COST
         if more <= spare:
             single += [digest for _, digest in group]
             spare -= max(more, 0)
@@ -89,7 +89,7 @@ def _group(width: int, row: tuple[int, int]) -> int:
     return row[0] // width
 
 
-class Held(Generic[T]):
+class CrowdRead(Generic[T]):
     """The rows of a *crowd* as they are read again; *same*: None until that is known."""
 
     def __init__(self, crowd: Crowd) -> None:
@@ -115,9 +115,9 @@ class KnownRows(Generic[T]):
 
     def __init__(self, digests: Iterable[int], crowds: Iterable[Crowd]) -> None:
         self._digests = frozenset(digest & SHORT for digest in digests)
-        self._crowds = [Held[T](crowd) for crowd in sorted(crowds, key=lambda one: one.oldest)]
-        self._oldest = [held.crowd.oldest for held in self._crowds]
-        self._held: dict[int, Held[T]] = {}  # by the ids of the rows held back
+        self._crowds = [CrowdRead[T](crowd) for crowd in sorted(crowds, key=lambda one: one.oldest)]
+        self._oldest = [crowd_read.crowd.oldest for crowd_read in self._crowds]
+        self._waiting: dict[int, CrowdRead[T]] = {}  # by the ids of the rows held back
         self.known: set[tuple[int, int]] = set()
 
     def sift(self, key: Key, place: int, item: T) -> list[tuple[Key, T]]:
@@ -126,39 +126,39 @@ class KnownRows(Generic[T]):
         if digest & SHORT in self._digests:
             self.known.add((number, time))
             return []
-        held = self._crowd(place)
-        if held is not None and held.found.get(number) == key:
+        crowd_read = self._crowd(place)
+        if crowd_read is not None and crowd_read.found.get(number) == key:
             return []  # held back, known, or delivered
-        if number in self._held:  # another version of it was held back
-            del self._held.pop(number).items[number]
-        elif held is not None and held.same is None and number not in held.found:
-            self._held[number] = held
-            held.take(key, item)
-            return self._settle(held)
+        if number in self._waiting:  # another version of it was held back
+            del self._waiting.pop(number).items[number]
+        elif crowd_read is not None and crowd_read.same is None and number not in crowd_read.found:
+            self._waiting[number] = crowd_read
+            crowd_read.take(key, item)
+            return self._decided(crowd_read)
         return [(key, item)]
 
-    def _crowd(self, place: int) -> Held[T] | None:
+    def _crowd(self, place: int) -> CrowdRead[T] | None:
         at = bisect_right(self._oldest, place) - 1
-        held = self._crowds[at] if at >= 0 else None
-        return held if held is not None and place <= held.crowd.newest else None
+        crowd_read = self._crowds[at] if at >= 0 else None
+        return crowd_read if crowd_read is not None and place <= crowd_read.crowd.newest else None
 
-    def _settle(self, held: Held[T]) -> list[tuple[Key, T]]:
+    def _decided(self, crowd_read: CrowdRead[T]) -> list[tuple[Key, T]]:
         """The rows of a crowd that is known to differ; none while it is not known."""
-        if held.same is None:
+        if crowd_read.same is None:
             return []
-        items, held.items = held.items, {}
+        items, crowd_read.items = crowd_read.items, {}
         for number in items:
-            del self._held[number]
-        if held.same:
-            self.known.update((number, time) for number, time, _ in held.found.values())
+            del self._waiting[number]
+        if crowd_read.same:
+            self.known.update((number, time) for number, time, _ in crowd_read.found.values())
             return []
-        return [(held.found[number], item) for number, item in items.items()]
+        return [(crowd_read.found[number], item) for number, item in items.items()]
 
-    def rest(self) -> list[tuple[Key, T]]:
+    def remaining(self) -> list[tuple[Key, T]]:
         """The rows that are still held back: nothing more is read, so their crowds differ."""
         rows: list[tuple[Key, T]] = []
-        for held in reversed(self._crowds):
-            if held.same is None:
-                held.same = False
-                rows += self._settle(held)
+        for crowd_read in reversed(self._crowds):
+            if crowd_read.same is None:
+                crowd_read.same = False
+                rows += self._decided(crowd_read)
         return rows

@@ -126,11 +126,11 @@ class Walk(Generic[T]):
         self._last = PageResult(rows, fresh, keys, repeated, ref, deferred, stage.after_pass)
         return self._last
 
-    def rest(self) -> PageResult[T] | None:
+    def remaining(self) -> PageResult[T] | None:
         """The items that were held back until all pages were read, if there are any."""
         evidence, options = self.evidence, self.evidence.options
         fresh: list[T]
-        fresh, keys, _ = evidence.changes.rest(evidence.seen.ids)
+        fresh, keys, _ = evidence.changes.remaining(evidence.seen.ids)
         if self._last is None or not fresh:
             return None
         evidence.seen.unique += len(fresh)

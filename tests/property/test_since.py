@@ -30,7 +30,7 @@ from dp_async import (
     Response,
     Watermark,
 )
-from dp_async._plan.known import ROOM
+from dp_async._plan.known import CAPACITY
 from dp_async.testing import Database, Delay, SimulatedList, Simulator, Writes
 from dp_async.testing._rows import text_of
 from tests.support.virtual_loop import run
@@ -189,7 +189,7 @@ class Trial:
 
     async def _crawl(self, crawl: Crawl[Row], stop: int | None) -> CrawlReport:
         began = self.truth.mark()
-        crowded = self.mark is not None and (self.mark.crowds or len(self.mark.digests) == ROOM)
+        crowded = self.mark is not None and (self.mark.crowds or len(self.mark.digests) == CAPACITY)
         history = self.mark is not None and self.mark.updated > 0
         pending = {key for key in self.truth.ids() if self._is_pending(key)}
         got: dict[object, Row] = {}

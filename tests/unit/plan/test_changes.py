@@ -13,7 +13,7 @@ from dp_async import PaginationError, Watermark
 from dp_async._models import Page
 from dp_async._page.reader import Rows
 from dp_async._plan.changes import Changes
-from dp_async._plan.known import ROOM, SHORT, Crowd, digest
+from dp_async._plan.known import CAPACITY, SHORT, Crowd, digest
 from dp_async._proof.reads import Read
 
 NONE: set[int] = set()
@@ -368,7 +368,7 @@ def test_rows_for_which_there_is_no_room_are_not_compared() -> None:
     changes.note(rows(*((number, 1000 - number, "") for number in range(300))), NONE)
     mark = changes.watermark(SCOPE, covered=True)
     assert mark is not None
-    assert (len(mark.digests), mark.compared) == (ROOM, 1000 - ROOM + 1)
+    assert (len(mark.digests), mark.compared) == (CAPACITY, 1000 - CAPACITY + 1)
 
 
 def test_a_page_of_one_second_does_not_show_all_of_it() -> None:
@@ -400,5 +400,5 @@ def test_the_rows_held_back_come_at_the_end() -> None:
     mark = Watermark.at(SCOPE, 100, [], [crowd], compared=98, recent=3)
     changes, seen = Changes(mark, 2), {1}
     assert changes.sift(rows((0, 100, "x"), (1, 100, "x")), seen) == ([], [], 0)
-    assert changes.rest(seen) == (["x"], [known(0, 100, "x")], 1)
-    assert changes.rest(seen) == ([], [], 0)
+    assert changes.remaining(seen) == (["x"], [known(0, 100, "x")], 1)
+    assert changes.remaining(seen) == ([], [], 0)

@@ -7,8 +7,8 @@ from random import Random
 import pytest
 
 from dp_async._plan.known import (
-    ROOM,
-    ROOM_OF_CROWD,
+    CAPACITY,
+    CROWD_COST,
     SHORT,
     Crowd,
     Key,
@@ -55,7 +55,7 @@ def test_the_most_crowded_time_is_remembered_as_a_whole_and_the_newest_rows_are_
     crowd = places(*((1000 + place, 100) for place in range(20_000)))
     rows = [*places((1, 101), (2, 102), (3, 99)), *crowd]
     Random(7).shuffle(rows)
-    single, crowds = summary(rows, ROOM)
+    single, crowds = summary(rows, CAPACITY)
     assert len(single) == 3
     total = sum(digest for _, digest in crowd) % 2**63
     assert crowds == [Crowd(100, 100, 20_000, total)]
@@ -63,8 +63,8 @@ def test_the_most_crowded_time_is_remembered_as_a_whole_and_the_newest_rows_are_
 
 def test_busy_seconds_become_crowds_from_the_oldest_on() -> None:
     rows = places(*((1000 + place, 100 + place // 60) for place in range(660)))
-    single, crowds = summary(rows, ROOM)
-    assert len(single) + ROOM_OF_CROWD * len(crowds) <= ROOM
+    single, crowds = summary(rows, CAPACITY)
+    assert len(single) + CROWD_COST * len(crowds) <= CAPACITY
     assert len(single) >= 120  # two whole seconds
     assert max(crowd.newest for crowd in crowds) == 110 - len(single) // 60
     assert len(single) + sum(crowd.count for crowd in crowds) == 660
@@ -72,8 +72,8 @@ def test_busy_seconds_become_crowds_from_the_oldest_on() -> None:
 
 def test_many_seconds_of_few_rows_share_a_crowd() -> None:
     rows = places(*((place, 3 * place) for place in range(5_000)))
-    single, crowds = summary(rows, ROOM)
-    assert len(single) + ROOM_OF_CROWD * len(crowds) <= ROOM
+    single, crowds = summary(rows, CAPACITY)
+    assert len(single) + CROWD_COST * len(crowds) <= CAPACITY
     assert len(single) + sum(crowd.count for crowd in crowds) == 5_000
     assert all(crowd.newest > crowd.oldest for crowd in crowds)
 
@@ -94,7 +94,7 @@ def test_a_crowd_is_known_once_all_of_it_was_read_in_any_order(seed: int) -> Non
     assert sifted(known, *again) == []
     assert known.known == {(number, 100) for number in range(50)}
     assert sifted(known, key(50), keys[3], key(51, 99), key(52, 101)) == [50, 51, 52]
-    assert known.rest() == []
+    assert known.remaining() == []
 
 
 def test_a_crowd_with_another_row_is_new_as_a_whole() -> None:
@@ -110,8 +110,8 @@ def test_a_crowd_that_lacks_a_row_is_new_once_no_more_is_read() -> None:
     first, second = [key(1, 90), key(2, 90)], [key(3), key(4), key(5)]
     known = KnownRows[str]([], [crowd_of(*first), crowd_of(*second)])
     assert sifted(known, first[0], *second[:2]) == []
-    assert [new[0] for new, _ in known.rest()] == [3, 4, 1]
-    assert known.rest() == []
+    assert [new[0] for new, _ in known.remaining()] == [3, 4, 1]
+    assert known.remaining() == []
 
 
 def test_another_version_of_a_row_that_is_held_back_comes_at_once_and_alone() -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from dp_async import ConfigError, CrawlOptions, Watermark
-from dp_async._plan.known import ROOM, ROOM_OF_CROWD, SHORT, Crowd, digest, summary
+from dp_async._plan.known import CAPACITY, CROWD_COST, SHORT, Crowd, digest, summary
 from dp_async._plan.watermark import VERSION
 from tests.support.fake_server import SETTINGS, Server, client
 
@@ -57,7 +57,7 @@ def test_a_watermark_is_small_whatever_the_list_holds(number: int, seconds: int,
         (NOW - place % seconds, digest(place, NOW - place % seconds, None))
         for place in range(number)
     ]
-    single, crowds = summary(rows, ROOM)
+    single, crowds = summary(rows, CAPACITY)
     mark = Watermark.at(SCOPE, NOW, single, crowds, compared=NOW - 10, recent=number)
     assert len(mark.to_json()) <= most
     assert Watermark.from_json(mark.to_json()) == mark
@@ -66,9 +66,9 @@ def test_a_watermark_is_small_whatever_the_list_holds(number: int, seconds: int,
 def test_the_largest_watermark_has_2000_characters() -> None:
     longest = 253_402_300_799  # the end of the year 9999
     crowd = Crowd(longest, longest, 10**7, 2**63 - 1)
-    full = Watermark.at(SCOPE, longest, [SHORT] * ROOM, compared=-(2**53), recent=10**7)
+    full = Watermark.at(SCOPE, longest, [SHORT] * CAPACITY, compared=-(2**53), recent=10**7)
     assert len(full.to_json()) <= 2_000
-    crowds = [crowd] * (ROOM // ROOM_OF_CROWD)
+    crowds = [crowd] * (CAPACITY // CROWD_COST)
     full = Watermark.at(SCOPE, longest, [], crowds, compared=-(2**53), recent=10**7)
     assert len(full.to_json()) <= 2_000
 
