@@ -123,7 +123,7 @@ class Listing(Generic[T]):
         self,
         watermark: Watermark | None,
         *,
-        allowed_lateness: float = 2.0,
+        allowed_lateness: float = 10.0,
         progress: Callable[[CrawlReport], object] | None = None,
     ) -> Crawl[T]:
         """One crawl of the rows that are new or were updated since *watermark*, newest first.
@@ -133,18 +133,22 @@ class Listing(Generic[T]):
         - *allowed_lateness*: seconds after the update time it carries within which a row becomes
           visible; that of the options if that is more. The rows of these seconds before the
           watermark are read again, and those delivered before are left out; with a larger value
-          than in the last crawl, some of them come again.
+          than in the last crawl, some of them come again. Further down, whatever the pages show
+          that are read anyway is compared as far as the watermark remembers it.
         - *progress*: called with the report after each page. An exception it raises reaches
           the caller of ``anext``; the next call returns that page.
 
         Each row comes once, in the version read first; if it changes again meanwhile, the next
         crawl yields it. The cost is one request if one small page reaches down to the watermark. If
         the newest seconds fill more than a page, as after an import, it is about one request for
-        each of these pages and two more.
+        each of these pages and two more. A watermark remembers about 200 rows one by one. Where the
+        newest seconds hold more, it remembers what a second holds as a whole: after a change to
+        one of its rows, all of them come again, once.
 
         Not found: deleted rows, changes that leave the update time as it was (such as a message
         being read) unless the row is on a page that is read anyway, and rows without an update
-        time.
+        time. ``report.complete`` is None where a filter is entered without a new update time, as by
+        a message that is read: such a row stands anywhere in the list.
 
         Raises ConfigError for a watermark of another list, for a list sorted oldest first, and with
         ``verify=False``. The crawl raises PaginationError if the list is not newest first, by
@@ -170,13 +174,14 @@ class Listing(Generic[T]):
         interval: float,
         *,
         since: Watermark | None = None,
+        allowed_lateness: float = 10.0,
         on_bad_item: Callable[[BadItem], object] | None = None,
     ) -> Watch[T]:
         """A live feed: rows as they are created or updated, from now on or *since* a watermark.
 
         It polls every *interval* seconds, give or take 10 %; a poll that finds nothing costs one
-        small request as a rule. Rows that become visible up to ``CrawlOptions.allowed_lateness``
-        seconds after the update time they carry are found too. Sends nothing until it is iterated.
+        small request as a rule. *allowed_lateness* and what is not found are as in ``since``. Sends
+        nothing until it is iterated.
 
         *on_bad_item*: called with each row on the pages read that cannot be decoded, and again once
         it has changed, while the other rows arrive. Without it such a row raises DecodeError.
@@ -194,8 +199,12 @@ class Listing(Generic[T]):
             )
         if on_bad_item is not None and not callable(on_bad_item):
             raise ConfigError("on_bad_item of watch() must be a callable, called with a BadItem")
-        listing = self if on_bad_item is None else self.with_options(on_bad_item="keep")
-        crawl = partial(listing.since, allowed_lateness=self._options.allowed_lateness)
+        number("allowed_lateness", allowed_lateness, 0, DAY)
+        lateness = max(allowed_lateness, self._options.allowed_lateness)
+        listing = self.with_options(allowed_lateness=lateness)
+        if on_bad_item is not None:
+            listing = listing.with_options(on_bad_item="keep")
+        crawl = partial(listing.since, allowed_lateness=lateness)
         crawl(since)  # raises ConfigError before the first request
         return Watch(
             mark=lambda: mark_now(listing._source(), listing._options),

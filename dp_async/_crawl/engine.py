@@ -123,7 +123,10 @@ class Engine(Generic[T]):
             elif not delivery.release():
                 if not self._walk.over:  # a bug, which must not look like the end of the list
                     raise AssertionError("the pages ended before the plan of the crawl did")
-                break
+                rest = self._walk.remaining()
+                if rest is None:
+                    break
+                delivery.add(rest)
         self._end()
         return None
 
@@ -194,9 +197,10 @@ class Engine(Generic[T]):
 
 
 async def mark_now(source: Source[T], options: CrawlOptions) -> Watermark | None:
-    """The watermark of a list as it is now, by one request.
+    """The watermark of a list as it is now: what its last seconds hold is known, and not new.
 
-    Raises PaginationError for a list that is not sorted newest first, or shows no update times.
+    One request, unless these seconds fill more than a page. Raises PaginationError for a
+    list that is not sorted newest first, or shows no update times.
     """
     runtime = source.runtime
     call = runtime.call(runtime.tally())
@@ -210,4 +214,14 @@ async def mark_now(source: Source[T], options: CrawlOptions) -> Watermark | None
         locate(error, *ref, answer.request_id())
         raise
     walk.learn(ref, sent, walk.tick(), rows, answer.date, answer.now)
-    return walk.evidence.changes.watermark(source.scope, covered=True)
+    changes = walk.evidence.changes
+    mark = changes.watermark(source.scope, covered=True)
+    if mark is None or changes.shows_recent:
+        return mark
+    engine: Engine[T] = Engine(source, options, None, mark)
+    try:
+        while await engine.next() is not None:
+            pass  # the rows of its last seconds that page 1 did not show
+    finally:
+        await engine.aclose()
+    return engine.watermark(0)

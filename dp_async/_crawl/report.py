@@ -123,6 +123,11 @@ def verdict(
     nameless = sum(item.id is None for item in bad)
     if nameless:
         return False, f"{nameless} rows have no id that can be read: see bad_items"
+    if unstamped and walk.evidence.complete and walk.evidence.changes.floor is not None:
+        return None, (
+            f"a row may enter {unstamped} without a new update time, "
+            "and then stands below the newest rows, where it was not looked for"
+        )
     if unstamped and walk.evidence.complete and walk.evidence.margin != inf:
         return None, (
             f"a row may enter {unstamped} without a new update time, "

@@ -16,7 +16,7 @@ later than that clock less ``SLOWEST_ANSWER``: the rows were read before the ans
 
 - What was not visible then, a new row or a newer version of one, carries a time of at least
   T - allowed_lateness. The next crawl goes down to there, and skips a row only if it is exactly as
-  it was delivered. So the next crawl finds it.
+  it was delivered (``known``). So the next crawl finds it.
 - What was visible then, and has not changed since, is on the pages that were read, if these lead
   without a gap from that first answer down to the last watermark: rows that are not updated keep
   their order. ``covers`` checks just that. The list need not have been at rest, nor need the crawl
@@ -25,6 +25,13 @@ later than that clock less ``SLOWEST_ANSWER``: the rows were read before the ans
 Times are whole seconds, so a time alone does not tell two versions of a row apart that were made in
 the same second. A digest of the delivered row does.
 
+Beyond the lateness, at no request: the page that goes on below T - allowed_lateness shows rows
+below it without a gap, and they are remembered while there is space. So a row that a later crawl
+reads in that part of the list, and that is not remembered, was not delivered, whatever its time.
+
+A row's *place* is the time by which the list is sorted. Where that may be the update time or the
+create time, it is the update time, and a row counts as compared only if both allow it.
+
 A row dated in the future is delivered, once a version, and stays among the known rows. A watermark
 that is itself ahead of the server's clock, by more than the clocks of two servers differ, was made
 by a clock that was wrong: what it hides is not known, so the whole list is wanted again.
@@ -32,17 +39,16 @@ by a clock that was wrong: what it hides is not known, so the whole list is want
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
-from hashlib import blake2b
+from collections.abc import Container, Iterable, Sequence
+from itertools import repeat
 from math import ceil, inf
-from typing import TypeVar
-
-import msgspec
+from typing import Generic, NamedTuple, TypeVar, cast
 
 from .._errors import PaginationError
 from .._page.reader import Rows
 from .._proof.reads import Read
-from .watermark import Known, Watermark
+from .known import CAPACITY, CROWD_COST, SHORT, Key, KnownRows, digest, summary
+from .watermark import Watermark
 
 T = TypeVar("T")
 
@@ -50,6 +56,46 @@ SLOWEST_ANSWER = 60
 """Seconds that an answer takes at most from reading the rows to its ``Date``."""
 LARGEST_SKEW = 60
 """Seconds by which the clocks of servers that answer in turn differ at most."""
+LOWEST = -(2**53)
+"""Below any time."""
+
+
+class Row(NamedTuple, Generic[T]):
+    """A row of an answer with an id and an update time; *created*: None where it is not shown."""
+
+    number: int
+    updated: int
+    created: int | None
+    item: T
+
+
+class Order(NamedTuple):
+    """How the list is sorted, newest first: *by_update*, *by_create*, or not known which of both.
+
+    *by_update*: no answer contradicts it. *by_create*: the same; None before any create time.
+    """
+
+    by_update: bool = True
+    by_create: bool | None = None
+
+    def after(self, read: Read) -> Order:
+        """What is left of it by *read*."""
+        update, create = read.by_update, read.by_create
+        by_create = self.by_create
+        if create is not None:
+            by_create = by_create is not False and create.falling
+        return Order(self.by_update and (update is None or update.falling), by_create)
+
+    @property
+    def is_newest_first(self) -> bool:
+        return self.by_update or bool(self.by_create)
+
+    def places(self, updated: int, created: int | None) -> list[int]:
+        """The times by which a row may be sorted; ``LOWEST`` where that is not shown."""
+        return [
+            *([updated] if self.by_update else ()),
+            *([LOWEST if created is None else created] if self.by_create else ()),
+        ]
 
 
 class Changes:
@@ -58,7 +104,7 @@ class Changes:
     - *floor*: the oldest update time that is wanted; None where the whole list is wanted.
     - *oldest*: the same as a bound for the certificate, -inf instead of None.
     - *recent*: only pages that show this time or a newer one are to be noted.
-    - *known*: ids and times of the rows in the last watermark.
+    - *rows*: the rows in the last watermark, and *known_rows*, how many of them are wanted again.
     - *reached*: whether a page was read that goes on below the floor. *depth*: where the first such
       page of the list ended, None without one.
     - *started_over*: why the watermark does not count; "" if it does.
@@ -67,45 +113,45 @@ class Changes:
     def __init__(self, after: Watermark | None, allowed_lateness: float) -> None:
         self._after = after
         self._allowed_lateness = ceil(allowed_lateness)  # times are cut to whole seconds
-        self._before = {} if after is None else {key[0]: key for key in after.keys}
-        self._last = dict(self._before)  # rows of the newest seconds, as they were delivered
-        self._ahead: set[int] = set()  # of these, dated in the future and not shown by this crawl
-        self._delivered: list[Known] = []
+        self._order = Order(by_create=None if after is None or after.by_create else False)
+        self._compared = inf if after is None else after.compared
+        self._shown: dict[int, Row[int]] = {}  # rows of the pages noted: their digests
+        self._pages: list[tuple[float, float]] = []  # places from which and down to which they lead
+        self._delivered: list[Key] = []
         self._newest = self._least = None if after is None else after.updated
         self._edge = False  # whether a page showed where the rows dated in the future end
         self._latest: int | None = None  # the newest may be no later; None: the first answer's is
         self._began = False
-        self._by_update = True  # no answer contradicts this order, newest first
-        self._by_create: bool | None = None  # the same; None before any create time was shown
+        self.rows = KnownRows[object](
+            () if after is None else after.digests, () if after is None else after.crowds
+        )
+        self.known_rows = 0 if after is None else after.recent
         self.reached = False
         self.depth: int | None = None
-        self.floor = (
-            after.updated - self._allowed_lateness if after is not None and after.updated else None
-        )
+        self.floor: int | None = None
+        if after is not None and after.updated:
+            # The crowds reach down further if they are of a run with a larger lateness.
+            crowds = [crowd.oldest for crowd in after.crowds]
+            self.floor = min([after.updated - self._allowed_lateness, *crowds])
         self.oldest = -inf if self.floor is None else self.floor
         self.recent = -inf
         self.started_over = ""
-        self.known = frozenset((number, time) for number, time, _ in self._before.values())
 
     def check(self, read: Read) -> None:
         """Raises PaginationError where a watermark was given and the list is not newest first."""
-        update, create = read.by_update, read.by_create
-        if self._after is not None and not self._began and read.count and update is None:
+        if self._after is not None and not self._began and read.count and read.by_update is None:
             raise PaginationError(
                 "no row at the head of the list has an update time: what is new since a watermark "
                 "cannot be told; crawl() reads all of it"
             )
-        by_update = self._by_update and (update is None or update.falling)
-        by_create = self._by_create
-        if create is not None:
-            by_create = by_create is not False and create.falling
-        if self._after is not None and not (by_update or by_create):
+        order = self._order.after(read)
+        if self._after is not None and not order.is_newest_first:
             raise PaginationError(
                 "the list is not sorted newest first, by update or by create time: what is new "
                 "since a watermark cannot be told; crawl() reads all of it"
             )
-        self._by_update, self._by_create = by_update, by_create
-        shown = update if by_update else create
+        self._order = order
+        shown = read.by_update if order.by_update else read.by_create
         if shown is not None and shown.oldest < self.oldest:
             self.reached, end = True, read.offset + read.count
             self.depth = end if self.depth is None else min(end, self.depth)
@@ -126,10 +172,29 @@ class Changes:
         untimed = self._newest is None and self._latest is None
         if untimed or max(rows.updated, default=-inf) < self.recent:
             return
-        for number, time, item in _timed(rows):
-            if time >= self.recent and number not in seen:
-                self._last[number] = (number, time, digest(item))
-                self._ahead.discard(number)
+        shown = list(_timed(rows))
+        start, end = self._extent(rows, shown)
+        for number, updated, created, item in shown:
+            if number not in seen:
+                if start >= self.recent or updated >= self.recent:
+                    key = digest(number, updated, item)
+                    self._shown[number] = Row(number, updated, created, key)
+            elif number not in self._shown:  # the version that was delivered is not known here
+                end = max([end, *(place + 1 for place in self._order.places(updated, created))])
+        if start >= self.recent:
+            self._pages.append((start, end))
+
+    def _extent(self, rows: Rows[T], shown: Sequence[Row[T]]) -> tuple[float, float]:
+        """The places from which and down to which a page shows all rows, in any possible order."""
+        places = [self._order.places(row.updated, row.created) for row in shown]
+        columns = list(zip(*places, strict=True))
+        if not columns:
+            return -inf, inf
+        page = rows.page
+        is_end = page.last and page.number * page.size + rows.count >= page.total_elements
+        # More rows of the last time may follow.
+        end = -inf if is_end else max(min(column) for column in columns) + 1
+        return min(max(column) for column in columns), end
 
     def _begin(self, rows: Rows[T], now: float) -> None:
         """Take the newest time from the first answer."""
@@ -138,7 +203,6 @@ class Changes:
             seconds = self._newest - now
             self.started_over = f"the watermark is {seconds:.0f} s ahead of the server's clock"
             self._newest, self._least, self.oldest = None, None, -inf
-        self._ahead = {number for number, key in self._last.items() if key[1] > now}
         past = [time for time in rows.updated if time <= now]
         if rows.updated and not past:
             self._latest = max(int(now) - SLOWEST_ANSWER, 0)
@@ -152,31 +216,53 @@ class Changes:
         if self._newest is not None:
             self.recent = self._newest - self._allowed_lateness
 
-    def sift(self, rows: Rows[T], seen: set[int]) -> tuple[list[T], list[Known], int]:
+    def sift(self, rows: Rows[T], seen: set[int]) -> tuple[list[T], list[Key], int]:
         """The items that are new or changed, their keys, and how many of the others were *seen*.
 
         Items without an update time are left out: whether they are new cannot be known.
         """
+        found: list[tuple[Key, object]] = []
+        for row in _timed(rows):
+            number, updated, created, item = row
+            places = self._order.places(updated, created)
+            if updated >= self.oldest or min(places) >= self._compared:
+                key = (number, updated, digest(number, updated, item))
+                if number not in seen:
+                    self._shown[number] = Row(number, updated, created, key[2])
+                found += self.rows.sift(key, places[0], item)
+        return self._fresh(found, seen)
+
+    def remaining(self, seen: set[int]) -> tuple[list[T], list[Key], int]:
+        """The same of the rows held back, once no more pages are read."""
+        return self._fresh(self.rows.remaining(), seen)
+
+    def _fresh(
+        self, found: Iterable[tuple[Key, object]], seen: set[int]
+    ) -> tuple[list[T], list[Key], int]:
         fresh: list[T] = []
-        keys: list[Known] = []
+        keys: list[Key] = []
         repeated = 0
-        for number, time, item in _timed(rows):
-            if time < self.oldest:
-                continue
-            key = (number, time, digest(item))
-            if self._before.get(number) == key:
-                continue
-            if number in seen:
+        for key, item in found:
+            if key[0] in seen:
                 repeated += 1
                 continue
-            seen.add(number)
-            fresh.append(item)
+            seen.add(key[0])
+            fresh.append(cast("T", item))
             keys.append(key)
         return fresh, keys, repeated
 
-    def delivered(self, keys: Iterable[Known]) -> None:
+    def delivered(self, keys: Iterable[Key]) -> None:
         """The rows with these *keys* were handed out."""
         self._delivered.extend(keys)
+
+    @property
+    def shows_recent(self) -> bool:
+        """Whether one page showed all rows of the last seconds before the newest time."""
+        return not self._newest or self._compared_down_to(self.recent) <= self.recent
+
+    def _compared_down_to(self, floor: float) -> float:
+        """The place down to which pages that begin above *floor* show all rows."""
+        return min((end for start, end in self._pages if start >= floor), default=inf)
 
     def watermark(self, scope: str, *, covered: bool) -> Watermark | None:
         """The next watermark, once all rows were handed out; *covered*: no gap is possible.
@@ -184,32 +270,86 @@ class Changes:
         If a gap cannot be ruled out, this is the previous watermark plus the rows delivered since;
         the next crawl goes back as far as this one did. None if there was none before.
         """
-        if covered:
-            newest = self._latest if self._newest is None else self._newest
-            if newest is None or not (self._by_update or self._by_create):
-                return None
-            oldest = newest - self._allowed_lateness
-            # By update time, rows dated in the future come first. One that was not shown is gone;
-            # kept, it would stay in every watermark.
-            gone = self._ahead if self._by_create is False else ()
-            keys = [key for key in self._last.values() if key[1] >= oldest and key[0] not in gone]
-            return Watermark.at(scope, newest, keys)
-        if self._after is None or self.floor is None:
-            return self._after
-        known = self._before | {key[0]: key for key in self._delivered}
-        return Watermark.at(scope, 0 if self.started_over else self._after.updated, known.values())
+        if not covered:
+            return self._with_delivered()
+        newest = self._latest if self._newest is None else self._newest
+        if newest is None or not self._order.is_newest_first:
+            return None
+        if not newest:
+            return Watermark.start(scope)
+        floor = newest - self._allowed_lateness
+        compared = max(min(floor, self._compared_down_to(floor)), LOWEST)
+        wanted: list[tuple[int, int]] = []
+        below: list[tuple[int, int]] = []
+        others: list[int] = []
+        for row in self._shown.values():
+            places = self._order.places(row.updated, row.created)
+            if places[0] >= floor:
+                wanted.append((places[0], row.item))
+            elif max(places) >= compared:
+                below.append((max(places), row.item))
+            elif row.updated >= floor:
+                others.append(row.item)
+        single, crowds = summary(wanted, CAPACITY)
+        space = CAPACITY - CROWD_COST * len(crowds)
+        single = [*single, *others][:space]
+        space -= len(single)
+        below.sort(reverse=True)
+        if len(below) > space:
+            compared = below[space][0] + 1
+            below = [row for row in below if row[0] >= compared]
+        single += [digest for _, digest in below]
+        if not self._order.by_update:
+            # A row that was not shown is gone, or by create time it stands further down.
+            before = [] if self._after is None else self._after.digests
+            shown = {digest & SHORT for digest in single}
+            single += [one for one in before if one not in shown]
+        return Watermark.at(
+            scope,
+            newest,
+            single[: CAPACITY - CROWD_COST * len(crowds)],
+            crowds,
+            compared=int(compared),
+            recent=len(wanted) + len(others),
+            by_create=self._order.by_create is not False,
+        )
+
+    def _with_delivered(self) -> Watermark | None:
+        """The last watermark, with what was delivered since, as far as it has space.
+
+        Rows for which there is none come again.
+        """
+        after = self._after
+        if after is None or self.floor is None:
+            return after
+        single, crowds, compared = after.digests, [*after.crowds], after.compared
+        delivered = [(time, digest) for _, time, digest in self._delivered]
+
+        def space() -> int:
+            return CAPACITY - len(single) - CROWD_COST * len(crowds)
+
+        if len(delivered) > space():  # the rows that are not wanted again make space
+            del single[max(after.recent - sum(crowd.count for crowd in crowds), 0) :]
+            compared = max(compared, self.floor)
+        if space() >= CROWD_COST and self._order.by_update:
+            more, new = summary(delivered, space())
+        else:
+            more, new = [digest for _, digest in delivered][: space()], []
+        return Watermark.at(
+            after.scope,
+            0 if self.started_over else after.updated,
+            [*more, *single],
+            [*crowds, *new],
+            compared=compared,
+            recent=after.recent + len(delivered),
+            by_create=after.by_create,
+        )
 
 
-def _timed(rows: Rows[T]) -> Iterable[tuple[int, int, T]]:
-    """Id, update time and item of the rows that have all three."""
-    times = dict(zip(rows.keyed, rows.updated, strict=True))
+def _timed(rows: Rows[T]) -> Iterable[Row[T]]:
+    """The rows that have an id, an update time and an item, with their create times if shown."""
+    created: Iterable[int | None] = rows.created or repeat(None)
+    times = dict(zip(rows.keyed, zip(rows.updated, created, strict=False), strict=True))
     for number, item in zip(rows.ids, rows.page.content, strict=True):
-        time = times.get(number)
-        if time is not None:
-            yield number, time, item
-
-
-def digest(item: object) -> int:
-    """48 bits that tell one version of a row from another, the same in every process (BLAKE2)."""
-    text = msgspec.json.encode(item, order="deterministic")
-    return int.from_bytes(blake2b(text, digest_size=6).digest())
+        if number in times:
+            yield Row(number, *times[number], item)

@@ -165,7 +165,7 @@ class Evidence:
             self.options.allowed_lateness,
             len(self.seen.ids) if all_keyed else None,
             changes.oldest,
-            changes.known,
+            changes.rows.known,
             self.assumptions if self.drifted else None,
         )
         return self.complete

@@ -29,7 +29,7 @@ def newest(evidence: Evidence, progress: Progress) -> Iterator[Stage]:
 
 def _first_reads(evidence: Evidence) -> Iterator[Stage]:
     """Page 1; a small one first, if few rows are known."""
-    small = min(len(evidence.changes.known) + FIRST_READ, evidence.size)
+    small = min(evidence.changes.known_rows + FIRST_READ, evidence.size)
     for size in dict.fromkeys([small, evidence.size]):
         yield each([PageRef(1, size)], shares_rows=True, sets_size=True)
         if evidence.decide() or not evidence.wants_more:
@@ -41,7 +41,7 @@ def _known_again(evidence: Evidence) -> Iterator[Stage]:
 
     If many rows carry one second, no page links to the next, but known rows can be counted.
     """
-    known, unique, size = len(evidence.changes.known), evidence.seen.unique, evidence.size
+    known, unique, size = evidence.changes.known_rows, evidence.seen.unique, evidence.size
     if known < size or unique >= size or evidence.options.limit is not None:
         return  # a limit wants the newest first
     below = around(known + unique, size)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from .._page.reader import Rows
 from .changes import Changes
-from .watermark import Known
+from .known import Key
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ class Seen:
         self._changes = changes
         self._verify = verify
 
-    def sift(self, rows: Rows[T]) -> tuple[list[T], Sequence[Known], int]:
+    def sift(self, rows: Rows[T]) -> tuple[list[T], Sequence[Key], int]:
         """The items not seen before, what a watermark knows them by, and how many were repeated."""
         content, ids = rows.page.content, rows.ids
         if not self._verify:

@@ -11,7 +11,7 @@ page, and leaves as a ``PageResult``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from math import inf
 from typing import Generic, TypeVar
@@ -22,10 +22,11 @@ from .changes import Changes
 from .checkpoint import Checkpoint
 from .evidence import Evidence
 from .guard import Guard
+from .known import Key
 from .newest import newest
 from .page_ref import PageRef
 from .stage import Progress, Stage, each
-from .watermark import Known, Watermark
+from .watermark import Watermark
 from .whole import whole
 
 T = TypeVar("T")
@@ -42,7 +43,7 @@ class PageResult(Generic[T]):
 
     rows: Rows[T]
     fresh: list[T]
-    keys: Sequence[Known]
+    keys: Sequence[Key]
     repeated: int
     ref: PageRef
     deferred: bool
@@ -70,6 +71,7 @@ class Walk(Generic[T]):
         self._verify = options.verify
         self._guard = Guard(options.max_passes)
         self._requested = 0
+        self._last: PageResult[T] | None = None
         self.tick = count().__next__
         self._stage = each(())
         if options.limit == 0:
@@ -120,7 +122,21 @@ class Walk(Generic[T]):
         evidence.learn(ref, rows, read, repeated, stage)
         if read is not None:
             stage.learned(ref, read)
-        return PageResult(rows, fresh, keys, repeated, ref, ref in stage.deferred, stage.after_pass)
+        deferred = ref in stage.deferred
+        self._last = PageResult(rows, fresh, keys, repeated, ref, deferred, stage.after_pass)
+        return self._last
+
+    def remaining(self) -> PageResult[T] | None:
+        """The items that were held back until all pages were read, if there are any."""
+        evidence, options = self.evidence, self.evidence.options
+        fresh: list[T]
+        fresh, keys, _ = evidence.changes.remaining(evidence.seen.ids)
+        if self._last is None or not fresh:
+            return None
+        evidence.seen.unique += len(fresh)
+        if options.limit is not None and evidence.seen.unique > options.limit:
+            self.progress.finished = False
+        return replace(self._last, fresh=fresh, keys=keys, repeated=0, after_pass=True)
 
     def delivered(self, result: PageResult[T], number: int) -> None:
         """The first *number* items of *result* were delivered."""

@@ -47,7 +47,7 @@ def source(
     accounts: Iterable[str] | None = None,
     full: bool = False,
     reconcile: bool = False,
-    allowed_lateness: float = 2.0,
+    allowed_lateness: float = 10.0,
     options: CrawlOptions = DEFAULTS,
     on_bad_item: Literal["raise", "keep"] | None = None,
     at_once: int = 4,

@@ -90,6 +90,7 @@ def _tables(of: List[S], shared: SharedClient) -> Iterator[pa.Table]:
     newest: Newest = state.setdefault("newest", {})
     store.make_again()
     lost = _lost(of, marks, newest, store)
+    lost += [account for account in _outdated(of, marks) if account not in lost]
     for account in lost:  # dlt keeps the state with the rows: if they are not loaded, nor is this
         del marks[account]
     if not store.undocumented():
@@ -137,6 +138,19 @@ def _lost(of: List[S], marks: Marks, newest: Newest, store: Store) -> list[str]:
             len(of.plan.accounts),
         )
     return lost
+
+
+def _outdated(of: List[S], marks: Marks) -> list[str]:
+    """The accounts to load again: their watermarks are of another version, or damaged."""
+    found: list[str] = []
+    for account in of.plan.accounts:
+        try:
+            mark_of(account, marks)
+        except ConfigError as error:
+            found.append(account)
+            problem = str(error).partition(";")[0]
+            warn("all %s of one account are loaded again: %s", of.name, problem)
+    return found
 
 
 def _check_names(of: List[S], other: Set[str]) -> None:

@@ -530,6 +530,21 @@ def test_the_state_is_a_watermark_per_list_and_account(sync: Sync) -> None:
     assert "simulated-secret" not in str(state)
 
 
+def test_a_watermark_of_the_first_version_means_all_again_and_says_so(
+    sync: Sync, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = f'{{"v":1,"list":"{24 * "0"}","updated":1690000000,"keys":[]}}'
+    monkeypatch.setattr(Watermark, "to_json", lambda _: first)
+    sync.load(full=True)
+    monkeypatch.undo()
+    with caplog.at_level(logging.WARNING, "dp_async"):
+        sync.load()
+    assert "all works of one account are loaded again: this watermark is of another" in caplog.text
+    assert sync.outcomes["works", ""].reloaded
+    assert sync.outcomes["works", ""].report.items == 233
+    assert sync.agrees()
+
+
 # What is refused
 
 

@@ -211,18 +211,18 @@ def test_a_foreign_last_event_id_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def test(served: Served) -> None:
-        other = Watermark(scope="0" * 24, updated=0).to_json()  # the key of none that was kept
+        other = Watermark(scope="0" * 24, updated=0).to_json()
         for last in ("nonsense", other):
             headers = {"last-event-id": last}
             async with served.browser.get(f"{served.url}/feed", headers=headers) as response:
                 assert response.status == 400
-                assert "unknown event id" in (await response.json())["detail"]
+                assert "bad event id" in (await response.json())["detail"]
         assert not served.simulator.requests
 
     under_uvicorn(test, monkeypatch)
 
 
-def test_an_event_id_is_short_however_long_the_watermark(
+def test_an_event_id_fits_into_a_header_however_much_is_new(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def test(served: Served) -> None:
@@ -233,7 +233,7 @@ def test_an_event_id_is_short_however_long_the_watermark(
             new = {rows.insert(updateTime="2099-01-01 00:00:00") for _ in range(400)}
             events = await served.events(response, 400)
             assert {each["data"]["digitalPersonWorksId"] for each in events} == new
-            assert len(events[-1]["id"]) == 16
+            assert len(events[-1]["id"]) <= 2_000
         rows.insert()
         headers = {"last-event-id": events[-1]["id"]}
         async with served.browser.get(f"{served.url}/feed", headers=headers) as response:

@@ -15,12 +15,13 @@ from dp_async import (
     HttpTransport,
     Listing,
     PaginationError,
+    ReadStatus,
     Request,
     Response,
     Watermark,
     Work,
 )
-from dp_async.testing import SamePage, Simulator
+from dp_async.testing import Database, Delay, SamePage, Simulator
 from tests.support.virtual_loop import run
 
 START = 1_790_000_000.0
@@ -191,3 +192,73 @@ def test_the_same_rows_on_every_page_are_an_error() -> None:
                 assert crawl.watermark is None
 
     run(work())
+
+
+@pytest.mark.parametrize("endpoint", ["works", "messages"])
+def test_a_watch_from_now_on_right_after_an_import_yields_what_changes_and_nothing_else(
+    endpoint: str,
+) -> None:
+    async def work() -> None:
+        simulator = simulated(300)
+        rows = getattr(simulator, endpoint)
+        rows.insert_many(500)
+        async with Client(simulator.in_process_settings, send=simulator.send) as client:
+            listing = client.works() if endpoint == "works" else client.messages()
+            key = rows.kind.key
+            async with listing.typed(dict).watch(5.0) as watch:
+                waiting = asyncio.ensure_future(anext(watch))
+                while watch.watermark is None:
+                    await asyncio.sleep(0.1)
+                assert len(watch.watermark.to_json()) <= 2_000
+                await asyncio.sleep(12)
+                new = rows.insert()
+                assert (await waiting)[key] == new
+                waiting = asyncio.ensure_future(anext(watch))
+                await asyncio.sleep(30)
+                assert not waiting.done()
+                waiting.cancel()
+
+    run(work())
+
+
+@pytest.mark.parametrize("late", [9.0, 25.0])
+def test_a_late_row_is_found_beyond_the_lateness_too_on_the_pages_that_are_read(
+    late: float,
+) -> None:
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        simulator = Simulator(
+            works=50,
+            clock=lambda: START + loop.time(),
+            tolerance=float("inf"),
+            database=Database(commits=(Delay(1, late, late),)),
+        )
+        async with Client(simulator.in_process_settings, send=simulator.send) as client:
+            listing = client.works()
+            _, mark = await to_the_end(listing.since(None))
+            for _ in range(12):
+                simulator.works.insert()
+                await asyncio.sleep(1)
+            found: list[int] = []
+            for _ in range(4):
+                new, mark = await to_the_end(listing.since(mark))
+                found += new
+                await asyncio.sleep(10)
+            assert sorted(found) == sorted(simulator.works.ids()[:12])
+
+    run(work())
+
+
+async def test_a_filter_that_rows_enter_without_a_time_is_not_proven() -> None:
+    async with Simulator(messages=50) as simulator, Client(simulator.settings) as client:
+        for status, complete in ((ReadStatus.READ, None), (ReadStatus.UNREAD, True)):
+            listing = client.messages(read_status=status)
+            async with listing.since(None) as whole:
+                async for _ in whole:
+                    pass
+            async with listing.since(whole.watermark) as crawl:
+                async for _ in crawl:
+                    pass
+                assert crawl.report.complete is complete
+                if complete is None:
+                    assert "may enter read_status=READ without a new update" in crawl.report.reason

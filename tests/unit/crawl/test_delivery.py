@@ -11,12 +11,12 @@ import pytest
 from dp_async import CrawlOptions, Page
 from dp_async._crawl.delivery import Delivery
 from dp_async._page.reader import BadItem, Rows
+from dp_async._plan.known import Key
 from dp_async._plan.page_ref import PageRef
 from dp_async._plan.walk import PageResult, Walk
-from dp_async._plan.watermark import Known
 
 NONE: array[int] = array("q")
-KEYS: list[Known] = [(1, 10, 100), (2, 10, 200)]
+KEYS: list[Key] = [(1, 10, 100), (2, 10, 200)]
 
 
 class RecordingWalk(Walk[str]):
@@ -42,7 +42,7 @@ def result(
     size: int = 2,
     *,
     content: str | None = None,
-    keys: Sequence[Known] = (),
+    keys: Sequence[Key] = (),
     bad: Sequence[BadItem] = (),
     repeated: int = 0,
     deferred: bool = False,

@@ -160,6 +160,10 @@ class Crawl:
             self.refs.append(ref)
             self.results.append(answer(walk, ref, served(ref), now))
             walk.delivered(self.results[-1], len(self.results[-1].fresh))
+        rest = walk.remaining()
+        if rest is not None:
+            self.results.append(rest)
+            walk.delivered(rest, len(rest.fresh))
 
     @property
     def items(self) -> list[int]:

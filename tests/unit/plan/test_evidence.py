@@ -25,7 +25,7 @@ from tests.unit.plan.scripted_list import (
     take,
 )
 
-MARK = Watermark.at(SCOPE, 99_995, [])
+MARK = Watermark.at(SCOPE, 99_995, [], compared=99_993, recent=0)
 ASCENDING = Missing((), head=False, tail=False, descending=False, reason="")
 DESCENDING = replace(ASCENDING, descending=True)
 

@@ -228,7 +228,7 @@ def test_a_gap_keeps_the_watermark_and_adds_what_was_delivered() -> None:
     done = since(mark, served)
     assert isinstance(done.decision, Unprovable)
     assert done.mark.updated == mark.updated
-    assert {key[0] for key in done.mark.keys} == {*done.items, 1}
+    assert done.mark.recent == len({*done.items, 1})
     served.largest = 100
     served.begin()
     again = since(done.mark, served, 100)
@@ -311,13 +311,13 @@ def test_known_rows_of_one_second_that_fill_pages_are_counted(burst: int, refs: 
     served = List(rows(500))
     served.rows[:0] = one_second(burst)
     mark = marked(served)
-    assert len(mark.keys) == burst
+    assert mark.recent == burst
     done = since(mark, served, 20)
     assert done.items == []
     assert len(done.refs) == refs
     assert isinstance(done.decision, Complete)
     assert not done.walk.evidence.drifted
-    assert done.mark == mark
+    assert (done.mark.updated, done.mark.recent) == (mark.updated, burst)
 
 
 def test_new_rows_among_known_ones_that_fill_pages_are_found_newest_first() -> None:
@@ -424,8 +424,28 @@ def test_new_rows_of_the_future_that_fill_pages_are_proven_in_an_unchanged_list(
 
 def test_a_watermark_ahead_of_the_servers_clock_reads_the_list_again() -> None:
     served = List(rows(100))
-    ahead = Watermark.at(SCOPE, CLOCK + 3600, [])
+    ahead = Watermark.at(SCOPE, CLOCK + 3600, [], compared=CLOCK + 3600, recent=0)
     done = Crawl(Walk(options(20), after=ahead), served, CLOCK)
     assert sorted(done.items) == list(range(1, 101))
     assert done.rule is not None
     assert done.mark.updated == 100_000
+
+
+# A second with more rows than a watermark holds
+
+
+def test_a_crowded_second_is_new_no_more_until_it_changes_and_then_once() -> None:
+    served = List(rows(500))
+    served.rows[:0] = one_second(400)
+    mark = marked(served)
+    assert [crowd.count for crowd in mark.crowds] == [400]
+    done = since(mark, served, 50)
+    assert (done.items, done.mark.crowds) == ([], mark.crowds)
+    served.drop(7)
+    lacking = since(done.mark, served, 50)
+    assert sorted(lacking.items) == sorted(number for number, _ in served.rows[:399])
+    assert isinstance(lacking.decision, Complete)
+    assert since(lacking.mark, served, 50).items == []
+    limited = since(done.mark, served, 50, limit=5)
+    assert limited.mark.updated == mark.updated
+    assert not limited.walk.progress.finished

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dp_async import Watermark
-from dp_async._plan.changes import Changes, digest
+from dp_async._plan.changes import Changes
+from dp_async._plan.known import digest
 from dp_async._plan.seen import Seen
 from tests.unit.plan.scripted_list import SCOPE, page, rows_at
 
-MARK = Watermark.at(SCOPE, 100, [(1, 100, digest(1))])
+MARK = Watermark.at(SCOPE, 100, [digest(1, 100, 1)], compared=98, recent=1)
 
 
 def seen_of(after: Watermark | None = None, *, verify: bool = True) -> Seen:
@@ -46,7 +47,7 @@ def test_without_verification_no_id_is_remembered() -> None:
 def test_after_a_watermark_only_what_it_does_not_know_is_fresh() -> None:
     seen = seen_of(MARK)
     fresh = page([(2, 101), (1, 100), (3, 97)], 1, 3, 9)
-    assert seen.sift(fresh) == ([2], [(2, 101, digest(2))], 0)
+    assert seen.sift(fresh) == ([2], [(2, 101, digest(2, 101, 2))], 0)
     assert seen.sift(fresh) == ([], [], 1)
     assert seen.ids == {2}
     assert seen.unique == 1
