@@ -86,7 +86,7 @@ def test_the_benchmarks_without_a_server_run() -> None:
     ("changes", "fault"),
     [
         ({}, None),
-        ({"seconds": 5.1}, "late"),
+        ({"seconds": 5.1}, "too slow"),
         ({"code": -15}, "wrong codes"),
         ({"left": (".rows.part",)}, "left-overs"),
         ({"err": "Traceback\ndp-async: interrupted\n"}, "tracebacks"),

@@ -118,7 +118,7 @@ def test_a_signal_that_a_library_takes_is_not_lost(signals: Signals) -> None:
     assert callable(ours)
 
 
-def test_an_ignored_signal_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ignored_signal_stays_ignored() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signals = Signals()
     signals.install()
@@ -308,13 +308,13 @@ def test_a_signal_that_a_library_takes_ends_the_process_at_once(
 def test_a_folder_that_a_thread_still_writes_to_is_removed(
     forced: Forced, exiting: Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, real, late = tmp_path / "folder", os.walk, ["late"]
+    folder, real, others = tmp_path / "folder", os.walk, ["file"]
     folder.mkdir()
 
     def walk(top: Path, topdown: bool) -> Iterator[tuple[str, list[str], list[str]]]:
         yield from real(top, topdown=topdown)
-        if late:
-            (folder / late.pop()).touch()
+        if others:
+            (folder / others.pop()).touch()
 
     monkeypatch.setattr(os, "walk", walk)
     with exiting.removing(folder):
