@@ -89,7 +89,7 @@ def measure(
 
         done = list(pool.map(run, planned))
     signal.signal(signal.SIGINT, before)
-    return result(done, spans)
+    return result(done, spans, at_once)
 
 
 def reported(run: Run) -> Run:
@@ -99,7 +99,7 @@ def reported(run: Run) -> Run:
     return run
 
 
-def result(done: Sequence[Run], spans: Mapping[str, Span]) -> Result:
+def result(done: Sequence[Run], spans: Mapping[str, Span], at_once: int) -> Result:
     rows: list[tuple[Cell, ...]] = []
     slowest: dict[str, float] = {}
     for name, moment, kind in product(COMMANDS, MOMENTS, KINDS):
@@ -120,9 +120,7 @@ def result(done: Sequence[Run], spans: Mapping[str, Span]) -> Result:
             *(at_most(0, fault, sum(run.faults[fault] for run in done)) for fault in FAULTS),
         ],
         chart=Bars("seconds from the signal to the end, the slowest", slowest, limits=(LIMIT,)),
-        notes=[
-            f"A command catches signals after {spent:.2f} s of CPU, the interpreter's included."
-        ],
+        notes=[f"{at_once} at a time. A command catches signals after {spent:.2f} s of CPU."],
         libraries=LIBRARIES,
     )
 
