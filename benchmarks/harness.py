@@ -253,10 +253,10 @@ def question(name: str) -> Callable[..., Result]:
     return measure
 
 
-def main(measure: Callable[..., Result]) -> Result:
+def main(measure: Callable[..., Result]) -> None:
     """Run one benchmark from the command line; the arguments of *measure* are its flags.
 
-    Prints the result, and returns it.
+    Exits with 1 if a check fails.
     """
     description = sys.modules[measure.__module__].__doc__
     parser = argparse.ArgumentParser(
@@ -271,4 +271,4 @@ def main(measure: Callable[..., Result]) -> Result:
             parser.add_argument(flag, type=type(default), default=default, help=f"{default}")
     result = measure(**vars(parser.parse_args()))
     sys.stdout.write(printed(result))
-    return result
+    sys.exit(any(not check.ok for check in result.checks))

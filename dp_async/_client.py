@@ -109,14 +109,10 @@ class Client:
 
     @property
     def stats(self) -> ClientStats:
-        """Counts of requests, retries and throttles, of the client and all its views."""
-        tally = self._view.core.tally
-        return ClientStats(
-            requests=tally.requests,
-            retries=tally.retries,
-            throttles=tally.throttles,
-            in_flight=tally.in_flight,
-        )
+        """Counts of requests, retries and throttles, of the client and all its views; what the
+        server was seen to allow, and the pause that it asked for.
+        """
+        return self._view.core.stats
 
     def observe(self, callback: Callable[[Attempt], object]) -> Callable[[], None]:
         """Call *callback* with an ``Attempt`` after each request, of the client and all its views.

@@ -22,6 +22,7 @@ class Request:
     - *idempotent*: whether it may be repeated; decided by the endpoint, since POST reads lists too.
     - *attempt*: which attempt of its call this is, from 1.
     - *page_num*, *page_size*: the page it is for, for errors.
+    - *bulk*: whether it is for a page of a crawl, which lets single calls go first.
     - *clock_ahead*: seconds that the server's clock is taken to be ahead of this machine's in the
       signature of this attempt; None for what the client knows.
     """
@@ -35,6 +36,7 @@ class Request:
     attempt: int = 1
     page_num: int | None = None
     page_size: int | None = None
+    bulk: bool = False
     clock_ahead: float | None = field(default=None, repr=False)
 
 

@@ -1,8 +1,12 @@
-"""Decodes JSON into typed values, and turns msgspec's errors into DecodeError. No I/O."""
+"""Decodes JSON into typed values, and turns msgspec's errors into DecodeError. No I/O.
+
+Also the tokens of JSON that no decoder reads.
+"""
 
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TypeVar
 
 import msgspec
@@ -18,6 +22,53 @@ _HALF_PAIR = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+
+
+#: A string, a flat object as one token (most rows are flat), punctuation, any other text, and last
+#: a quote that opens a string without an end (RFC 8259). What is in them may be anything.
+_STRING = rb'"(?:[^"\\]++|\\.)*+"'
+TOKEN = re.compile(
+    rb'%b|\{(?:[^{}\[\]"]++|%b)*+\}|[\[\]{},:]|[^\[\]{},:" \t\r\n]++|"' % (_STRING, _STRING),
+    re.DOTALL,
+)
+#: Tokens that are read, which takes a second or two: an answer may be 32 MiB of brackets.
+MOST_TOKENS = 2**21
+#: What closes each bracket.
+CLOSING = {b"{": b"}", b"[": b"]"}
+_OBJECT = re.compile(rb"[ \t\r\n]*\{")
+
+
+def members(data: bytes) -> dict[bytes, bytes] | None:
+    """The members of the JSON object *data*, by key in its quotes, undecoded.
+
+    Only brackets and strings are matched: for an object with a member that no decoder reads. None
+    if they do not match, or are too many.
+    """
+    begin = _OBJECT.match(data)
+    found: dict[bytes, bytes] = {}
+    opened: list[bytes] = []  # what closes each open bracket within the object
+    key = before = b""
+    start = 0
+    tokens = TOKEN.finditer(data, begin.end()) if begin else ()
+    for match in islice(tokens, MOST_TOKENS):
+        token = match[0]
+        if token in CLOSING:
+            opened.append(CLOSING[token])
+        elif opened:
+            if token in (b"}", b"]") and opened.pop() != token:
+                return None
+        elif token in (b",", b"}"):
+            if key:
+                found[key] = data[start : match.start()].strip()
+            if token == b"}":
+                return None if data[match.end() :].strip() else found
+            key = b""
+        elif token == b":" and not key:
+            key, start = before, match.end()
+        elif token in (b"]", b'"'):
+            return None
+        before = token
+    return None
 
 
 def decode(

@@ -9,16 +9,17 @@ import asyncio
 import os
 import time
 from collections.abc import Coroutine
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from ._call.adaptive import Adaptive
 from ._call.auth import Clock, Signing, hidden, identity, signed
 from ._call.envelope import checked
 from ._call.limiter import Limiter
-from ._call.limits import adapted, limited, timed
+from ._call.limits import adapted, is_excused, limited, timed
 from ._call.observe import Observers
 from ._call.retry import RetryBudget, retrying
-from ._call.stats import Tally
+from ._call.stats import ClientStats, Tally
 from ._call.transport import HttpTransport
 from ._crawl.pager import ended
 from ._errors import ClientClosed, ConfigError
@@ -55,7 +56,7 @@ class Core:
         self._owned = owned
         self._sign = sign
         self._clock = Clock()
-        self._retry_budget = RetryBudget()
+        self._retry_budget = RetryBudget.of(settings.max_in_flight, settings.retry.attempts)
         self._limiters: _Limiters | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
@@ -89,7 +90,13 @@ class Core:
         if adaptive:
             call = adapted(call, limiters.adaptive, self.adaptive)
         return retrying(
-            call, settings.retry, tally, self._retry_budget, clock=time.monotonic, sleep=self.sleep
+            call,
+            settings.retry,
+            tally,
+            self._retry_budget,
+            clock=limiters.every.clock,
+            sleep=self.sleep,
+            excused=partial(is_excused, limiter=limiters.every, cap=cap),
         )
 
     def _client_limiters(self) -> _Limiters:
@@ -101,6 +108,25 @@ class Core:
             self._limiters = _Limiters(every, Limiter(ceiling))
             self._limiters.adaptive.limit = self.adaptive.limit
         return self._limiters
+
+    @property
+    def stats(self) -> ClientStats:
+        """The counts of all calls, and what the limiter learned."""
+        tally = self.tally
+        limit = pace = None
+        pause = 0.0
+        if self._limiters is not None and not self._closed:
+            every = self._limiters.every
+            (limit, pace), pause = every.learned, every.pause
+        return ClientStats(
+            requests=tally.requests,
+            retries=tally.retries,
+            throttles=tally.throttles,
+            in_flight=tally.in_flight,
+            limit=limit,
+            pace=pace,
+            pause=pause,
+        )
 
     async def sleep(self, seconds: float, until: asyncio.Future[None] | None = None) -> None:
         """Return after *seconds*, or as soon as *until* has a result or the client is closed."""

@@ -10,6 +10,7 @@ span. So no span is left open, and no trace header is sent to the server.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass
 from time import time_ns
 
@@ -49,6 +50,8 @@ def instrument(
       and ``error.type``. ``dp_async.client.retries`` and ``dp_async.client.throttles``, answers of
       429: by endpoint.
     - ``dp_async.client.in_flight``: requests in flight now, of all clients of the provider.
+      ``dp_async.client.limit`` and ``dp_async.client.pace``: how many requests at once and a second
+      their servers allow; only where refusals have shown it.
 
     Spans are passed on in the event loop, so export them with a ``BatchSpanProcessor``. Raises
     ConfigError for a client that is instrumented already: a client and its views count as one.
@@ -87,6 +90,18 @@ class _Meters:
         meter.create_observable_gauge(
             "dp_async.client.in_flight", [self._in_flight], "{request}", "Requests in flight now."
         )
+        meter.create_observable_gauge(
+            "dp_async.client.limit",
+            [self._limit],
+            "{request}",
+            "Requests at once that the server allows, where it has shown it.",
+        )
+        meter.create_observable_gauge(
+            "dp_async.client.pace",
+            [self._pace],
+            "{request}/s",
+            "Requests a second that the server allows, where it has shown it.",
+        )
 
     def watch(self, client: Client) -> None:
         """Count what *client* has in flight, for as long as it lives."""
@@ -102,10 +117,24 @@ class _Meters:
         if attempt.error == "RateLimited":  # by HTTP status or by the envelope
             self.throttles.add(1, endpoint)
 
-    def _in_flight(self, options: CallbackOptions) -> list[Observation]:
+    def _alive(self) -> list[Client]:
         # Called in the metric reader's thread, so iterates over a copy.
-        alive = [client for ref in tuple(self._watched) if (client := ref()) is not None]
+        return [client for ref in tuple(self._watched) if (client := ref()) is not None]
+
+    def _in_flight(self, options: CallbackOptions) -> list[Observation]:
+        alive = self._alive()
         return [Observation(sum(client.stats.in_flight for client in alive))] if alive else []
+
+    def _limit(self, options: CallbackOptions) -> list[Observation]:
+        return _summed(client.stats.limit for client in self._alive())
+
+    def _pace(self, options: CallbackOptions) -> list[Observation]:
+        return _summed(client.stats.pace for client in self._alive())
+
+
+def _summed(learned: Iterable[float | None]) -> list[Observation]:
+    known = [each for each in learned if each is not None]
+    return [Observation(sum(known))] if known else []
 
 
 @dataclass(frozen=True, slots=True)

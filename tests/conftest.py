@@ -11,9 +11,10 @@ import hypothesis
 import pytest
 
 from tests.support.databases import open_warehouse, postgresql, warehouse
+from tests.support.proxies import proxies
 from tests.support.simulator_thread import simulator_in_thread
 
-__all__ = ["open_warehouse", "postgresql", "simulator_in_thread", "warehouse"]
+__all__ = ["open_warehouse", "postgresql", "proxies", "simulator_in_thread", "warehouse"]
 
 # The same examples every time, so that a red test is red again; HYPOTHESIS_PROFILE=default looks
 # for new ones.

@@ -20,9 +20,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks import harness, ids, ordering, signals
+from benchmarks import cells, harness, ids, ordering, signals
 from benchmarks.__main__ import SECTION
 from benchmarks.harness import Bars, Result, Rounds, at_least, at_most
+from benchmarks.refusing import Bucket, Hole, Once, Queue, Server, Sliding, Slots, Window
 from benchmarks.signalled import Run
 from benchmarks.watched import Watched
 
@@ -83,6 +84,47 @@ def test_the_benchmarks_without_a_server_run() -> None:
     for result, rows in ((ids.measure(rows=2000), 2), (ordering.measure(seeds=1, pages=20), 6)):
         assert len(result.rows) == rows
         assert all(len(row) == len(result.columns) for row in result.rows)
+
+
+@pytest.mark.parametrize(
+    ("server", "arrivals", "answers"),
+    [
+        (Window(2), [0.2, 0.9, 0.95, 1.0], [1, 1, "0 later 0.05", 1]),
+        (Sliding(2, 1.0), [0.2, 0.9, 1.1, 1.25, 1.3], [1, 1, "0 later 0.1", 1, "0 later 0.6"]),
+        (Bucket(10, 1), [0.0, 0.1, 0.15, 0.25], [1, 1, "0 later 0.05", 1]),
+        (Bucket(10, 2), [5.0, 5.0, 5.0, 5.1], [1, 1, "0 later 0.1", 1]),
+        (Slots(2), [0.0, 0.5, 0.9, 1.0], [1, 1, "0 later 0.1", 1]),
+        (Queue(1), [0.0, 0.5, 0.5], [1, 1.5, 2.5]),
+        (Queue(1, 1.0), [0.0, 0.5, 0.6, 1.2], [1, 1.5, "1 later 1.4", 1.8]),
+        (Once(2, 1.0), [0.0, 0.5, 1.0, 1.5], [1, 1, "0 later 0", 1]),
+        (Hole(1.0, 2.0), [0.9, 1.0, 2.0], [1, float("inf"), 1]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_modelled_server_lets_in_and_refuses(
+    server: Server, arrivals: list[float], answers: list[float | str]
+) -> None:
+    """Each request takes a second of work; a refusal is shown as "seconds later wait"."""
+    found: list[float | str] = []
+    for now in arrivals:
+        after, wait = server.arrives(now, 1.0)
+        refusal = wait is not None and f"{round(after, 6):g} later {round(wait, 6):g}"
+        found.append(refusal or round(after, 6))
+    assert found == answers
+
+
+def test_the_chosen_cells_have_every_pair_of_conditions() -> None:
+    def pairs(of: list[cells.Cell]) -> set[object]:
+        return {
+            (one, getattr(cell, one), two, getattr(cell, two))
+            for cell in of
+            for one in cells.FACTORS
+            for two in cells.FACTORS
+        }
+
+    chosen = cells.chosen()
+    assert pairs(chosen) == pairs(cells.every())
+    assert len({*chosen}) == len(chosen) < 100
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
-from functools import lru_cache, partial
+from functools import partial
 
 import msgspec
 from msgspec import Raw, Struct
@@ -29,7 +27,8 @@ from .._errors import (
     TransportError,
 )
 from .._http import Answer, Call, Request, Response, Send
-from .._json import decode
+from .._json import decode, members
+from .dates import http_date, retry_after
 from .hints import hint
 from .observe import Attempt, Observers
 from .redact import Secrets, redacted, unsigned
@@ -41,7 +40,6 @@ _NULL = Raw(b"null")
 #: How a good answer begins.
 _GOOD_PREFIX = re.compile(rb'\s*\{\s*"code"\s*:\s*200\s*,\s*"data"\s*:\s*\{')
 _PREFIX_BYTES = 100  # searched at most: a body may be megabytes of white space
-_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")  # whole in HTTP, decimal from some gateways
 
 
 class Envelope(Struct, rename="camel", gc=False):
@@ -54,6 +52,7 @@ class Envelope(Struct, rename="camel", gc=False):
 
 
 _decoder = msgspec.json.Decoder(Envelope)
+_UNDECODED = (b'"data"', b'"requestId"', b'"resultMsg"')
 
 
 def checked(
@@ -124,7 +123,7 @@ def good(
 def _answer(
     request: Request, response: Response, secrets: Secrets, clock: Callable[[], float]
 ) -> Answer:
-    date = _date(response.headers.get("date", ""))
+    date = http_date(response.headers.get("date", ""))
     now = clock() if date is None else date
     # Not a closure and not the body itself: traceback loggers show the arguments of a partial.
     return Answer(Raw(response.body), date, now, partial(_request_id, request, response, secrets))
@@ -134,7 +133,7 @@ def _request_id(request: Request, response: Response, secrets: Secrets) -> str:
     """The envelope's request id; "" if it cannot be read."""
     envelope = Envelope()
     with suppress(DecodeError):
-        envelope = decode(_decoder, response.body, request.endpoint)
+        envelope = _envelope(response, request.endpoint)
     return _shown_id(envelope, request, secrets)
 
 
@@ -153,7 +152,7 @@ def opened(
     Raises ApiError, TransportError or DecodeError for any other.
     """
     try:
-        envelope = decode(_decoder, response.body, request.endpoint)
+        envelope = _envelope(response, request.endpoint)
     except DecodeError as error:
         failure = _Failed(request, response, secrets, clock).foreign(error)
     else:
@@ -162,6 +161,26 @@ def opened(
             return envelope
         failure = _Failed(request, response, secrets, clock).refusal(code, envelope)
         del envelope  # traceback loggers must not find its texts, which are not redacted
+    raise failure
+
+
+def _envelope(response: Response, endpoint: str) -> Envelope:
+    """The envelope, also around data that no decoder reads: the page decoder names its bad row.
+
+    Raises DecodeError.
+    """
+    try:
+        return decode(_decoder, response.body, endpoint)
+    except DecodeError as error:
+        failure = error
+    sent = members(response.body)
+    if sent is not None:
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            return Envelope(
+                msgspec.json.decode(sent.get(b'"code"', b"null"), type=int | str | None),
+                *(Raw(sent.get(name, b"null")) for name in _UNDECODED),
+            )
+    del sent  # traceback loggers must not find the server's words
     raise failure
 
 
@@ -243,7 +262,7 @@ class _Failed:
             message=message,
             request_id=request_id,
             retry_after=retry_after(response, self.clock),
-            date=_date(response.headers.get("date", "")),
+            date=http_date(response.headers.get("date", "")),
         )
 
 
@@ -255,33 +274,6 @@ def _kind(status: int) -> type[ApiError]:
     if 400 <= status < 500:
         return BadRequest
     return ServerError if 500 <= status < 600 else ApiError
-
-
-def retry_after(response: Response, clock: Callable[[], float] = time.time) -> float | None:
-    """The seconds of ``Retry-After`` (RFC 9110, section 10.2.3), or None if it has none.
-
-    An HTTP date is compared with the answer's own ``Date``, so that a wrong clock here does not
-    matter; if there is none, with *clock*.
-    """
-    value = response.headers.get("retry-after", "").strip()
-    if _SECONDS.fullmatch(value):
-        return min(float(value), 1e9)
-    then = _date(value)
-    if then is None:
-        return None
-    now = _date(response.headers.get("date", ""))
-    return max(0.0, then - (clock() if now is None else now))
-
-
-@lru_cache(maxsize=2)  # all answers of one second have the same; parsing it takes 10 µs
-def _date(value: str) -> float | None:
-    """The HTTP date *value* in seconds since the epoch; None if it is none."""
-    try:
-        then = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        return None
-    # HTTP dates are GMT, even in the old asctime form without a zone.
-    return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp()
 
 
 def _cut(text: str, most: int) -> str:

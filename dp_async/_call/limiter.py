@@ -1,14 +1,21 @@
-"""Client-wide limiter: concurrency, request rate, and a shared pause after a 429.
+"""Client-wide limiter: concurrency, request rate, and a shared pause after a refusal.
+
+Two things are learned apart: how many requests the server works on at once (``places``) and how
+many it accepts a second (``pace``). A refusal counts against the one that explains it.
+
+- The first refusal begins a doubt: nothing is sent until most of what is in flight is answered.
+- Others let through, and more in flight than were let through lately: a matter of number. So many
+  as were let through are in flight from then on; one more is tried from time to time (AIMD).
+- A refusal of one beyond that number explains itself: the number is kept.
+- If there was one refusal among many good answers, for the first time in a while: chance.
+- Else a matter of rate: requests are spaced (GCRA) at about the rate of the good answers, which
+  grows along a cubic (CUBIC, RFC 9438; as the adaptive retry mode of the AWS SDKs).
+- A number that is contradicted by fewer let through, or refused without excess, is forgotten.
+- ``Retry-After`` pauses all calls until it ends, plus jitter. Without one there is a pause only if
+  nothing in flight is let through: exponential, with full jitter, then one request as a probe.
 
 Knows no request and no answer, only their number, the time and the refusals. All waiting is here:
 an admitted caller sends at once.
-
-- Concurrency: a semaphore, first come first served, retries first.
-- Rate: GCRA at the configured or the learned rate, see ``pace``.
-- A refusal (429, or any ``Retry-After``) pauses every call until the wait that the server asked
-  for ends, plus jitter; if it asked for none, exponential backoff with full jitter.
-- Reopening is AIMD: one request probes; if it is not refused, half of what was in flight at the
-  refusal may be, and from there one more each round.
 """
 
 from __future__ import annotations
@@ -17,65 +24,40 @@ import asyncio
 import math
 import random
 from collections.abc import Callable
-from heapq import heapify, heappop, heappush
-from itertools import count
-from typing import NamedTuple
 
 from .._errors import ClientClosed, RateLimited
+from .backoff import Backoff
 from .pace import Pace
+from .places import START, Permit, Places
+from .queue import Queue, Waiter
 
-#: Jitter lengthens a wait that the server asked for by up to this share.
-_JITTER = 0.1
-#: Differences between times up to this are rounding.
-_ROUNDING = 0.001
 #: The result of a waiter's future when it is not admitted and has to check why.
 _RECHECK = -1
+#: A refusal among so many good answers, with no other in so many seconds, is chance.
+_CHANCE, _ALONE = 4, 2.0
+#: Good answers in the last part of a refused request's flight came with it.
+_WITH_IT = 0.1
 
 
-class _Waiter(NamedTuple):
-    """A caller in the queue, a heap: those with ``last`` False come first, then by ticket."""
+class _Doubt:
+    """Counts the answers to what was *in_flight* at a refusal: they tell what explains it.
 
-    last: bool
-    ticket: int
-    cap: float
-    future: asyncio.Future[int]
+    It is over when no more than *open_end* of them are missing. *just_before*: good answers that
+    came with the refusal, to requests that the server worked on when it refused.
+    """
 
+    def __init__(self, in_flight: int, just_before: int, retry_after: float) -> None:
+        self.just_before = just_before
+        self.in_flight = in_flight
+        self.retry_after = retry_after
+        # A quarter may take long, and stands still for it; while a pause lasts that costs nothing.
+        self.open_end = 0 if retry_after else (in_flight - 1) // 4
+        self.good = self.refused = 0
 
-class _Backoff:
-    """The pause that all calls share after a refusal, and how long the next one is."""
-
-    def __init__(self, base: float, cap: float, jitter: Callable[[], float]) -> None:
-        self.cap = cap
-        self.ends = 0.0  # no call is sent before
-        self._base = base
-        self._jitter = jitter
-        self._ends_unjittered = 0.0  # the same, less the jitter on top of the server's own wait
-        self._refusals = 0  # in a row
-
-    def refused(self, retry_after: float | None, now: float, *, first: bool) -> float:
-        """Pause from *now* on for the returned seconds, unless the pause is longer already.
-
-        Only the *first* refusal of a generation counts and adds jitter; jitter does not lengthen
-        a wait beyond the cap.
-        """
-        wait = retry_after or 0.0
-        if first:
-            # The exponent is bounded: 2.0 ** 1024 is an OverflowError.
-            most = min(self.cap, self._base * 2.0 ** min(self._refusals, 64))
-            jitter = self._jitter() * (min(most, _JITTER * retry_after) if retry_after else most)
-            wait = max(wait, min(wait + jitter, self.cap))
-            self._refusals += 1
-        self.ends = max(self.ends, now + wait)
-        self._ends_unjittered = max(self._ends_unjittered, now + (retry_after or wait))
-        return wait
-
-    def passed(self) -> None:
-        """A call was not refused: the next backoff starts at the base again."""
-        self._refusals = 0
-
-    def least_cap(self, now: float) -> float:
-        """The least cap of a caller that still waits: without jitter, which is chance."""
-        return self._ends_unjittered - now - _ROUNDING
+    @property
+    def at_once(self) -> int:
+        """How many of all were let through, estimated from those that are answered."""
+        return round(self.in_flight * self.good / (self.good + self.refused))
 
 
 class Limiter:
@@ -98,42 +80,49 @@ class Limiter:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.clock = self._loop.time
-        self.ceiling = ceiling
-        self.limit: float = ceiling  # requests that may be in flight now
+        self.places = Places(ceiling)
+        self.pace = Pace(math.inf if rate is None else rate)
+        self.backoff = Backoff(base, cap, jitter)
+        self.limit: float = min(START, ceiling)  # requests that may be in flight now
         self.in_flight = 0
+        self._last_good = -math.inf  # when a good answer came
         self.generation = 0  # goes up with each refusal
-        self._pace = Pace(math.inf if rate is None else rate)
-        self._backoff = _Backoff(base, cap, jitter)
-        self._limit_after_probe: int | None = None  # None: no probe is due
-        self._tickets = count()
-        self._waiting: list[_Waiter] = []  # a heap
+        self._doubt: _Doubt | None = None
+        self._last_doubt = -math.inf
+        self._probing = False
+        self._queue = Queue()
         self._admitting = False  # an admitted caller has yet to resume and take its slot
         self._timer: asyncio.TimerHandle | None = None
-        self._closed = False
 
     async def acquire(
-        self, endpoint: str = "", *, first: bool = False, cap: float | None = None
-    ) -> int:
-        """Wait until the caller may send. Returns the generation, for ``passed`` and ``refused``.
+        self,
+        endpoint: str = "",
+        *,
+        first: bool = False,
+        bulk: bool = False,
+        cap: float | None = None,
+    ) -> Permit:
+        """Wait until the caller may send. Returns the permit, for the methods below.
 
-        *first*: before all other waiters. *cap*: the longest pause the caller waits for, by default
-        the limiter's. Raises RateLimited, with nothing sent, as soon as the pause is longer than
-        that, and ClientClosed when the limiter is closed.
+        *first*: before the other waiters of its kind. *bulk*: for a crawl's page, which lets single
+        calls go first. *cap*: the longest pause the caller waits for, by default the limiter's.
+        Raises RateLimited, with nothing sent, as soon as the pause is longer than that, and
+        ClientClosed when the limiter is closed.
         """
-        cap = self._backoff.cap if cap is None else cap
+        cap = self.backoff.cap if cap is None else cap
         ticket: int | None = None
         while True:
             now = self.clock()
-            if self._closed or now < self._backoff.ends:
+            if now < self.backoff.ends:
                 self._check(endpoint, cap, now)
-            if not self._waiting and self._wait(now) <= 0:
+            if not self._queue.waiting and self._wait(now) <= 0:
                 self.in_flight += 1
-                self._pace.take_slot(now)
-                return self.generation
+                self.pace.take_slot(now)
+                return Permit(self.generation, now, self.in_flight)
             if ticket is None:  # kept for all rounds, and with it the place in the queue
-                ticket = next(self._tickets)
+                ticket = self._queue.ticket()
             future: asyncio.Future[int] = self._loop.create_future()
-            heappush(self._waiting, _Waiter(not first, ticket, cap, future))
+            self._queue.push(Waiter(not first, ticket, cap, future), bulk=bulk)
             self.wake()
             try:
                 admitted = await future
@@ -141,82 +130,132 @@ class Limiter:
                 if not future.cancelled():  # admitted and cancelled in the same loop iteration
                     self._give_back(future.result())
                 raise
-            if admitted == self.generation and not self._closed:
+            if admitted == self.generation:
                 self._admitting = False
-                self._pace.take_slot(self.clock())
+                now = self.clock()
+                self.pace.take_slot(now)
                 self.wake()
-                return admitted
+                return Permit(admitted, now, self.in_flight)
             if admitted != _RECHECK:  # a refusal or close came before the caller resumed
-                self.in_flight -= 1
                 self._admitting = False
+                self._free()
+
+    def served_within(self, seconds: float) -> bool:
+        """Whether the server gave a good answer to any call in the last *seconds*."""
+        return self.clock() - self._last_good <= seconds
+
+    @property
+    def learned(self) -> tuple[int | None, float | None]:
+        """How many requests the server takes at once, and a second; None where that is unknown."""
+        learned = self.pace.learned
+        return self.places.held or None, None if learned is None else learned.rate
+
+    @property
+    def pause(self) -> float:
+        """The seconds until calls are sent again."""
+        return max(0.0, self.backoff.ends - self.clock())
 
     def release(self) -> None:
         """Give back what ``acquire`` took, however the call ended."""
-        self.in_flight -= 1
+        self._free()
         self.wake()
 
-    def passed(self, generation: int, *, good: bool) -> None:
-        """A call sent in *generation* was not refused; *good*: its answer was good."""
-        current = generation == self.generation
-        if good:
-            self._pace.accepted(self.clock(), before_refusal=not current)
-        if not current:
-            return
-        if self._limit_after_probe is not None:  # the first to pass after a refusal
-            self._pace.resumed()
-            self._backoff.passed()
-            self.limit, self._limit_after_probe = self._limit_after_probe, None
-        elif good and self.limit < self.ceiling:
-            self.limit = min(self.ceiling, self.limit + 1 / self.limit)
+    def _free(self) -> None:
+        self.in_flight -= 1
+        if self._doubt is not None and self.in_flight <= self._doubt.open_end:
+            self._resolve(self._doubt)
 
-    def refused(self, generation: int, retry_after: float | None) -> bool:
-        """A call sent in *generation* was refused; *retry_after*: the wait the server asked for.
+    def passed(self, permit: Permit, *, good: bool) -> None:
+        """The call was not refused; *good*: its answer was good."""
+        current = permit.generation == self.generation
+        if good:
+            now = self._last_good = self.clock()
+            self.pace.accepted(now)
+            if self._doubt is not None:
+                self._doubt.good += 1
+            elif current and not self._probing:
+                self.places.passed(permit, now)
+                self.limit = self.places.limit
+        if current and self._probing:
+            self._probing = False
+            self.backoff.reset()
+            self.limit = self.places.limit
+
+    def refused(self, permit: Permit, retry_after: float | None) -> bool:
+        """The call was refused; *retry_after*: the wait the server asked for.
 
         Returns True for the first refusal of a generation. Later ones are of calls that were in
-        flight by then: they may lengthen the pause, and count no more than that.
+        flight by then.
         """
         now = self.clock()
-        first = generation == self.generation
-        wait = self._backoff.refused(retry_after, now, first=first)
+        first = permit.generation == self.generation
         if first:
             self.generation += 1
-            self._limit_after_probe = max(1, self.in_flight // 2)
-            self.limit = 1
-            if retry_after != 0:  # 0 invites to send again at once, and says nothing of a pace
-                self._pace.refused(now, now + wait)
-        least = self._backoff.least_cap(now)
-        self._recheck([waiter for waiter in self._waiting if waiter.cap < least])
+            wait = retry_after or 0.0
+            if not self.places.refused(permit.nth, now, wait) or self._probing:
+                just_before = self.pace.accepted_since(now - _WITH_IT * (now - permit.sent))
+                self._doubt = _Doubt(self.in_flight, just_before, wait)
+            self.limit = self.places.limit if self._doubt is None else 0
+        if self._doubt is not None:
+            self._doubt.refused += 1
+        if retry_after:
+            self.backoff.obey(retry_after, now)
+            self._recheck(self.backoff.least_cap(now))
         return first
+
+    def _resolve(self, doubt: _Doubt) -> None:
+        """Decide what explains the refusals."""
+        now, places = self.clock(), self.places
+        alone, self._last_doubt, self._doubt = now > self._last_doubt + _ALONE, now, None
+        if not doubt.good and places.explain(
+            doubt.just_before, doubt.in_flight + doubt.just_before
+        ):
+            doubt.good = doubt.just_before
+            doubt.in_flight = doubt.good + doubt.refused
+        if not doubt.good:
+            self._probing = True
+            if not doubt.retry_after:
+                self.backoff.grow(now)
+                self._recheck(self.backoff.least_cap(now))
+        few = doubt.refused == 1 or doubt.refused * _CHANCE <= doubt.good
+        if not self.pace.binds(now) and places.explain(doubt.at_once, doubt.in_flight):
+            places.estimate(doubt.at_once, now, doubt.retry_after)
+        elif not (few and alone):
+            self.pace.refused(now, max(now, self.backoff.ends))
+            places.forget(
+                places.ceiling if self.pace.learned is not None else max(1, doubt.in_flight // 2)
+            )
+        self.limit = 1 if self._probing else places.limit
 
     def wake(self) -> None:
         """Admit as many waiters as may be; call it after raising ``limit``."""
-        while self._waiting:
-            future = self._waiting[0].future
-            if future.done():  # cancelled while it waited
-                heappop(self._waiting)
-                continue
+        queue = self._queue
+        while queue.waiting:
+            queue.drop_cancelled()
+            if not queue.waiting:
+                return
             now = self.clock()
             wait = self._wait(now)
             if wait > 0:
                 self._wake_at(now + wait)
                 return
-            heappop(self._waiting)
             self.in_flight += 1
-            self._admitting = self._pace.is_limited
-            future.set_result(self.generation)
+            self._admitting = self.pace.is_limited
+            queue.pop().set_result(self.generation)
 
     def close(self) -> None:
         """Raise ClientClosed in all waiters and in every later ``acquire``."""
-        self._closed = True
-        self._recheck(self._waiting)
+        self.backoff.ends = math.inf
+        self.generation += 1
+        self._recheck()
         if self._timer is not None:
             self._timer.cancel()
 
     def _check(self, endpoint: str, cap: float, now: float) -> None:
-        if self._closed:
+        if self.backoff.ends == math.inf:
             raise ClientClosed("the client is closed")
-        if cap < self._backoff.least_cap(now):
-            wait = self._backoff.ends - now
+        if cap < self.backoff.least_cap(now):
+            wait = self.backoff.ends - now
             raise RateLimited(
                 f"{endpoint}: not sent: the server refused a request, so that all calls pause for "
                 f"another {wait:.0f} s, and RetryPolicy.cap is {cap:g} s",
@@ -228,7 +267,7 @@ class Limiter:
         """The seconds until the next caller may be admitted; infinite if one must release first."""
         if self.in_flight >= int(self.limit) or self._admitting:
             return math.inf
-        return max(self._backoff.ends, self._pace.next_slot) - now
+        return max(self.backoff.ends, self.pace.next_slot) - now
 
     def _wake_at(self, when: float) -> None:
         # A timer that is set is early enough: the next admission is only ever put off.
@@ -240,18 +279,15 @@ class Limiter:
         self.wake()
 
     def _give_back(self, admitted: int) -> None:
-        """The caller was cancelled after it was admitted: free its permit, it took no slot."""
+        """The caller was admitted, and will not send: free its permit, it took no slot."""
         if admitted != _RECHECK:
             self._admitting = False
             self.release()
 
-    def _recheck(self, leaving: list[_Waiter]) -> None:
-        """Take these out of the queue: each finds out why by itself, and raises."""
-        if not leaving:
-            return
-        tickets = {waiter.ticket for waiter in leaving}
-        self._waiting = [waiter for waiter in self._waiting if waiter.ticket not in tickets]
-        heapify(self._waiting)
-        for waiter in leaving:
-            if not waiter.future.done():
-                waiter.future.set_result(_RECHECK)
+    def _recheck(self, least: float | None = None) -> None:
+        """Take the waiters with a cap below *least*, or all, out of the queue.
+
+        Each finds out why, and raises.
+        """
+        for future in self._queue.remove(least):
+            future.set_result(_RECHECK)

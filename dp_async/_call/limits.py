@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from .._checks import DAY
-from .._errors import ApiError, AttemptTimeout, CallError, RateLimited
+from .._errors import ApiError, AttemptTimeout, CallError, RateLimited, ServerError
 from .._http import Answer, Call, Request, Response, Send
 from .adaptive import Adaptive
 from .deadlines import Deadlines
@@ -52,6 +52,32 @@ def wait_of(error: CallError) -> float | None:
     return error.retry_after
 
 
+#: A 503 is a refusal if the server let a call through in the last seconds: it is not down. Twice a
+#: second, the window of most limits.
+SERVING = 2.0
+
+
+def is_refusal(error: CallError, limiter: Limiter) -> bool:
+    """Whether the server refuses to take more: 429, any ``Retry-After``, or 503 though it serves.
+
+    503 is the status of nginx's limits unless another is configured.
+    """
+    if isinstance(error, RateLimited) or wait_of(error) is not None:
+        return True
+    if not isinstance(error, ServerError):
+        return False
+    status = error.status if error.code is None else error.code
+    return status == 503 and limiter.served_within(SERVING)
+
+
+def is_excused(error: CallError, limiter: Limiter, cap: float) -> bool:
+    """Whether *error* is a refusal of a server that let others through in the last *cap* seconds.
+
+    Such a call has only to wait for its turn.
+    """
+    return is_refusal(error, limiter) and limiter.served_within(cap)
+
+
 def limited(
     call: Call,
     limiter: Limiter,
@@ -66,7 +92,9 @@ def limited(
     """
 
     async def calling(request: Request, /) -> Answer:
-        generation = await limiter.acquire(request.endpoint, first=request.attempt > 1, cap=cap)
+        permit = await limiter.acquire(
+            request.endpoint, first=request.attempt > 1, bulk=request.bulk, cap=cap
+        )
         began = 0.0 if adaptive is None else limiter.clock()
         sent = 0 if adaptive is None else adaptive.sent()
         seconds: float | None = None
@@ -75,20 +103,15 @@ def limited(
             answer = await call(request)
             if adaptive is not None:
                 seconds = limiter.clock() - began
-            limiter.passed(generation, good=True)
+            limiter.passed(permit, good=True)
             return answer
-        except ApiError as error:
-            throttled = isinstance(error, RateLimited)
-            if throttled:
+        except CallError as error:
+            if isinstance(error, RateLimited):
                 tally.throttled()
-            wait = wait_of(error)
-            if not throttled and wait is None:
-                limiter.passed(generation, good=False)
-            elif limiter.refused(generation, wait) and adaptive is not None:
+            if not is_refusal(error, limiter):
+                limiter.passed(permit, good=False)
+            elif limiter.refused(permit, wait_of(error)) and adaptive is not None:
                 adaptive.refused()
-            raise
-        except CallError:
-            limiter.passed(generation, good=False)
             raise
         finally:
             tally.ended()

@@ -1,116 +1,127 @@
 """When the next request may be sent: evenly, at the configured rate or the one learned.
 
-No waiting and no clock: every method is given the time, in seconds. Slots (send times) follow GCRA;
-the learned rate recovers along a cubic, as the window of CUBIC does (RFC 9438, section 4.2).
+No waiting and no clock: every method is given the time, in seconds. Slots (send times) follow GCRA
+with next to no tolerance, since a server without a burst (nginx's ``limit_req``) refuses the second
+of two requests that come together. The learned rate recovers along a cubic, as the window of CUBIC
+does (RFC 9438, section 4.2).
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-#: A pace is learned from at least this many good answers in the second before a refusal.
+#: A coarse timer is late by up to so many seconds: asyncio's rounds up to a millisecond. A slot
+#: taken so late does not delay the next, which keeps the full rate on average.
+TIMER = 0.002
+#: The first guess at a pace, at least: pauses may have left few good answers to count.
 _LEAST = 5
-#: Seconds until the pace is back at the learned rate: the first plateau. A later one is twice as
-#: long as the pace before it lasted, within these bounds.
-_PLATEAU, _LONGEST = 10.0, 30.0
+#: Seconds until the pace is back at the learned rate, the plateau of the cubic; more where a
+#: refusal costs a pause, less for the first guess, which counts a second that was not full.
+_PLATEAU, _PLATEAU_PAUSED = 2.0, 5.0
+_GUESS, _GUESS_PAUSED = 0.5, 1.3
+#: Seconds of a pause that make it one that the server asked for.
+_PAUSED = 0.5
+#: The cubic starts at so much less than the learned rate, and has so much more a plateau after it.
+_BELOW, _ABOVE = 0.05, 0.15
+#: A pace is forgotten at so many times the learned rate, and with so few of it in use.
+_FAR, _UNUSED = 4, 0.5
+#: A pace holds requests back where at least so much of it is in use.
+_IN_USE = 0.7
+#: The slowest pace, a second.
+_SLOWEST = 0.1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Learned:
     """A *rate* that the server was seen to allow, in requests a second.
 
-    The server refused at *refused*; requests are sent again since *resumed*.
+    Learned at *began*; requests are sent again since *resumed*; *good* answers came since *began*.
     """
 
     rate: float
-    refused: float
+    began: float
     resumed: float
-    plateau: float = _PLATEAU
+    plateau: float
+    good: int = 0
 
     def at(self, now: float) -> float:
-        """The rate to try at *now*: 0.95 of the learned one at first, all of it after one plateau,
-        1.05 after two, 1.4 after three.
+        """The rate to try at *now*."""
+        x = max(0.0, now - self.resumed) / self.plateau - 1
+        return max(_SLOWEST, self.rate * (1 + (_BELOW if x < 0 else _ABOVE) * x**3))
+
+    def lowered(self, now: float, resumed: float, last_second: int) -> Learned:
+        """The pace after another refusal, with so many good answers in the last second.
+
+        The server let through what came since the last refusal, a little less where a pause gave
+        away what it would have allowed; it does not allow what was tried.
         """
-        return self.rate * (1 + 0.05 * ((now - self.resumed) / self.plateau - 1) ** 3)
-
-    def plus_half(self) -> Learned:
-        """The same pace with one more good answer, to a request in flight at the refusal.
-
-        It may belong to the second that was counted or to the next one, so it counts half.
-        """
-        return replace(self, rate=self.rate + 0.5)
-
-    def lowered(self, rate: float, now: float, resumed: float) -> Learned:
-        """The pace after another refusal, with *rate* good answers in the second before it.
-
-        A pace refused soon is lowered most: the server allows less than its average over the pause
-        and the time after it.
-        """
-        lasted, waited = now - self.resumed, self.resumed - self.refused
-        rate = min(rate, self.at(now)) * (1 - 0.3 * waited / (lasted + waited))
-        return Learned(rate, now, resumed, min(_LONGEST, max(_PLATEAU, 2 * lasted)))
+        most = min(self.at(now), last_second)
+        whole = now - self.began
+        rate = most if whole < 1 else math.sqrt(self.good / whole * max(most, self.good / whole))
+        plateau = _PLATEAU if resumed - now < _PAUSED else _PLATEAU_PAUSED
+        return Learned(rate, now, resumed, plateau)
 
 
 class Pace:
-    """Slots at *rate* a second or at the learned pace, whichever is slower; unlimited if neither.
+    """Slots at *rate* a second or at the *learned* pace, whichever is slower; unlimited if neither.
 
-    A late slot is caught up (GCRA's tolerance), so that a loop's coarse timers do not lower the
-    rate, but no second holds more than ``floor(rate) + 1`` slots.
+    No second holds more than ``floor(rate) + 1`` slots.
     """
 
     def __init__(self, rate: float = math.inf) -> None:
         self.next_slot = 0.0
+        self.is_limited = rate < math.inf
+        self.learned: Learned | None = None
         self._rate = rate
         self._accepted: deque[float] = deque()  # times of the last second's good answers
-        self._learned: Learned | None = None
-        self._counts_in_flight = False  # good answers to earlier requests still raise the pace
-
-    @property
-    def is_limited(self) -> bool:
-        return self._rate < math.inf or self._learned is not None
 
     def take_slot(self, now: float) -> None:
         """A request is sent at *now*."""
         if self.is_limited:
-            rate = self._rate_at(now)
-            tolerance = (math.floor(rate) + 1 - rate) / rate
+            rate = self.at(now)
+            tolerance = min(TIMER, (math.floor(rate) + 1 - rate) / rate)
             self.next_slot = max(self.next_slot, now - tolerance) + 1 / rate
 
-    def accepted(self, now: float, *, before_refusal: bool) -> None:
-        """A good answer came; *before_refusal*: to a request sent before the last refusal."""
-        self._accepted.append(now)
-        self._forget_before(now - 1)
-        if before_refusal and self._counts_in_flight and self._learned is not None:
-            self._learned = self._learned.plus_half()
+    def at(self, now: float) -> float:
+        """The pace at *now*, in requests a second."""
+        if self.learned is None:
+            return self._rate
+        return min(self._rate, self.learned.at(now))
 
-    def resumed(self) -> None:
-        """A request sent after the refusal was not refused: the count for it is over."""
-        self._counts_in_flight = False
+    def accepted(self, now: float) -> None:
+        """A good answer came."""
+        accepted, learned = self._accepted, self.learned
+        accepted.append(now)
+        while accepted[0] < now - 1:
+            accepted.popleft()
+        if learned is not None:
+            learned.good += 1
+            tried = learned.at(now)
+            if tried > _FAR * learned.rate and len(accepted) < _UNUSED * tried:
+                self.learned = None  # it holds nothing back
+                self.is_limited = self._rate < math.inf
+
+    def accepted_since(self, time: float) -> int:
+        """How many good answers came since *time*, of those of the last second."""
+        return sum(each >= time for each in self._accepted)
+
+    def binds(self, now: float) -> bool:
+        """Whether a learned pace holds requests back."""
+        return self.learned is not None and len(self._accepted) >= _IN_USE * self.learned.at(now)
 
     def refused(self, now: float, resumed: float) -> None:
-        """The server refused at *now*; requests are sent again from *resumed* on."""
-        self._forget_before(now - 1)
-        rate = len(self._accepted)
-        if rate < _LEAST:
-            return
-        # Later paces are sent evenly, so what is in flight then is no burst to be counted.
-        self._counts_in_flight = self._learned is None
-        self._learned = (
-            Learned(rate, now, resumed)
-            if self._learned is None
-            else self._learned.lowered(rate, now, resumed)
-        )
-
-    def _rate_at(self, now: float) -> float:
-        if self._learned is None:
-            return self._rate
-        rate = self._learned.at(now)
-        if rate > 10 * self._learned.rate:  # too long ago to say what the server allows
-            self._learned = None
-        return min(self._rate, rate)
-
-    def _forget_before(self, time: float) -> None:
-        while self._accepted and self._accepted[0] < time:
-            self._accepted.popleft()
+        """The server refused at *now*, by rate; requests are sent again from *resumed* on."""
+        accepted, learned = self._accepted, self.learned
+        while accepted and accepted[0] < now - 1:
+            accepted.popleft()
+        if learned is None:
+            if accepted:
+                plateau = _GUESS if resumed - now < _PAUSED else _GUESS_PAUSED
+                self.learned = Learned(max(len(accepted), _LEAST), now, resumed, plateau)
+                self.is_limited = True
+        elif learned.good:
+            self.learned = learned.lowered(now, resumed, len(accepted))
+        else:
+            learned.resumed = resumed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -19,6 +20,12 @@ from .._settings import RetryPolicy
 from .limits import wait_of
 from .stats import Tally
 
+#: Refusals of one call that are repeated at once, while the server lets others through; from then
+#: on it backs off by itself, since it may be this call alone that the server refuses.
+AT_ONCE = 3
+#: Tokens of the retry budget, at least.
+LEAST = 100
+
 
 class RetryBudget:
     """Token bucket of *most* tokens: a retry costs 1, a success refunds 0.5.
@@ -26,9 +33,14 @@ class RetryBudget:
     So a third of all requests may fail for good, and an outage is not multiplied.
     """
 
-    def __init__(self, most: float = 100.0) -> None:
+    def __init__(self, most: float = LEAST) -> None:
         self._most = most
         self.left = most
+
+    @classmethod
+    def of(cls, in_flight: int, attempts: int) -> RetryBudget:
+        """A budget for *in_flight* calls that use up their *attempts*, as in a short outage."""
+        return cls(max(LEAST, in_flight * (attempts - 1)))
 
     def take(self) -> bool:
         """Take a token; False if there is none."""
@@ -42,6 +54,10 @@ class RetryBudget:
         self.left = min(self._most, self.left + 0.5)
 
 
+def _never(error: CallError, /) -> bool:
+    return False
+
+
 def retrying(
     call: Call,
     policy: RetryPolicy,
@@ -51,16 +67,20 @@ def retrying(
     clock: Callable[[], float],
     sleep: Callable[[float], Awaitable[object]],
     jitter: Callable[[], float] = random.random,
+    excused: Callable[[CallError], bool] = _never,
 ) -> Call:
     """*call*, repeated as *policy* and *retry_budget* allow, after no answer, 429 or 5xx.
 
-    An error that ``may_retry_now`` is repeated once, at once, outside policy and budget. *clock* is
-    in seconds, for the error's ``elapsed``; *jitter* is uniform over [0, 1).
+    An *excused* error, a refusal while the server lets others through, costs neither an attempt nor
+    budget; for one call no longer than the policy's cap, since it may be refused alone. An error
+    that ``may_retry_now`` is repeated once, at once, outside policy and budget. *clock* is in
+    seconds, also for the error's ``elapsed``; *jitter* is uniform over [0, 1).
     """
 
     async def repeating(request: Request, /) -> Answer:
         start = clock()
-        free = 0
+        free = refusals = 0
+        refused = math.inf  # since when
         while True:
             try:
                 answer = await call(request)
@@ -71,8 +91,17 @@ def retrying(
                 if may_retry_now(error) and request.idempotent and not free:
                     free, wait = 1, 0.0
                     ahead = clock_ahead_of(error)
+                elif (
+                    excused(error)
+                    and clock() - refused <= policy.cap
+                    and backoff(error, request, 1, policy, jitter) is not None
+                ):
+                    refused = min(refused, clock())
+                    refusals += 1
+                    wait = 0.0 if refusals < AT_ONCE else _wait(refusals - AT_ONCE, policy, jitter)
                 else:
-                    planned = backoff(error, request, request.attempt - free, policy, jitter)
+                    attempt = request.attempt - free - refusals
+                    planned = backoff(error, request, attempt, policy, jitter)
                     if planned is None:
                         _mention_wait(error, policy.cap)
                         raise
@@ -127,5 +156,10 @@ def backoff(
         return None
     if server_wait is not None or isinstance(error, RateLimited):
         return 0.0
+    return _wait(attempt - 1, policy, jitter)
+
+
+def _wait(number: int, policy: RetryPolicy, jitter: Callable[[], float]) -> float:
+    """The wait before retry *number*, from 0: exponential, full jitter."""
     # The exponent is bounded: 2.0 ** 1024 is an OverflowError.
-    return jitter() * min(policy.cap, policy.base * 2.0 ** min(attempt - 1, 64))
+    return jitter() * min(policy.cap, policy.base * 2.0 ** min(number, 64))

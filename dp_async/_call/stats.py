@@ -44,12 +44,19 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientStats:
-    """Counts of a client and its views: *in_flight* is now, the others are totals.
+    """Counts of a client and its views, and what its refusals taught it.
 
-    *requests* were sent, *retries* of them to repeat a failed one; *throttles* were answered 429.
+    - *requests* were sent, *retries* of them to repeat a failed one; *throttles* were answered 429.
+      *in_flight*: requests in flight now.
+    - *limit*: how many requests the server works on at once; *pace*: how many it accepts a second.
+      None where no refusal has shown it.
+    - *pause*: seconds until requests are sent again, 0 while nothing is paused.
     """
 
     requests: int
     retries: int
     throttles: int
     in_flight: int
+    limit: int | None = None
+    pace: float | None = None
+    pause: float = 0.0

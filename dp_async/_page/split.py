@@ -8,20 +8,13 @@ be anything.
 from __future__ import annotations
 
 import json
-import re
+from itertools import islice
 
 from msgspec import Raw
 
+from .._json import CLOSING, MOST_TOKENS, TOKEN
 from .._models import Json
 
-#: A string, a flat object as one token (most rows are flat), punctuation, any other text, and last
-#: a quote that opens a string without an end.
-_STRING = rb'"(?:[^"\\]++|\\.)*+"'
-_TOKEN = re.compile(
-    rb'%b|\{(?:[^{}\[\]"]++|%b)*+\}|[\[\]{},:]|[^\[\]{},:" \t\r\n]++|"' % (_STRING, _STRING),
-    re.DOTALL,
-)
-_CLOSING = {b"{": b"}", b"[": b"]"}
 _BLANK = b" \t\r\n"
 _ROWS = [b"", b'"data"', b'"content"']  # the keys on the way to the rows
 _INT64 = range(-(2**63), 2**63)
@@ -30,18 +23,19 @@ _INT64 = range(-(2**63), 2**63)
 def split(answer: bytes) -> tuple[Raw, list[Raw]] | None:
     """*answer* with null for each row, and the rows; None if its brackets do not match.
 
-    None also without ``$.data.content``, with two of them, and for a row of no bytes.
+    None also without ``$.data.content``, with two of them, for a row of no bytes, and for too many
+    tokens.
     """
     opened: list[bytes] = []  # what closes each open bracket
     path: list[bytes] = []  # the key of each open bracket, empty in an array
     rows: list[bytes] = []
     first = last = start = 0
     key = before = b""
-    for match in _TOKEN.finditer(answer):
+    for match in islice(TOKEN.finditer(answer), MOST_TOKENS):
         token = match[0]
         in_rows = path == _ROWS and opened[-1] == b"]"
-        if token in _CLOSING:
-            opened.append(_CLOSING[token])
+        if token in CLOSING:
+            opened.append(CLOSING[token])
             path.append(key)
             if path == _ROWS and token == b"[":
                 if first:

@@ -115,7 +115,7 @@ def _export(
     async def work() -> int:
         options = flags.options()
         async with Client(server.settings()) as client:
-            return await export(listing(client, options), model, flags.target())
+            return await export(client, listing(client, options), model, flags.target())
 
     return execute(work(), debug=flags.debug)
 

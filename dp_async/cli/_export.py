@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 from msgspec import Raw, Struct
 
-from dp_async import BadItem, ConfigError, CrawlReport, Listing
+from dp_async import BadItem, Client, ConfigError, CrawlReport, Listing
 
 from ._formats import Csv, Format, Ndjson, Table
 from ._output import opened, replaceable
@@ -56,8 +56,8 @@ class Target:
         return "table" if self.on_terminal else "ndjson"
 
 
-async def export(listing: Listing[R], model: type[R], target: Target) -> Exit:
-    """Write every row of *listing* to *target*, page by page; the exit code."""
+async def export(client: Client, listing: Listing[R], model: type[R], target: Target) -> Exit:
+    """Write every row of *client*'s *listing* to *target*, page by page; the exit code."""
     match target.chosen:
         case "parquet":
             report, bad = await _copy(listing, _parquet(model, target), target)
@@ -71,7 +71,7 @@ async def export(listing: Listing[R], model: type[R], target: Target) -> Exit:
     for line in named(bad):
         say(line)
     if target.verbose or sys.stderr.isatty() or report.complete is False or bad:
-        say(summary(report))
+        say(summary(report, client))
     return Exit.BAD_ROWS if bad else Exit.OK
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from dp_async import BadItem, CrawlReport
+from dp_async import BadItem, Client, CrawlReport
 
 VERDICTS = {True: "complete, proven", False: "NOT complete", None: "not known to be complete"}
 
@@ -46,18 +47,30 @@ def progress_bar(
         yield update
 
 
+def proof(report: CrawlReport) -> str:
+    """What the proof of a complete crawl bears; "" without one."""
+    if report.margin is None or report.margin == inf:
+        return ""
+    return f", even if rows appear up to {report.margin:.0f} s late"
+
+
 def verdict(report: CrawlReport) -> str:
     """Whether the crawl is complete, and how many rows could not be read, in words."""
     bad = f", {counted(report.bad_items, 'bad row')}" if report.bad_items else ""
     return f"{VERDICTS[report.complete]}{bad}"
 
 
-def summary(report: CrawlReport) -> str:
-    """The crawl in one line."""
+def summary(report: CrawlReport, client: Client) -> str:
+    """The crawl in one line, and what the server allowed, where it refused requests."""
+    allowed, stats = "", client.stats
+    if stats.pace is not None:
+        allowed = f"; the server allowed about {stats.pace:.0f} requests a second"
+    elif stats.limit is not None:
+        allowed = f"; the server allowed about {counted(stats.limit, 'request')} at once"
     return (
         f"{counted(report.items, 'item')} in {counted(report.pages, 'page')}, "
         f"{counted(report.requests, 'request')}, "
-        f"{report.elapsed:.2f} s; {verdict(report)}: {report.reason}"
+        f"{report.elapsed:.2f} s; {verdict(report)}{proof(report)}: {report.reason}{allowed}"
     )
 
 

@@ -4,18 +4,20 @@ It is told of each write; it reads no rows itself.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from ._rows import Row
 
 
-class Mark(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Mark:
     """A moment in a list's history, from ``SimulatedList.mark``. Opaque."""
 
     at: int
 
 
-class Change(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Change:
     """A write: the row *key* as it was and is, None where there is none.
 
     *moment* is when the primary began to show it, in seconds since the epoch.

@@ -142,7 +142,8 @@ class Table:
             keys = view.shuffled(offset, offset + size, self._random)
         else:
             keys = view.keys(offset, offset + size)
-        return [self._encode(key) for key in keys]
+        kept = self._encoded
+        return [kept[key] if key in kept else self._encode(key) for key in keys]
 
     def matcher(self, filters: Mapping[str, str | None]) -> Callable[[Row], bool]:
         """Whether a row matches the filter. Raises ConfigError."""
@@ -168,11 +169,9 @@ class Table:
         return {name: str(value) for name, value in sorted(filters.items()) if value}
 
     def _encode(self, key: int) -> msgspec.Raw:
-        raw = self._encoded.get(key)
-        if raw is None:
-            version = self.version(key)
-            assert version is not None
-            raw = self._encoded[key] = msgspec.Raw(msgspec.json.encode(version.row))
+        version = self.version(key)
+        assert version is not None
+        raw = self._encoded[key] = msgspec.Raw(msgspec.json.encode(version.row))
         return raw
 
     def _view(self, filters: Mapping[str, str | None], ascending: bool) -> _View:

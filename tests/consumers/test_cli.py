@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import os
+import re
 import select
 import shlex
 import stat
@@ -14,14 +15,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, cast
 
 import msgspec
 import pytest
 from pyarrow import parquet
 
-from dp_async import CrawlOptions, DpError, Message, Work, arrow
+from dp_async import Client, CrawlOptions, CrawlReport, DpError, Message, Work, arrow
+from dp_async._call.stats import ClientStats
 from dp_async.cli import _output, _run, main
+from dp_async.cli._progress import summary
 from dp_async.testing import Body, LyingTotals, Simulator
 
 SECRET = "simulated-secret"
@@ -257,7 +260,49 @@ async def test_the_summary_has_the_verdict(
     ended = await cli(f"works --verbose {words}")
     assert (ended.code, ended.err.count("\n")) == (0, 1)
     assert f" in 3 pages, {requests} requests, " in ended.err
-    assert f" s; {verdict}" in ended.err
+    bears = ", even if rows appear up to "
+    assert (bears in ended.err) is verdict.startswith("complete")
+    assert f" s; {verdict}" in re.sub(rf"{bears}\d+ s late", "", ended.err)
+
+
+@dataclass
+class Limited:
+    stats: ClientStats
+
+
+REPORT = CrawlReport(
+    complete=True,
+    reason="so it is",
+    items=2,
+    pages=1,
+    requests=1,
+    retries=0,
+    passes=1,
+    duplicates=0,
+    bad_items=0,
+    total_elements=2,
+    drifted=False,
+    margin=None,
+    max_in_flight=1,
+    elapsed=1.0,
+)
+
+
+@pytest.mark.parametrize(
+    ("limit", "pace", "words"),
+    [
+        (None, None, "so it is"),
+        (None, 49.7, "so it is; the server allowed about 50 requests a second"),
+        (8, None, "so it is; the server allowed about 8 requests at once"),
+        (1, 3.2, "so it is; the server allowed about 3 requests a second"),
+    ],
+)
+def test_the_summary_says_what_the_server_allowed(
+    limit: int | None, pace: float | None, words: str
+) -> None:
+    stats = ClientStats(requests=1, retries=0, throttles=0, in_flight=0, limit=limit, pace=pace)
+    client = cast("Client", Limited(stats))
+    assert summary(REPORT, client).partition("proven: ")[2] == words
 
 
 @pytest.mark.parametrize("words", ["works --strict", "messages"])
@@ -642,11 +687,12 @@ async def test_simulate_prints_how_to_reach_it(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def serve(simulator: Simulator, *, ready: Callable[[Simulator], object]) -> None:
-        ready(simulator)
+        async with simulator:
+            ready(simulator)
 
     monkeypatch.setattr("dp_async.cli._simulator.serve", serve)
-    assert await asyncio.to_thread(main, ["simulate", "--works", "3"]) == 0
-    assert "export DP_BASE_URL=http://127.0.0.1\n" in capfd.readouterr().out
+    assert await asyncio.to_thread(main, ["simulate", "--works", "3", "--port", "0"]) == 0
+    assert "export DP_BASE_URL=http://127.0.0.1:" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("missing", ["cyclopts", "rich", "another"])

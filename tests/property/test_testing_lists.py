@@ -4,13 +4,19 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dp_async.testing import SimulatedList
+from dp_async.testing import Database, SimulatedList
 
 FILTERS: list[dict[str, str | None]] = [
     {},
     {"status": "DRAFT"},
     {"name": "TTS"},
     {"name": "TTS", "status": "SUCCESS"},
+]
+DATABASES = [
+    Database(),
+    Database(ties="id descending"),
+    Database(unstamped=1.0),
+    Database(replicas=(0.0,), counted="before"),
 ]
 ACTION = st.tuples(
     st.sampled_from(["insert", "update", "finish", "delete", "tick"]),
@@ -20,15 +26,22 @@ ACTION = st.tuples(
 
 
 @settings(deadline=None)
-@given(st.integers(0, 40), st.lists(ACTION, max_size=25), st.sampled_from(FILTERS), st.booleans())
+@given(
+    st.integers(0, 40),
+    st.lists(ACTION, max_size=25),
+    st.sampled_from(FILTERS),
+    st.booleans(),
+    st.sampled_from(DATABASES),
+)
 def test_order_filters_and_history(
     count: int,
     actions: list[tuple[str, int, str]],
     filters: dict[str, str | None],
     ascending: bool,
+    database: Database,
 ) -> None:
     now = 1_700_000_000.0
-    works = SimulatedList("work_list", count, clock=lambda: now)
+    works = SimulatedList("work_list", count, clock=lambda: now, database=database)
     rows = {key: works.row(key) for key in works.ids()}
 
     def expected() -> list[int]:
@@ -37,7 +50,8 @@ def test_order_filters_and_history(
             named = str(filters.get("name") or "") in str(row["name"])
             return named and filters.get("status") in (None, row["status"])
 
-        keys = sorted(key for key in rows if matches(key))
+        falling = database.ties == "id descending"
+        keys = sorted((key for key in rows if matches(key)), reverse=falling)
         return sorted(keys, key=lambda key: str(rows[key]["updateTime"]), reverse=not ascending)
 
     works.ids(ascending=ascending, **filters)  # makes the view, which each write then updates

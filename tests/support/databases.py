@@ -6,10 +6,8 @@ The server is started once, as an unprivileged user on a free port, and stops af
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Generator, Iterator
@@ -27,6 +25,7 @@ import psycopg2
 import pytest
 
 from dp_async.testing import SimulatedList
+from tests.support.programs import skip_without, spare_port, unprivileged
 
 #: Made up: it opens only the server of the tests.
 PASSWORD = "open-sesame"
@@ -127,18 +126,14 @@ def is_installed() -> bool:
 def running() -> Generator[str]:
     """Starts a PostgreSQL server; the address of its default database."""
     binaries = _binaries()
-    user = ["setpriv", "--reuid=nobody", "--clear-groups", "--"] if os.geteuid() == 0 else []
     with tempfile.TemporaryDirectory(prefix="dp-async-tests-") as folder:
         home = Path(folder)
         (home / "password").write_text(PASSWORD)
-        if user:
-            shutil.chown(home, "nobody")
-            shutil.chown(home / "password", "nobody")
+        user = unprivileged(home, home / "password")
         initdb = [f"{binaries}/initdb", f"--pgdata={home}/data", "--username=dp", "--no-sync"]
         initdb += ["--auth=scram-sha-256", f"--pwfile={home}/password", "--encoding=UTF8"]
         subprocess.run([*user, *initdb], cwd="/", check=True, stdout=subprocess.DEVNULL)
-        with closing(socket.create_server(("127.0.0.1", 0))) as spare:
-            port = spare.getsockname()[1]
+        port = spare_port()
         server = [f"{binaries}/postgres", f"-D{home}/data", f"-p{port}", f"-k{home}", "-F"]
         server += ["-clisten_addresses=127.0.0.1"]
         log = (home / "log").open("wb")
@@ -155,11 +150,7 @@ def running() -> Generator[str]:
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
     """The address of the default database of a running server."""
-    if not is_installed():
-        reason = "PostgreSQL is not installed: apt-get install postgresql"
-        if "CI" in os.environ:
-            pytest.fail(reason)
-        pytest.skip(reason)
+    skip_without(is_installed(), "PostgreSQL", "postgresql")
     with running() as address:
         yield address
 

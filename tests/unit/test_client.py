@@ -427,6 +427,24 @@ async def test_stats_count_retries_and_throttles() -> None:
     assert [request.attempt for request in server.requests] == [1, 2, 3]
 
 
+async def test_stats_show_what_the_server_was_seen_to_allow() -> None:
+    server = Server(1000)
+    patient = replace(SETTINGS, retry=RetryPolicy(attempts=3, base=0, cap=60))
+    async with client(server, patient) as api:
+        assert (api.stats.limit, api.stats.pace, api.stats.pause) == (None, None, 0.0)
+        await api.works(options=CrawlOptions(page_size=10)).collect()
+        assert (api.stats.limit, api.stats.pace, api.stats.pause) == (None, None, 0.0)
+        server.script = {num: [Response(429, {"retry-after": "30"})] for num in range(1, 9)}
+        tasks = [asyncio.ensure_future(api.work_list(page_num=num)) for num in range(1, 9)]
+        await until(lambda: api.stats.throttles == 8)
+        assert api.stats.pace is not None
+        assert 29 < api.stats.pause <= 30
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    assert api.stats.pause == 0.0
+
+
 async def test_all_views_share_one_retry_budget() -> None:
     server = Server(1)
     server.script[1] = [TransportError("gone") for _ in range(1_000)]

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dp_async import DecodeError
-from dp_async._json import decode
+from dp_async import _json as module
+from dp_async._json import decode, members
 
 
 class Inner(msgspec.Struct):
@@ -122,3 +123,33 @@ def test_text_is_checked_on_request() -> None:
 def test_any_bytes_are_a_value_or_a_decode_error(text: bytes) -> None:
     with suppress(DecodeError):
         decode(ANYTHING, text, "work_list")
+
+
+#: Objects, and their members.
+OBJECTS: list[tuple[bytes, dict[bytes, bytes] | None]] = [
+    (b"{}", {}),
+    (b' {"a" : 1 , "b":[{"c":[1,{}]},2] }\n', {b'"a"': b"1", b'"b"': b'[{"c":[1,{}]},2]'}),
+    (rb'{"a":"\"}{,:","b":{"c":1}}', {b'"a"': rb'"\"}{,:"', b'"b"': b'{"c":1}'}),
+    (b'{"a":NaN,"a":\xff,"b":x:y}', {b'"a"': b"\xff", b'"b"': b"x:y"}),
+    (b'{"a"}', {}),
+    (b"", None),
+    (b"[]", None),
+    (b'{"a":1', None),
+    (b'{"a":1}}', None),
+    (b'{"a":[1}]}', None),
+    (b'{"a":1]', None),
+    (b'{"a":"1}', None),
+]
+
+
+@pytest.mark.parametrize(("data", "expected"), OBJECTS)
+def test_the_members_of_an_object_are_found_whatever_they_hold(
+    data: bytes, expected: dict[bytes, bytes] | None
+) -> None:
+    assert members(data) == expected
+
+
+def test_an_object_of_too_many_tokens_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_TOKENS", 4)
+    assert members(b'{"a":1}') is not None
+    assert members(b'{"a":1,"b":2}') is None

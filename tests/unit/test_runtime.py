@@ -26,7 +26,7 @@ from dp_async import (
     Send,
     ServerError,
 )
-from dp_async._call.adaptive import START
+from dp_async._call.adaptive import FEW, START
 from dp_async._runtime import Core, View
 from tests.support.fake_server import until
 from tests.support.samples import REQUEST, SECRET, Script, settings
@@ -153,7 +153,7 @@ async def test_views_share_the_rate_and_the_limit_of_requests_in_flight() -> Non
 
 async def test_views_share_the_retry_budget() -> None:
     retry = RetryPolicy(attempts=60, base=0)
-    view = view_of(Script(*[DOWN] * 110), retry=retry)
+    view = view_of(Script(*[DOWN] * 110), retry=retry, max_in_flight=1)
     for each in (view, other_view(view, account="1999")):
         with pytest.raises(ServerError) as caught:
             await each.call(each.tally())(REQUEST)
@@ -182,7 +182,7 @@ async def test_adaptive_calls_raise_the_adaptive_limit() -> None:
 
     view = view_of(send, max_in_flight=8)
     call = view.call(view.tally(), adaptive=True)
-    await asyncio.gather(*[call(REQUEST) for _ in range(START)])
+    await asyncio.gather(*[call(REQUEST) for _ in range(FEW)])
     assert view.adaptive_limit == 2 * START
 
 

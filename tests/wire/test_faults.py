@@ -297,11 +297,14 @@ def test_a_fault_that_stays_is_raised(
         outcome = await crawl(client, endpoint, most=1)
         (error,) = outcome.errors
         assert type(error) is expected
-        assert getattr(error, "attempts", 1) == attempts
+        tried = getattr(error, "attempts", 1)
+        # A refusal costs no attempt for a while, since the server lets others through.
+        refused = place != "first page" and (expected is RateLimited or "503" in repr(fault))
+        assert attempts <= tried <= (30 if refused else attempts)
         report = outcome.reports[0]
         assert (report.complete, report.reason) == (None, "not finished")
-        assert (report.items, report.retries) == (at.rows, attempts - 1)
-        assert at.least <= report.requests - attempts <= at.most
+        assert (report.items, report.retries) == (at.rows, tried - 1)
+        assert at.least <= report.requests - tried <= at.most
         assert outcome.ids == served(simulator, endpoint)[: at.rows]
         assert simulator.served <= client.stats.requests
 

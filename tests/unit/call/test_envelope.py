@@ -31,8 +31,8 @@ from dp_async import (
     Work,
 )
 from dp_async._call import envelope as module
-from dp_async._call.envelope import checked, good, opened, retry_after
-from dp_async._call.observe import Observers
+from dp_async._call.envelope import checked, good, opened
+from dp_async._call.observe import Attempt, Observers
 from dp_async._errors import may_retry_now
 from dp_async._http import Answer
 from dp_async._page.decoder import PageDecoder
@@ -280,44 +280,6 @@ def test_no_depth_of_nesting_raises_a_recursion_error(
 AT = datetime.fromtimestamp(NOW, UTC)
 DATE = format_datetime(AT, usegmt=True)
 LATER = format_datetime(AT.replace(second=50), usegmt=True)  # NOW is at second 20
-HOUR = "Tue, 14 Nov 2023 %s"
-
-WAITS: list[tuple[dict[str, str], float | None]] = [
-    ({}, None),
-    ({"retry-after": "0"}, 0.0),
-    ({"retry-after": "120"}, 120.0),
-    ({"retry-after": " 7\t"}, 7.0),
-    ({"retry-after": "00000000000120"}, 120.0),
-    ({"retry-after": "9" * 5000}, 1e9),
-    # a date, against our clock or the answer's own
-    ({"retry-after": LATER}, 30.0),
-    ({"retry-after": DATE}, 0.0),
-    ({"retry-after": LATER, "date": LATER}, 0.0),
-    ({"retry-after": LATER, "date": HOUR % "22:13:00 GMT"}, 50.0),
-    ({"retry-after": LATER, "date": "garbage"}, 30.0),
-    ({"retry-after": LATER, "date": ""}, 30.0),
-    ({"retry-after": "Sun, 06 Nov 1994 08:49:37 GMT"}, 0.0),
-    # other forms of dates, which are GMT as well
-    ({"retry-after": "Tuesday, 14-Nov-23 22:13:50 GMT"}, 30.0),
-    ({"retry-after": "Tue Nov 14 22:13:50 2023"}, 30.0),
-    ({"retry-after": HOUR % "22:13:50 -0000"}, 30.0),
-    ({"retry-after": HOUR % "23:13:50 +0100"}, 30.0),
-    ({"retry-after": "Fri, 31 Dec 9999 23:59:59 -2300"}, 253402300799 + 23 * 3600 - NOW),
-    # neither
-    ({"retry-after": ""}, None),
-    ({"retry-after": "soon"}, None),
-    ({"retry-after": "-5"}, None),
-    ({"retry-after": "+5"}, None),
-    ({"retry-after": "1.5"}, 1.5),
-    ({"retry-after": "1e3"}, None),
-    ({"retry-after": "nan"}, None),
-    ({"retry-after": "٣"}, None),
-    ({"retry-after": "²"}, None),
-    ({"retry-after": "\udcff"}, None),
-    ({"retry-after": HOUR % "99:99:99 GMT"}, None),
-    ({"retry-after": "Tue, 14 Nov 99999 22:13:50 GMT"}, None),
-    ({"retry-after": HOUR % "22:13:50 +9999"}, None),
-]
 
 
 @pytest.fixture
@@ -327,12 +289,6 @@ def in_china(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     monkeypatch.undo()
     time.tzset()
-
-
-@pytest.mark.usefixtures("in_china")
-def test_retry_after_is_read_in_either_form_and_any_time_zone() -> None:
-    for headers, wait in WAITS:
-        assert retry_after(Response(status=429, headers=headers), lambda: NOW) == wait
 
 
 DATES: list[tuple[dict[str, str], float | None]] = [
@@ -408,6 +364,48 @@ def test_an_error_of_reading_the_envelope_has_its_request_id(code: str) -> None:
     error = outcome(Response(status=200, body=body))
     assert isinstance(error, DecodeError)
     assert error.request_id == "id-7"
+
+
+#: Rows of an answer that no decoder reads.
+UNREADABLE = {
+    "half a pair": rb'{"name":"\ud83d"}',
+    "NaN": b'{"fee":NaN}',
+    "a comma": b'{"id":1,}',
+    "depth": b'{"fee":%b}' % (b"[" * 3000 + b"]" * 3000),
+}
+#: Envelopes around such a row: the fields come in any order.
+AROUND = (
+    b'{"code":200,"data":{"content":[%b]},"requestId":"id-7","resultMsg":"x"}',
+    b' { "requestId":"id-7" , "code":"200", "data" : {"content":[%b]} } ',
+)
+
+
+@pytest.mark.parametrize("observing", [False, True])
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("row", UNREADABLE.values(), ids=UNREADABLE)
+async def test_an_answer_with_a_row_that_no_decoder_reads_is_left_to_the_page_decoder(
+    row: bytes, around: bytes, observing: bool
+) -> None:
+    observers, attempts = Observers(), list[Attempt]()
+    if observing:
+        observers.add(attempts.append)
+    body = around % row
+    sent = await checked(Script(Response(status=200, body=body)), observers)(REQUEST)
+    assert bytes(sent.data) == body
+    assert sent.request_id() == "id-7"
+    assert [(each.error, each.request_id) for each in attempts] == [("", "id-7")] * observing
+
+
+def test_a_refusal_is_told_whatever_its_stack_trace_holds() -> None:
+    body = rb'{"code":401,"resultMsg":"no","requestId":"id-7","errorStackTrace":"\ud83d"}'
+    error = failure(body)
+    assert isinstance(error, AuthError)
+    assert (error.message, error.request_id) == ("no", "id-7")
+
+
+@pytest.mark.parametrize("code", [rb'"\ud83d"', b"{}"])
+def test_an_unreadable_code_is_a_decode_error(code: bytes) -> None:
+    assert isinstance(failure(b'{"code":%b,"errorStackTrace":NaN}' % code), DecodeError)
 
 
 def test_an_answer_that_is_cut_has_no_request_id() -> None:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from dp_async import ClientClosed, RateLimited
 from dp_async._call.limiter import Limiter
+from dp_async._call.places import START, Permit
 from tests.support.virtual_loop import VirtualLoop
 
 P = ParamSpec("P")
@@ -99,13 +100,13 @@ def no_jitter() -> float:
 class Callers:
     """Tasks that acquire a limiter, by number: which are in flight, admitted when, in what order.
 
-    ``in_flight`` maps each to the generation it was admitted in.
+    ``in_flight`` maps each to its permit.
     """
 
     def __init__(self, limiter: Limiter) -> None:
         self.limiter = limiter
         self.tasks: list[asyncio.Task[None]] = []
-        self.in_flight: dict[int, int] = {}
+        self.in_flight: dict[int, Permit] = {}
         self.order: list[int] = []
         self.times: list[float] = []
 
@@ -253,14 +254,14 @@ async def test_the_limit_can_be_set_and_is_rounded_down() -> None:
 
 
 @in_virtual_time
-async def test_a_rate_spaces_the_callers_and_one_missed_slot_is_caught_up() -> None:
+async def test_a_rate_spaces_the_callers_and_only_a_timer_s_lateness_is_caught_up() -> None:
     callers = await started(Limiter(100, rate=4), 6)
     assert callers.times == [0.0]
     await asyncio.sleep(0.3)
     assert callers.times == [0.0, 0.25]
     loop().block(10.0)
     await asyncio.sleep(1)
-    assert callers.times == pytest.approx([0.0, 0.25, 10.3, 10.3, 10.55, 10.8])
+    assert callers.times == pytest.approx([0.0, 0.25, 10.3, 10.548, 10.798, 11.048])
 
 
 @in_virtual_time
@@ -280,7 +281,7 @@ async def test_the_slot_counts_from_when_the_caller_resumes() -> None:
     await asyncio.sleep(0.3)
     callers.start(3)
     await asyncio.sleep(10)
-    assert callers.times == pytest.approx([0.0, 0.45, 0.45, 0.65, 0.85])
+    assert callers.times == pytest.approx([0.0, 0.45, 0.648, 0.848, 1.048])
 
 
 # The pause after a refusal
@@ -338,76 +339,157 @@ async def test_a_caller_admitted_before_a_refusal_and_cancelled_frees_its_permit
     assert sorted(callers.order) == [0, 1, 3, 4]
 
 
+# What a refusal teaches
+
+
 @in_virtual_time
-async def test_it_reopens_with_a_probe_then_half_then_one_more_each_round() -> None:
+async def test_nothing_is_sent_until_it_is_known_what_explains_a_refusal() -> None:
+    limiter = Limiter(12, jitter=no_jitter)
+    callers = await started(limiter, 40)
+    callers.refuse(3)  # eleven are in flight, and two of them may take long
+    callers.succeed(*range(3), *range(4, 9))
+    await run_due()
+    assert (len(callers.order), limiter.limit) == (12, 0)
+    callers.succeed(9)
+    await run_due()
+    assert len(callers.order) > 12
+
+
+@in_virtual_time
+async def test_one_refusal_among_many_good_answers_changes_nothing() -> None:
     limiter = Limiter(12, jitter=no_jitter)
     callers = await started(limiter, 400)
-    callers.refuse(0, 1.0)  # eleven more are in flight
-    await asyncio.sleep(2)
-    assert len(callers.order) == 12  # no probe while they are
-    callers.succeed(*range(1, 12))
-    await asyncio.sleep(60)
-    assert list(callers.in_flight) == [12]
-    callers.succeed(12)
-    await run_due()
-    rounds = [limiter.in_flight]
     for _ in range(10):
         callers.succeed(*callers.in_flight)
-        await run_due()
-        rounds.append(limiter.in_flight)
-    assert rounds == [6, 6, 7, 8, 9, 10, 11, 12, 12, 12, 12]
-
-
-@in_virtual_time
-async def test_only_good_answers_raise_the_limit() -> None:
-    limiter = Limiter(4, jitter=no_jitter)
-    callers = await started(limiter, 60)
-    callers.refuse(0, 1.0)
-    callers.succeed(1, 2, 3)
-    await asyncio.sleep(1)
+        await asyncio.sleep(0.05)
+    callers.refuse(min(callers.in_flight))
     callers.succeed(*callers.in_flight)
-    for _ in range(20):
-        await run_due()
-        assert limiter.in_flight == 2
-        callers.succeed(*callers.in_flight, good=False)
+    await run_due()
+    assert (limiter.in_flight, limiter.limit, limiter.pace.learned) == (12, 12, None)
 
 
 @in_virtual_time
-async def test_later_refusals_of_a_generation_lengthen_the_wait_only() -> None:
+async def test_a_server_that_takes_eight_at_once_gets_eight() -> None:
+    limiter = Limiter(64, jitter=no_jitter)
+    callers = await started(limiter, 1000)
+    rounds: list[int] = []
+    for _ in range(60):
+        await asyncio.sleep(0.05)
+        flying = list(callers.in_flight)
+        rounds.append(len(flying))
+        callers.succeed(*flying[:8])
+        await run_due()
+        for number in flying[8:]:
+            callers.refuse(number)
+        await run_due()
+    assert rounds[0] == START
+    assert {*rounds[5:]} == {8, 9}  # one more is tried from time to time
+    assert rounds[5:].count(9) <= 3  # after a second, then after twice as long
+    assert limiter.pace.learned is None
+
+
+@in_virtual_time
+async def test_a_server_that_takes_twenty_a_second_gets_about_twenty() -> None:
+    limiter = Limiter(8, jitter=lambda: 0.5)
+    callers = await started(limiter, 1000)
+    accepted: list[float] = []
+    refused = 0
+    for _ in range(400):
+        await asyncio.sleep(0.05)
+        now = limiter.clock()
+        for number in list(callers.in_flight):
+            if len([each for each in accepted if each > now - 1]) < 20:
+                accepted.append(now)
+                callers.succeed(number)
+            else:
+                refused += 1
+                callers.refuse(number)
+        await run_due()
+    assert len(accepted) > 0.85 * 20 * 20
+    assert refused < 0.1 * len(accepted)
+
+
+@in_virtual_time
+async def test_answers_that_came_with_the_refusals_count() -> None:
+    limiter = Limiter(12, jitter=no_jitter)
+    callers = await started(limiter, 12)
+    await asyncio.sleep(0.05)  # all take equally long
+    callers.succeed(*range(8))
+    for number in range(8, 12):
+        callers.refuse(number)
+    assert limiter.places.held == 8
+    assert limiter.limit == 8
+
+
+@in_virtual_time
+async def test_what_was_learned_and_the_pause_can_be_seen() -> None:
+    limiter = Limiter(8, jitter=no_jitter)
+
+    def learned() -> tuple[int | None, float | None]:
+        return limiter.learned
+
+    callers = await started(limiter, 100)
+    assert learned() == (None, None)
+    assert limiter.pause == 0.0
+    callers.refuse(0)
+    callers.refuse(1)
+    callers.succeed(*range(2, 8))
+    assert learned() == (6, None)
+    await asyncio.sleep(0.05)
+    for number in list(callers.in_flight):
+        callers.refuse(number, 3.0)
+    assert learned() == (None, 6)
+    assert limiter.pause == 3.0
+
+
+@in_virtual_time
+async def test_a_number_that_is_refused_soon_was_a_matter_of_rate() -> None:
+    limiter = Limiter(8, jitter=no_jitter)
+    callers = await started(limiter, 100)
+    for number in range(3):
+        callers.refuse(number)
+    callers.succeed(3, 4, 5, 6, 7)
+    await run_due()
+    assert (limiter.places.held, limiter.in_flight) == (5, 5)
+    await asyncio.sleep(0.05)
+    for number in list(callers.in_flight):
+        callers.refuse(number)
+    assert (limiter.places.held, limiter.places.limit) == (0, 8)
+    assert limiter.pace.learned is not None
+
+
+@in_virtual_time
+async def test_if_all_are_refused_one_probes_and_half_follow() -> None:
+    limiter = Limiter(12, jitter=no_jitter)
+    callers = await started(limiter, 400)
+    for number in range(12):
+        callers.refuse(number, 1.0)
+    for probe in (12, 13, 14):  # cancelled: the next caller probes
+        await asyncio.sleep(1)
+        assert list(callers.in_flight) == [probe]
+        callers.release(probe)
+        await run_due()
+    callers.succeed(15, good=False)  # failed, but was not refused
+    await run_due()
+    assert limiter.in_flight == 6
+
+
+@in_virtual_time
+async def test_later_refusals_of_a_generation_may_lengthen_the_wait() -> None:
     limiter = Limiter(8, base=1.0, cap=60.0, jitter=lambda: 0.5)
     callers = await started(limiter, 20)
     assert callers.refuse(0, 2.0)  # 2.1 with jitter
     await asyncio.sleep(1)
-    assert not callers.refuse(1, 4.0)
+    assert not callers.refuse(1, 4.0)  # until 5.2
     assert not callers.refuse(2, 1.0)
     assert not callers.refuse(3)
     callers.succeed(4, 5, 6, 7)
     await asyncio.sleep(4.1)
-    assert callers.times[8:] == [5.0]
-    callers.succeed(8)
-    await run_due()
-    assert limiter.in_flight == 4
-    assert callers.refuse(callers.order[-1])  # the first of a new generation, and in a row
-    assert limiter.in_flight == 3
-    callers.succeed(*callers.in_flight)
-    await asyncio.sleep(0.6)
-    assert callers.times[13] == pytest.approx(5.1 + 0.5)
-
-
-@in_virtual_time
-async def test_only_the_probe_reopens_it() -> None:
-    limiter = Limiter(4, jitter=no_jitter)
-    callers = await started(limiter, 20)
-    callers.refuse(0, 1.0)
-    callers.succeed(1, 2, 3)  # sent before the refusal
-    await asyncio.sleep(1)
-    for probe in (4, 5, 6):  # cancelled: the next caller probes
-        assert list(callers.in_flight) == [probe]
-        callers.release(probe)
-        await run_due()
-    callers.succeed(7, good=False)  # failed, but was not refused
-    await run_due()
-    assert limiter.in_flight == 2
+    assert not callers.times[8:]
+    await asyncio.sleep(0.2)
+    assert callers.times[8:] == [5.2] * 4
+    assert limiter.served_within(4.31)
+    assert not limiter.served_within(4.29)
 
 
 @in_virtual_time
@@ -418,14 +500,14 @@ async def test_backoff_doubles_up_to_the_cap_and_starts_again_after_a_success() 
         before = callers.limiter.clock()
         callers.refuse(*callers.in_flight)
         while not callers.in_flight:
-            await asyncio.sleep(0.125)
+            await asyncio.sleep(1 / 16)
         return callers.limiter.clock() - before
 
-    assert [await wait() for _ in range(6)] == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
-    for good in (True, False):
-        callers.succeed(*callers.in_flight, good=good)
-        await run_due()
-        assert [await wait() for _ in range(2)] == [0.5, 1.0]
+    waits = [1 / 16, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+    assert [await wait() for _ in waits] == waits
+    callers.succeed(*callers.in_flight, good=False)
+    await run_due()
+    assert [await wait() for _ in range(2)] == waits[:2]
 
 
 @in_virtual_time
@@ -454,7 +536,7 @@ async def test_jitter_is_random_over_the_whole_backoff() -> None:
 
 
 @pytest.mark.parametrize(
-    ("retry_after", "waited"), [(7.9, 8.0), (4.0, 4.2), (8.0, 8.0), (0.0, 2.0)]
+    ("retry_after", "waited"), [(7.9, 8.0), (4.0, 4.2), (8.0, 8.0), (0.0, 0.25)]
 )
 @in_virtual_time
 async def test_jitter_lengthens_no_wait_beyond_the_cap(retry_after: float, waited: float) -> None:
@@ -474,46 +556,6 @@ async def test_a_wait_of_exactly_the_cap_does_not_raise_whatever_the_rounding() 
         await limiter.acquire()
         limiter.release()
         await asyncio.sleep(0.0107)
-
-
-@in_virtual_time
-async def test_after_refused_bursts_the_learned_pace_applies() -> None:
-    limiter = Limiter(64, jitter=no_jitter)
-    callers = await started(limiter, 60)
-    callers.succeed(*range(20))
-    callers.refuse(20, 2.0)
-    callers.succeed(*range(21, 25), good=False)
-    callers.succeed(*range(25, 29))  # in flight at the refusal: half of them count
-    callers.release(*range(29, 60))
-    callers.start(3)
-    await asyncio.sleep(2)
-    await run_due()
-    callers.succeed(60)
-    await asyncio.sleep(1)
-    first, second, third = callers.times[60:]
-    assert first == 2.0
-    assert third - second == pytest.approx(1 / (0.95 * 22), rel=0.001)
-    callers.limiter.passed(0, good=True)  # in flight at the refusal, answered after the probe
-    callers.start(4)
-    await asyncio.sleep(1)
-    *_, before, last = callers.times
-    assert last - before == pytest.approx(1 / (0.964 * 22), rel=0.002)  # 1 s later
-
-
-@pytest.mark.parametrize(("accepted", "retry_after"), [(4, 2.0), (9, 0.0)])
-@in_virtual_time
-async def test_no_pace_is_learned_from_few_answers_or_from_a_retry_after_of_zero(
-    accepted: int, retry_after: float
-) -> None:
-    limiter = Limiter(64, jitter=no_jitter)
-    callers = await started(limiter, 10)
-    callers.succeed(*range(accepted))
-    callers.refuse(9, retry_after)
-    callers.succeed(*callers.in_flight, good=False)
-    callers.start(3)
-    await asyncio.sleep(retry_after)
-    await callers.succeed_all()
-    assert callers.times[-1] <= retry_after + 0.1
 
 
 # Caps
@@ -619,7 +661,7 @@ async def test_jitter_does_not_count_against_the_caller_s_own_cap() -> None:
 
 @in_virtual_time
 async def test_a_backoff_above_the_caller_s_own_cap_raises() -> None:
-    limiter = Limiter(1, base=10.0, cap=100.0, jitter=lambda: 0.5)
+    limiter = Limiter(1, base=80.0, cap=100.0, jitter=lambda: 0.5)
     callers = await started(limiter, 2)
     callers.start(cap=4.0)
     callers.refuse(0)  # 5 s
@@ -732,7 +774,6 @@ class Scenario(Callers):
         self.queue: list[int] = []  # waiters, in the order they came
         self.firsts: dict[int, set[int]] = {}  # and who may have been admitted when they came
         self.reopens = 0.0
-        self.probing = False  # no call has passed since the last refusal
 
     async def _acquire(self, number: int, first: bool, cap: float | None) -> None:
         limiter = self.limiter
@@ -742,7 +783,7 @@ class Scenario(Callers):
             self.firsts[number] = {*self._line()[:admitted], *others[:admitted]}
         self.queue.append(number)
         try:
-            generation = await limiter.acquire("work_list", first=first, cap=cap)
+            permit = await limiter.acquire("work_list", first=first, cap=cap)
         except RateLimited as error:
             self._check_refused(number, error, cap)
             return
@@ -750,10 +791,9 @@ class Scenario(Callers):
             self.queue.remove(number)
             return
         known = len(self.in_flight)
-        self.in_flight[number] = generation
-        assert generation == limiter.generation
-        assert known < min(limiter.ceiling, int(limiter.limit))
-        assert not self.probing or known == 0
+        self.in_flight[number] = permit
+        assert permit.generation == limiter.generation
+        assert known < min(limiter.places.ceiling, int(limiter.limit))
         assert limiter.clock() >= self.reopens
         line = self._line()
         before = line[: line.index(number)]
@@ -803,13 +843,10 @@ class Scenario(Callers):
             case "release":
                 self.release(number)
             case "refuse":
-                newest = self.in_flight[number] == self.limiter.generation
+                newest = self.in_flight[number].generation == self.limiter.generation
                 self.reopens = max(self.reopens, self.limiter.clock() + (event.seconds or 0.0))
-                self.probing = self.probing or newest
                 assert self.refuse(number, event.seconds) is newest
             case _:
-                if self.in_flight[number] == self.limiter.generation:
-                    self.probing = False
                 self.succeed(number, good=event.kind == "succeed")
 
     async def end(self) -> None:

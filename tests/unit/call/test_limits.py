@@ -26,7 +26,7 @@ from dp_async import (
 )
 from dp_async._call.adaptive import Adaptive
 from dp_async._call.limiter import Limiter
-from dp_async._call.limits import adapted, limited, timed, wait_of
+from dp_async._call.limits import SERVING, adapted, is_refusal, limited, timed, wait_of
 from dp_async._call.stats import Tally
 from dp_async._http import Answer
 from tests.support.fake_server import until
@@ -329,7 +329,7 @@ def test_a_refusal_pauses_all_calls_and_no_other_error_does(
         before = permits.clock()
         await call(REQUEST)
         after = getattr(error, "retry_after", None)
-        waited = after + 0.2 if after else 4.0  # jitter: up to a tenth of Retry-After
+        waited = after + 0.2 if after else 0.5  # jitter: up to a tenth of Retry-After
         assert permits.clock() - before == (waited if refused else 0.0)
 
     run(work())
@@ -352,9 +352,8 @@ def test_any_answer_but_a_refusal_reopens_the_limiter(
 ) -> None:
     async def work() -> None:
         permits = limiter(4, base=0)
-        for _ in range(4):
-            await permits.acquire()
-        permits.refused(0, 0.0)
+        acquired = [await permits.acquire() for _ in range(4)]
+        permits.refused(acquired[0], 0.0)
         for _ in range(4):
             permits.release()
         call = limited(Script[Answer](outcome), permits, Tally())
@@ -362,26 +361,32 @@ def test_any_answer_but_a_refusal_reopens_the_limiter(
             await call(REQUEST)
         except (CallError, ClientClosed, asyncio.CancelledError):
             assert outcome is not DATA
-        assert permits.limit == (2 if reopened else 1)
+        assert permits.limit == (4 if reopened else 1)
 
     run(work())
 
 
-def test_only_good_answers_raise_the_limit() -> None:
+STATUSES: list[tuple[CallError, bool, bool]] = [
+    (RateLimited("", status=429), True, True),
+    (ServerError("", status=503), False, True),
+    (ServerError("", status=200, code=503), False, True),
+    (ServerError("", status=503, code=500), False, False),
+    (ServerError("", status=503, retry_after=1.0), True, True),
+    (ServerError("", status=502), False, False),
+    (TransportError(""), False, False),
+]
+
+
+def test_a_503_is_a_refusal_while_the_server_lets_others_through() -> None:
     async def work() -> None:
-        permits = limiter(4, base=0)
-        permits.refused(await permits.acquire(), 0.0)
-        permits.release()
-        outcomes: list[Answer | BaseException] = [DATA, ServerError("no"), TransportError("gone")]
-        call = limited(Script[Answer](*outcomes, DATA), permits, Tally())
-        assert await call(REQUEST) is DATA
-        assert permits.limit == 1
-        for error in (ServerError, TransportError):
-            with pytest.raises(error):
-                await call(REQUEST)
-            assert permits.limit == 1
-        assert await call(REQUEST) is DATA
-        assert permits.limit == 2
+        for error, always, while_serving in STATUSES:
+            permits = limiter(base=0)
+            assert is_refusal(error, permits) is always
+            await limited(Script[Answer](DATA), permits, Tally())(REQUEST)
+            await asyncio.sleep(SERVING)
+            assert is_refusal(error, permits) is while_serving
+            await asyncio.sleep(0.1)
+            assert is_refusal(error, permits) is always
 
     run(work())
 
@@ -402,8 +407,7 @@ def test_refusals_of_one_burst_count_as_one() -> None:
         server.open.set()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert (permits.generation, adaptive.refusals, tally.throttles) == (1, 1, 6)
-        generation = await permits.acquire()
-        permits.passed(generation, good=True)
+        permits.passed(await permits.acquire(), good=True)
         assert permits.limit == 3
 
     run(work())

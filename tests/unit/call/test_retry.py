@@ -69,6 +69,7 @@ class Rig:
         policy: RetryPolicy = POLICY,
         retry_budget: RetryBudget | None = None,
         jitter: float = 0.5,
+        excused: type[CallError] | tuple[()] = (),
     ) -> None:
         self.script = Script(*outcomes)
         self.waits: list[float] = []
@@ -83,6 +84,7 @@ class Rig:
             clock=lambda: self.now,
             sleep=self._sleep,
             jitter=lambda: jitter,
+            excused=lambda error: isinstance(error, excused),
         )
 
     @property
@@ -356,6 +358,54 @@ async def test_every_third_request_may_fail_for_ever() -> None:
     while rig.script.outcomes:
         assert await rig.call(REQUEST) is GOOD
     assert rig.retry_budget.left >= 99
+
+
+# Refusals while the server lets others through
+
+
+async def test_an_excused_refusal_costs_neither_an_attempt_nor_budget() -> None:
+    down, refused = TransportError("gone"), RateLimited("too fast")
+    rig = Rig(refused, down, refused, down, refused, GOOD, excused=RateLimited)
+    assert await rig.call(REQUEST) is GOOD
+    assert rig.attempts == [1, 2, 3, 4, 5, 6]
+    assert (rig.tally.retries, rig.retry_budget.left) == (5, 98.5)
+
+
+async def test_a_call_that_is_refused_again_and_again_backs_off_and_fails_in_the_end() -> None:
+    refused = ServerError("too fast")
+    rig = Rig(*[refused] * 20, excused=ServerError)
+    with pytest.raises(ServerError):
+        await rig.call(REQUEST)
+    assert rig.waits == [0.5, 1.0, 2.0, 4.0, 5.0, 0.5, 1.0]  # of 10 s, the cap; then its attempts
+    assert rig.attempts == list(range(1, 11))
+    assert rig.retry_budget.left == 98
+
+
+@pytest.mark.parametrize(
+    ("policy", "idempotent", "error"),
+    [
+        (RetryPolicy(attempts=1), True, RateLimited("too fast")),
+        (POLICY, False, RateLimited("too fast")),
+        (POLICY, True, RateLimited("too fast", retry_after=10.5)),
+        (POLICY, True, BadRequest("no", retry_after=1.0)),
+    ],
+)
+async def test_no_excuse_for_what_the_policy_does_not_repeat(
+    policy: RetryPolicy, idempotent: bool, error: CallError
+) -> None:
+    rig = Rig(error, GOOD, policy=policy, excused=CallError)
+    with pytest.raises(type(error)):
+        await rig.call(replace(REQUEST, idempotent=idempotent))
+    assert rig.attempts == [1]
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "attempts", "tokens"), [(16, 4, 100), (64, 8, 448), (64, 1, 100)]
+)
+def test_the_budget_is_enough_for_all_that_is_in_flight(
+    in_flight: int, attempts: int, tokens: int
+) -> None:
+    assert RetryBudget.of(in_flight, attempts).left == tokens
 
 
 KINDS = pytest.mark.parametrize("kind", [AuthError, TransportError])

@@ -49,5 +49,6 @@ def test_a_parent_counts_for_all_its_tallies() -> None:
 def test_client_stats_are_frozen_values() -> None:
     stats = ClientStats(requests=3, retries=2, throttles=1, in_flight=0)
     assert stats == ClientStats(requests=3, retries=2, throttles=1, in_flight=0)
+    assert (stats.limit, stats.pace, stats.pause) == (None, None, 0.0)
     with pytest.raises(AttributeError):
         setattr(stats, "requests", 4)  # noqa: B010  # frozen for type checkers too

@@ -384,7 +384,7 @@ AUTO = CrawlOptions(page_size=10, concurrency="auto")
 
 
 # Page 1 and the page that shows the end come alone, and so does page 1 again at the end.
-@pytest.mark.parametrize(("pages", "waves"), [(16, [1, 1, 8, 7, 1]), (17, [1, 1, 2, 4, 8, 2, 1])])
+@pytest.mark.parametrize(("pages", "waves"), [(16, [1, 1, 8, 7, 1]), (17, [1, 1, 4, 4, 8, 1])])
 def test_a_short_list_is_read_8_pages_at_once_and_a_longer_one_starts_low(
     pages: int, waves: list[int]
 ) -> None:
@@ -407,7 +407,7 @@ def test_short_lists_teach_nothing() -> None:
             server.times.clear()
             server.rows = [row(index) for index in range(300)]
             await api.works(options=AUTO).collect()
-        assert server.waves[:4] == [1, 1, 2, 4]
+        assert server.waves[:4] == [1, 1, 4, 4]
 
     run(main())
 
@@ -439,7 +439,7 @@ def test_crawls_of_one_client_share_the_concurrency_the_server_works_on() -> Non
                 *[view.works(options=AUTO).collect() for view in views[:crawls]]
             )
         assert [ids(works) for works in found] == [whole(3000)] * crawls
-        assert max(server.seen[200:-crawls]) in (4, 5, 6)  # page 1 comes again at the end
+        assert 4 <= max(server.seen[150:-crawls]) <= 8  # page 1 comes again at the end
 
     run(main(1))
     run(main(3))
@@ -450,7 +450,8 @@ def test_crawls_of_one_client_learn_together() -> None:
         server = Slow(1000)
         async with client(server, replace(SETTINGS, max_in_flight=64)) as api:
             await asyncio.gather(*[api.works(options=AUTO).collect() for _ in range(3)])
-        assert server.waves[:7] == [3, 2, 4, 8, 16, 32, 64]  # the three first pages come before
+        waves = server.waves  # the three first pages come before
+        assert waves[:6] == [3, 3, 4, 4, 8, 16]
 
     run(main())
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
+from dp_async._page import split as module
 from dp_async._page.split import row_id, split
 
 Json: TypeAlias = Any
@@ -147,3 +148,10 @@ def test_any_bytes_are_split_into_what_they_are_or_not_at_all(parts: list[int | 
 )
 def test_an_id_is_read_whatever_the_other_fields_hold(row: bytes, number: int | None) -> None:
     assert row_id(Raw(row), "id") == number
+
+
+def test_an_answer_of_too_many_tokens_is_not_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = b'{"data":{"content":[1,2,3]}}'
+    assert split(answer) is not None
+    monkeypatch.setattr(module, "MOST_TOKENS", 10)
+    assert split(answer) is None

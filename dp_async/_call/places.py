@@ -1,0 +1,111 @@
+"""How many requests the server works on at once, learned from which of them it refuses.
+
+No waiting and no clock: every method is given the time, in seconds.
+
+The limit starts at ``START`` and doubles each round, as TCP's slow start does (RFC 5681), until a
+refusal shows how many the server takes. It is then held, and grows by one (additive increase): a
+refusal of that one costs little and takes it back, and the limit is held twice as long.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+#: Requests in flight at once at first: a server that takes few refuses few of them.
+START = 16
+#: Seconds for which a limit is held at first and at most; for each second of a ``Retry-After``,
+#: which makes every try cost a pause, at first so many.
+_HOLD, _LONGEST, _HOLD_PER_SECOND = 1.0, 30.0, 8.0
+#: Seconds for which a number in flight counts as proven.
+_LATELY = 5.0
+#: A number that was only estimated may be so much off, one that was proven so much.
+_ESTIMATED, _PROVEN = 0.75, 0.6
+
+
+class Permit(Struct, frozen=True):
+    """A request in flight: the *nth* at once when it was sent at *sent*, in this *generation*."""
+
+    generation: int
+    sent: float
+    nth: int
+
+
+class Places:
+    """*limit*: the most requests to have in flight, from 1 to *ceiling*; a fraction grows.
+
+    *held*: how many the server works on at once, 0 where it has not shown; *estimated*: this is not
+    proven yet. *proven*: so many were in flight lately with no refusal in that round and the next.
+    """
+
+    def __init__(self, ceiling: int) -> None:
+        self.ceiling = ceiling
+        self.limit: float = min(START, ceiling)
+        self.held = 0
+        self.proven = 0
+        self._estimated = False
+        self._proven_at = 0.0
+        self._most = 0  # in flight at once in this round
+        self._round = 0.0  # an answer to a request sent since then begins the next round
+        self._grows = 0.0  # not before
+        self._hold = _HOLD
+
+    def passed(self, permit: Permit, now: float) -> None:
+        """A good answer came, to a request sent after the last refusal."""
+        nth, limit = permit.nth, self.limit
+        if permit.sent >= self._round:
+            if self._most >= self.proven or now > self._proven_at + _LATELY:
+                self.proven, self._proven_at = self._most, now
+                if self._most >= self.held:
+                    self._estimated = False
+            self._most, self._round = nth, now
+        elif nth > self._most:
+            self._most = nth
+        if limit < self.ceiling:
+            if not self.held:
+                if nth * 2 > limit:
+                    self.limit = limit + 1
+            elif nth + 1 > limit and now >= self._grows:
+                self.limit = min(self.ceiling, limit + 1 / limit)
+
+    def refused(self, nth: int, now: float, retry_after: float) -> bool:
+        """The *nth* in flight was refused, the first of its generation.
+
+        True if that explains itself: the limit had grown beyond what the server works on.
+        """
+        self._most, self._round = 0, now
+        if not 0 < self.held < nth:
+            return False
+        self._hold_at(nth - 1, now, retry_after)
+        self._estimated = False
+        return True
+
+    def explain(self, at_once: int, in_flight: int) -> bool:
+        """Whether a limit explains that of *in_flight* requests only *at_once* were let through."""
+        if self._estimated:
+            return at_once >= _ESTIMATED * self.held
+        if self.held:
+            return at_once > 0
+        return in_flight > self.proven and at_once >= max(2, _PROVEN * self.proven)
+
+    def estimate(self, at_once: int, now: float, retry_after: float) -> None:
+        """The server works on about *at_once*."""
+        if not self.held:
+            at_once = max(at_once, self.proven)
+        self._hold_at(at_once, now, retry_after)
+        self._estimated = True
+        if not retry_after:
+            self._grows = now
+
+    def forget(self, limit: int) -> None:
+        """The server does not refuse by the number in flight. Go on with *limit*."""
+        self.held = 0
+        self.limit = min(limit, self.ceiling)
+        self._estimated = False
+
+    def _hold_at(self, limit: int, now: float, retry_after: float) -> None:
+        limit = max(1, min(limit, self.ceiling))
+        hold = max(_HOLD, _HOLD_PER_SECOND * retry_after)
+        self._hold = min(_LONGEST, max(hold, 2 * self._hold)) if limit == self.held else hold
+        self._grows = now + self._hold
+        self.held = self.limit = limit
+        self.proven = min(self.proven, limit)
