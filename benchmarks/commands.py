@@ -16,16 +16,16 @@ STATE = ".dp-async.duckdb"
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command line that is *busy* and one that comes to rest.
+    """Two command lines: one that keeps *working*, and one that becomes *idle*.
 
-    *started*: whether it has started, and *rests*: whether it waits, both seen from outside.
+    *has_started* and *is_idle* tell from outside where a process of it is.
     *whole*: whether a file or folder that it leaves is whole.
     """
 
-    busy: str
-    resting: str
-    started: Callable[[Watched], bool]
-    rests: Callable[[Watched], bool]
+    working: str
+    idle: str
+    has_started: Callable[[Watched], bool]
+    is_idle: Callable[[Watched], bool]
     whole: Callable[[Path], bool] = lambda path: False
 
 
@@ -80,27 +80,27 @@ COMMANDS: dict[str, Command] = {
     "sync --watch": Command(
         "sync --watch --to to --every 1",
         "sync --watch --to to --every 60",
-        started=is_connected,
-        rests=has_loaded,
+        has_started=is_connected,
+        is_idle=has_loaded,
         whole=is_whole_target,
     ),
     "works --output": Command(
         "works --output rows.ndjson",
         "works --output rows.ndjson",
-        started=is_connected,
-        rests=waits,
+        has_started=is_connected,
+        is_idle=waits,
         whole=is_whole_output,
     ),
     "demo": Command(
         "demo --works 20000 --latency 5",
         "demo --latency 60000",
-        started=is_connected,
-        rests=waits,
+        has_started=is_connected,
+        is_idle=waits,
     ),
     "simulate": Command(
         "simulate --port 0 --works 2000",
         "simulate --port 0 --works 2000",
-        started=listens,
-        rests=listens,
+        has_started=listens,
+        is_idle=listens,
     ),
 }

@@ -67,7 +67,7 @@ class Run:
         in_progress = self.command == "works --output" and self.moment != "start"
         said = LINE.fullmatch(self.err)
         return {
-            "late": self.seconds > LIMIT,
+            "too slow": self.seconds > LIMIT,
             "wrong codes": self.code != 128 + self.kind,
             "left-overs": bool(self.left),
             "tracebacks": "Traceback" in self.err,
@@ -86,22 +86,22 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Runs commands against the server at *serving*, or at *hanging* where they are to rest."""
+    """Runs commands against the server at *serving*, or at *hanging* where they are to be idle."""
 
     serving: Settings
     hanging: Settings
 
     @contextmanager
-    def running(self, name: str, *, rest: bool) -> Generator[tuple[Watched, Path]]:
+    def running(self, name: str, *, idle: bool) -> Generator[tuple[Watched, Path]]:
         """A process of the command, and the folder that it should leave as it was."""
         command = COMMANDS[name]
-        settings = self.hanging if rest and command.rests is waits else self.serving
+        settings = self.hanging if idle and command.is_idle is waits else self.serving
         with TemporaryDirectory() as place:
             root = Path(place)
             folders = [root / each for each in ("said", "work", "tmp", "home")]
             for folder in folders:
                 folder.mkdir()
-            words = (command.resting if rest else command.busy).split()
+            words = (command.idle if idle else command.working).split()
             environment = os.environ | self._environment(settings, root)
             process = Watched([*COMMAND, *words], root / "work", root / "said", environment)
             try:
@@ -112,10 +112,10 @@ class Bench:
     def span(self, name: str) -> Span:
         """How long each part of a command takes, from a run without a signal."""
         command = COMMANDS[name]
-        with self.running(name, rest=False) as (process, _):
+        with self.running(name, idle=False) as (process, _):
             process.wait_until(lambda: process.catches(signal.SIGTERM), PATIENCE)
             before = process.cpu
-            process.wait_until(lambda: command.started(process), PATIENCE)
+            process.wait_until(lambda: command.has_started(process), PATIENCE)
             started = ended = process.cpu
 
             def is_over() -> bool:
@@ -123,7 +123,7 @@ class Bench:
                 ended = max(ended, process.cpu)
                 return has_loaded(process)
 
-            if command.started is listens:
+            if command.has_started is listens:
                 return Span(before, started - before, 0.3)
             process.wait_until(is_over, PATIENCE)
         # A sync goes on with what has changed: as long again.
@@ -139,19 +139,18 @@ class Bench:
 
     def _run(self, plan: Plan, span: Span) -> Run | None:
         with ExitStack() as stack:
-            running = self.running(plan.command, rest=plan.moment == "rest")
+            running = self.running(plan.command, idle=plan.moment == "idle")
             process, root = stack.enter_context(running)
             if not _comes_to(plan, span, process, stack) or process.ended:
                 return None
-            early = plan.moment == "start" and not COMMANDS[plan.command].started(process)
+            early = plan.moment == "start" and not COMMANDS[plan.command].has_started(process)
             moment = plan.moment if early or plan.moment != "start" else "work"
             seconds, code = process.signal(plan.kind, PATIENCE)
             left = [each.name for name in ("tmp", "home") for each in (root / name).iterdir()]
             whole = COMMANDS[plan.command].whole
             kept = {each.name: whole(each) for each in (root / "work").iterdir()}
             left += [name for name, is_whole in kept.items() if not is_whole]
-            if process.leaves_processes(LIMIT - seconds):
-                left.append("a process")
+            left += process.left_processes(LIMIT - seconds)
             if kept.get("rows.ndjson") or (plan.command == "demo" and process.out):
                 return None  # the command was over
             if plan.again and not self._syncs(root):
@@ -193,12 +192,12 @@ def _comes_to(plan: Plan, span: Span, process: Watched, stack: ExitStack) -> boo
         return False
     if plan.moment == "start":
         return spends(span.start)
-    if plan.moment == "rest":
+    if plan.moment == "idle":
         time.sleep(plan.draw * 0.3)
-        return process.wait_until(lambda: command.rests(process), PATIENCE)
-    if not process.wait_until(lambda: command.started(process), PATIENCE):
+        return process.wait_until(lambda: command.is_idle(process), PATIENCE)
+    if not process.wait_until(lambda: command.has_started(process), PATIENCE):
         return False
-    if command.started is listens:
+    if command.has_started is listens:
         stack.enter_context(traffic(process.out))
     return process.wait_until(lambda: is_connected(process), PATIENCE) and spends(span.work)
 

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 #: The states of TCP sockets in /proc/net/tcp.
 ESTABLISHED, LISTENING = "01", "0A"
-#: Seconds between two looks.
+#: Seconds between two reads.
 EVERY = 0.004
 
 
@@ -100,31 +101,36 @@ class Watched:
 
     def close(self) -> None:
         """Kill it, and what it has started."""
-        self.leaves_processes()
+        self.left_processes()
         self._process.wait()
         os.close(self._handle)
 
-    def leaves_processes(self, patience: float = 0.0) -> bool:
-        """Whether it, or after its end a process that it started, still runs. Kills them.
+    def left_processes(self, patience: float = 0.0) -> list[str]:
+        """The command lines of it and of what it has started that run on. Kills them.
 
-        Those that end by themselves within *patience* seconds are not left: an import may ask
-        ``ldconfig``.
+        What ends within *patience* seconds is not left, nor is a zombie: it has ended.
         """
         deadline = time.monotonic() + patience
-        try:
-            while time.monotonic() < deadline:
-                os.killpg(self._process.pid, 0)
-                time.sleep(EVERY)
+        while (left := self._running()) and time.monotonic() < deadline:
+            time.sleep(EVERY)
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return False
-        return True
+        return left
+
+    def _running(self) -> list[str]:
+        """The command lines of the process group's members that have not ended."""
+        found: list[str] = []
+        for place in Path("/proc").glob("[0-9]*"):
+            fields = _read(place / "stat").rpartition(") ")[2].split()  # state, parent, group
+            if fields and fields[2] == str(self._process.pid) and fields[0] not in "ZX":
+                found.append(_read(place / "cmdline").replace("\0", " ").strip() or place.name)
+        return found
 
 
 def _read(path: Path) -> str:
     """The text of a file of /proc; nothing if the process or the thread has ended."""
     try:
-        return path.read_text("ascii")
+        return path.read_text("utf-8", "replace")
     except OSError:
         return ""
 

@@ -10,6 +10,8 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib import import_module
 from inspect import signature
@@ -18,11 +20,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks import cells, harness, ids, ordering
+from benchmarks import cells, harness, ids, ordering, signals
 from benchmarks.__main__ import SECTION
 from benchmarks.harness import Bars, Result, Rounds, at_least, at_most
 from benchmarks.refusing import Bucket, Hole, Once, Queue, Server, Sliding, Slots, Window
 from benchmarks.signalled import Run
+from benchmarks.watched import Watched
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = harness.names()
@@ -128,7 +131,7 @@ def test_the_chosen_cells_have_every_pair_of_conditions() -> None:
     ("changes", "fault"),
     [
         ({}, None),
-        ({"seconds": 5.1}, "late"),
+        ({"seconds": 5.1}, "too slow"),
         ({"code": -15}, "wrong codes"),
         ({"left": (".rows.part",)}, "left-overs"),
         ({"err": "Traceback\ndp-async: interrupted\n"}, "tracebacks"),
@@ -142,6 +145,39 @@ def test_a_run_with_a_fault_fails(changes: dict[str, Any], fault: str | None) ->
     found = {name for name, is_true in replace(good, **changes).faults.items() if is_true}
     assert found - {"wrong lines"} == {fault} - {None, "wrong lines"}
     assert ("wrong lines" in found) == ("err" in changes)
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Callable[..., Watched]]:
+    with ExitStack() as stack:
+
+        def start(*command: str) -> Watched:
+            process = Watched(command, tmp_path, tmp_path, os.environ)
+            stack.callback(process.close)
+            process.wait_until(lambda: process.ended, 60)
+            return process
+
+        yield start
+
+
+def test_what_a_command_leaves_running_is_named_and_killed(watched: Callable[..., Watched]) -> None:
+    process = watched("sh", "-c", "sleep 1000 &")
+    assert process.left_processes() == ["sleep 1000"]
+    assert process.left_processes(60) == []
+
+
+def test_a_zombie_is_not_left(watched: Callable[..., Watched]) -> None:
+    assert watched("true").left_processes() == []
+
+
+@pytest.mark.slow
+def test_a_signal_is_sent_to_each_run() -> None:
+    result = signals.measure(runs=2, only="simulate", load=0)
+    assert [row[:4] for row in result.rows] == [
+        ("simulate", "start", "SIGINT", 1),
+        ("simulate", "start", "SIGTERM", 1),
+    ]
+    assert all(check.ok for check in result.checks)
 
 
 def test_ways_are_interleaved_and_compared_within_a_round() -> None:

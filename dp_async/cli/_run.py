@@ -83,7 +83,7 @@ def guarded(command: Callable[[], int]) -> int:
         sys.stdout.flush()
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # rich, which prints the help, exits for a closed pipe
         forget(sys.stdout)
         forget(sys.stderr)
         return Exit.CLOSED_PIPE

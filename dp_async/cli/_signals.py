@@ -19,15 +19,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: Seconds between the first signal and the forced end.
-GRACE = 3.0
+GRACE = 2.0
 #: Erases a progress bar and shows the cursor, which it hides.
 CLEAN = b"\r\x1b[K\x1b[?25h"
 
@@ -47,26 +46,28 @@ class Signals:
         self._interrupt: Callable[[], object] = self._force if exiting else _raise
         self._line: Callable[[], str] = lambda: "interrupted"
         self._paths: set[Path] = set()
-        self._previous: dict[int, Any] = {}
+        self._handled: list[int] = []
         self._seen = threading.Event()
         self._forcing = threading.RLock()
         self._forced = False
-        self._reader: socket.socket | None = None
+        self._restoring = ExitStack()
 
     def install(self) -> None:
         """Handle the signals from here on. A signal that this process ignores stays ignored."""
         if threading.current_thread() is not threading.main_thread():
             return
-        self._reader, self._writer = socket.socketpair()
-        self._writer.setblocking(False)
-        self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        watch = threading.Thread(target=self._watch, args=[self._reader], daemon=True)
-        watch.start()
+        reader, writer = socket.socketpair()
+        writer.setblocking(False)
+        self._restoring.enter_context(writer)
+        wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        self._restoring.callback(signal.set_wakeup_fd, wakeup)
+        threading.Thread(target=self._watch, args=[reader], daemon=True).start()
         for number in HANDLED:
             previous = signal.getsignal(number)
             if previous not in (signal.SIG_IGN, None):  # None: not set by Python
-                self._previous[number] = previous
+                self._handled.append(number)
                 signal.signal(number, self._handle)
+                self._restoring.callback(signal.signal, number, previous)
 
     def check(self) -> None:
         """Raises KeyboardInterrupt if a signal has come, also one that a library took."""
@@ -109,15 +110,16 @@ class Signals:
         Otherwise the previous handlers are back.
         """
         self.disarm()
-        if code is None and self._previous:
+        if code is None and self._handled:
             self._seen.wait(0.1)  # the thread may not have read the signal yet
         if code is None or self.received:
-            code = 128 + (self.received or signal.SIGINT)
+            self.received = self.received or signal.SIGINT
+            if self._exiting and self._handled:
+                self._force()  # what else runs at exit may wait for threads of the command
             self._say()
-            if self._exiting and self._previous:
-                os._exit(code)  # what else runs at exit may wait for threads of the command
-        if self._exiting and self._previous:
-            for number in self._previous:
+            code = 128 + self.received
+        if self._exiting and self._handled:
+            for number in self._handled:
                 signal.signal(number, self._end)
         else:
             self.restore()
@@ -126,11 +128,7 @@ class Signals:
     def restore(self) -> None:
         """Put the previous handlers back and end the thread."""
         self.disarm()
-        for number, previous in self._previous.items():
-            signal.signal(number, previous)
-        if self._reader is not None:
-            signal.set_wakeup_fd(self._wakeup)
-            self._writer.close()
+        self._restoring.close()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.received = self.received or number
@@ -148,7 +146,7 @@ class Signals:
         with reader:
             while data := self._received(reader, deadline):
                 for number in data:
-                    if number in self._previous:
+                    if number in self._handled:
                         self.received = self.received or number
                         if deadline is not None or self._interrupt == self._force:
                             return self._force()

@@ -79,7 +79,7 @@ def sync(job: Job, every: float | None, sleep: Callable[[float], object] = time.
     show(outcomes)
     shown = _bad(outcomes)
     while every is not None and not _all_refused(outcomes):
-        signals().check()  # dlt takes signals for itself while it loads, and may forget them
+        signals().check()  # a library may have taken the signal, or lost the KeyboardInterrupt
         sleep(every)
         job = replace(job, full=False, reconcile=False)
         try:

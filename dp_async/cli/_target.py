@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# Set before dlt is imported: no telemetry, and no log lines of its own.
+# Set before dlt is imported: no telemetry, no handlers of SIGINT and SIGTERM, which would take and
+# forget them, and handle an ignored SIGINT; and no log lines of its own.
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+os.environ["RUNTIME__INTERCEPT_SIGNALS"] = "false"
 os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
 
 import dlt

@@ -664,6 +664,17 @@ def test_a_closed_pipe_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
             assert os.path.samestat(os.fstat(stream.fileno()), os.stat(os.devnull))
 
 
+def test_a_closed_pipe_for_which_rich_exits_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
+    def printing() -> int:
+        raise SystemExit(1)  # as rich does when the help is printed
+
+    before = sys.stdout, sys.stderr
+    with open(os.devnull, "w") as sys.stdout, open(os.devnull, "w") as sys.stderr:
+        code = _run.guarded(printing)
+    sys.stdout, sys.stderr = before
+    assert (code, *capfd.readouterr()) == (141, "", "")
+
+
 async def test_a_closed_pipe_is_raised() -> None:
     async def writing() -> int:
         raise BrokenPipeError

@@ -1,6 +1,7 @@
 """SIGINT, SIGTERM and SIGHUP: what each does in the main thread and in the watching one."""
 
 import asyncio
+import io
 import os
 import select
 import signal
@@ -49,6 +50,7 @@ class Forced:
 def forced(monkeypatch: pytest.MonkeyPatch) -> Forced:
     end = Forced()
     monkeypatch.setattr(os, "_exit", end)
+    monkeypatch.setattr("dp_async.cli._signals.GRACE", 1000.0)
     return end
 
 
@@ -118,7 +120,7 @@ def test_a_signal_that_a_library_takes_is_not_lost(signals: Signals) -> None:
     assert callable(ours)
 
 
-def test_an_ignored_signal_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ignored_signal_stays_ignored() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signals = Signals()
     signals.install()
@@ -238,6 +240,26 @@ def test_a_second_signal_ends_it_at_once_with_one_line(
     assert capfd.readouterr().err == "dp-async: interrupted\n"
 
 
+def test_a_second_signal_while_the_line_is_said_does_not_repeat_it(
+    forced: Forced,
+    signals: Signals,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    class Interrupting(io.StringIO):
+        def write(self, text: str) -> int:
+            signal.raise_signal(signal.SIGINT)
+            forced.wait()
+            return super().write(text)
+
+    stream = Interrupting()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert signals.finish(None) == 130
+    assert (stream.getvalue(), capfd.readouterr().err) == ("dp-async: interrupted\n", "")
+
+
 @pytest.mark.parametrize(
     ("writable", "terminal", "shown"),
     [
@@ -308,19 +330,31 @@ def test_a_signal_that_a_library_takes_ends_the_process_at_once(
 def test_a_folder_that_a_thread_still_writes_to_is_removed(
     forced: Forced, exiting: Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, real, late = tmp_path / "folder", os.walk, ["late"]
+    folder, real, others = tmp_path / "folder", os.walk, ["file"]
     folder.mkdir()
 
     def walk(top: Path, topdown: bool) -> Iterator[tuple[str, list[str], list[str]]]:
         yield from real(top, topdown=topdown)
-        if late:
-            (folder / late.pop()).touch()
+        if others:
+            (folder / others.pop()).touch()
 
     monkeypatch.setattr(os, "walk", walk)
     with exiting.removing(folder):
         signal.raise_signal(signal.SIGINT)
         assert forced.wait() == [130]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_removed_does_not_stop_the_end(
+    forced: Forced, exiting: Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def walk(top: Path, topdown: bool) -> Iterator[tuple[str, list[str], list[str]]]:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "walk", walk)
+    with exiting.removing(tmp_path):
+        signal.raise_signal(signal.SIGINT)
+        assert forced.wait() == [130]
 
 
 # The entry point
