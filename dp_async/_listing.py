@@ -294,8 +294,7 @@ class Listing(Generic[T]):
         """The same list with its items decoded as another Struct, ``dict`` or ``msgspec.Raw``.
 
         ``dict`` and ``Raw`` keep every field the server sent. Raises ConfigError for another type,
-        and for a Struct with a field that the server spells otherwise, as without
-        ``rename="camel"``.
+        and for a Struct whose fields the server spells otherwise (without ``rename="camel"``).
         """
         check_item(item, self._endpoint.model)
         return Listing(self._endpoint, self._query, item, self._options, self._runtime)

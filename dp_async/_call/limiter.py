@@ -148,7 +148,7 @@ class Limiter:
     def learned(self) -> tuple[int | None, float | None]:
         """How many requests the server takes at once, and a second; None where that is unknown."""
         learned = self.pace.learned
-        return self.places.held or None, None if learned is None else learned.rate
+        return self.places.learned or None, None if learned is None else learned.rate
 
     @property
     def pause(self) -> float:

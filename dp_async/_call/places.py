@@ -33,14 +33,14 @@ class Permit(Struct, frozen=True):
 class Places:
     """*limit*: the most requests to have in flight, from 1 to *ceiling*; a fraction grows.
 
-    *held*: how many the server works on at once, 0 where it has not shown; *estimated*: this is not
+    *learned*: how many the server works on at once, 0 where it has not shown; *estimated*: this is not
     proven yet. *proven*: so many were in flight lately with no refusal in that round and the next.
     """
 
     def __init__(self, ceiling: int) -> None:
         self.ceiling = ceiling
         self.limit: float = min(START, ceiling)
-        self.held = 0
+        self.learned = 0
         self.proven = 0
         self._estimated = False
         self._proven_at = 0.0
@@ -55,13 +55,13 @@ class Places:
         if permit.sent >= self._round:
             if self._most >= self.proven or now > self._proven_at + _LATELY:
                 self.proven, self._proven_at = self._most, now
-                if self._most >= self.held:
+                if self._most >= self.learned:
                     self._estimated = False
             self._most, self._round = nth, now
         elif nth > self._most:
             self._most = nth
         if limit < self.ceiling:
-            if not self.held:
+            if not self.learned:
                 if nth * 2 > limit:
                     self.limit = limit + 1
             elif nth + 1 > limit and now >= self._grows:
@@ -73,7 +73,7 @@ class Places:
         True if that explains itself: the limit had grown beyond what the server works on.
         """
         self._most, self._round = 0, now
-        if not 0 < self.held < nth:
+        if not 0 < self.learned < nth:
             return False
         self._hold_at(nth - 1, now, retry_after)
         self._estimated = False
@@ -82,14 +82,14 @@ class Places:
     def explain(self, at_once: int, in_flight: int) -> bool:
         """Whether a limit explains that of *in_flight* requests only *at_once* were let through."""
         if self._estimated:
-            return at_once >= _ESTIMATED * self.held
-        if self.held:
+            return at_once >= _ESTIMATED * self.learned
+        if self.learned:
             return at_once > 0
         return in_flight > self.proven and at_once >= max(2, _PROVEN * self.proven)
 
     def estimate(self, at_once: int, now: float, retry_after: float) -> None:
         """The server works on about *at_once*."""
-        if not self.held:
+        if not self.learned:
             at_once = max(at_once, self.proven)
         self._hold_at(at_once, now, retry_after)
         self._estimated = True
@@ -98,14 +98,14 @@ class Places:
 
     def forget(self, limit: int) -> None:
         """The server does not refuse by the number in flight. Go on with *limit*."""
-        self.held = 0
+        self.learned = 0
         self.limit = min(limit, self.ceiling)
         self._estimated = False
 
     def _hold_at(self, limit: int, now: float, retry_after: float) -> None:
         limit = max(1, min(limit, self.ceiling))
         hold = max(_HOLD, _HOLD_PER_SECOND * retry_after)
-        self._hold = min(_LONGEST, max(hold, 2 * self._hold)) if limit == self.held else hold
+        self._hold = min(_LONGEST, max(hold, 2 * self._hold)) if limit == self.learned else hold
         self._grows = now + self._hold
-        self.held = self.limit = limit
+        self.learned = self.limit = limit
         self.proven = min(self.proven, limit)

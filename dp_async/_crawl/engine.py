@@ -123,10 +123,10 @@ class Engine(Generic[T]):
             elif not delivery.release():
                 if not self._walk.over:  # a bug, which must not look like the end of the list
                     raise AssertionError("the pages ended before the plan of the crawl did")
-                rest = self._walk.remaining()
-                if rest is None:
+                remaining = self._walk.remaining()
+                if remaining is None:
                     break
-                delivery.add(rest)
+                delivery.add(remaining)
         self._end()
         return None
 

@@ -121,16 +121,16 @@ class Stamps:
         self._database = database
         self._clock = clock
         self._random = random
-        self._moved = 0.0
+        self._offset = 0.0
         self._start = clock() if database.clock_steps else 0.0
 
     def move(self, seconds: float) -> None:
         """Moves all clocks forward, or back."""
-        self._moved += seconds
+        self._offset += seconds
 
     def next(self) -> float:
         """The moment that the next write carries, in seconds since the epoch."""
         now = self._clock()
         steps = self._database.clock_steps
         passed = sum(by for after, by in steps if now - self._start >= after)
-        return now + passed + self._moved + self._random.choice(self._database.stampers)
+        return now + passed + self._offset + self._random.choice(self._database.stampers)

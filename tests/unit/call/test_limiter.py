@@ -417,7 +417,7 @@ async def test_answers_that_came_with_the_refusals_count() -> None:
     callers.succeed(*range(8))
     for number in range(8, 12):
         callers.refuse(number)
-    assert limiter.places.held == 8
+    assert limiter.places.learned == 8
     assert limiter.limit == 8
 
 
@@ -450,11 +450,11 @@ async def test_a_number_that_is_refused_soon_was_a_matter_of_rate() -> None:
         callers.refuse(number)
     callers.succeed(3, 4, 5, 6, 7)
     await run_due()
-    assert (limiter.places.held, limiter.in_flight) == (5, 5)
+    assert (limiter.places.learned, limiter.in_flight) == (5, 5)
     await asyncio.sleep(0.05)
     for number in list(callers.in_flight):
         callers.refuse(number)
-    assert (limiter.places.held, limiter.places.limit) == (0, 8)
+    assert (limiter.places.learned, limiter.places.limit) == (0, 8)
     assert limiter.pace.learned is not None
 
 

@@ -19,14 +19,14 @@ def rounds(places: Places, count: int, start: float = 0.0, wanted: int = 1000) -
     return sizes
 
 
-def held(limit: int, retry_after: float = 0.0) -> Places:
+def learned(limit: int, retry_after: float = 0.0) -> Places:
     """Places that were proven to be *limit* and refused one more at 1 s."""
     places = Places(64)
     places.estimate(limit, 0.0, 0.0)
     rounds(places, 3, wanted=limit)
     places.limit = limit + 1
     assert places.refused(limit + 1, 1.0, retry_after)
-    assert (places.held, places.limit, places.proven) == (limit, limit, limit)
+    assert (places.learned, places.limit, places.proven) == (limit, limit, limit)
     return places
 
 
@@ -91,13 +91,13 @@ def test_an_estimate_is_not_below_what_was_proven() -> None:
     places = Places(64)
     rounds(places, 3, wanted=8)
     places.estimate(5, 1.0, 0.0)
-    assert places.held == 8
+    assert places.learned == 8
     places.estimate(5, 1.0, 0.0)
-    assert places.held == 5
+    assert places.learned == 5
     places.estimate(0, 1.0, 0.0)
-    assert places.held == 1
+    assert places.learned == 1
     places.estimate(1000, 1.0, 0.0)
-    assert places.held == 64
+    assert places.learned == 64
 
 
 def test_an_estimate_may_be_too_low_and_grows_at_once_unless_that_costs_a_pause() -> None:
@@ -110,7 +110,7 @@ def test_an_estimate_may_be_too_low_and_grows_at_once_unless_that_costs_a_pause(
 
 
 def test_a_refusal_of_one_more_is_explained_and_it_is_held_longer_each_time() -> None:
-    places = held(8)
+    places = learned(8)
     waits: list[float] = []
     now = 1.0
     for _ in range(7):
@@ -124,7 +124,7 @@ def test_a_refusal_of_one_more_is_explained_and_it_is_held_longer_each_time() ->
 
 
 def test_another_number_is_held_for_a_short_time_again() -> None:
-    places = held(8)
+    places = learned(8)
     places.limit = 9.0
     assert places.refused(9, 5.0, 0.0)
     places.limit = 12.0
@@ -136,19 +136,19 @@ def test_another_number_is_held_for_a_short_time_again() -> None:
 
 
 def test_it_is_held_longer_where_a_refusal_costs_a_pause() -> None:
-    places = held(8, retry_after=1.0)
+    places = learned(8, retry_after=1.0)
     assert rounds(places, 79, 1.0) == [8] * 79
     assert rounds(places, 5, 9.0)[-1] > 8
 
 
 def test_a_refusal_of_one_within_the_number_is_not_explained() -> None:
-    assert not held(8).refused(8, 2.0, 0.0)
+    assert not learned(8).refused(8, 2.0, 0.0)
     assert not Places(64).refused(17, 2.0, 0.0)
 
 
 def test_a_number_that_is_contradicted_is_forgotten() -> None:
-    places = held(8)
+    places = learned(8)
     places.forget(30)
-    assert (places.held, places.limit) == (0, 30)
+    assert (places.learned, places.limit) == (0, 30)
     places.forget(100)
     assert places.limit == 64
