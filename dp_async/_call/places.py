@@ -33,8 +33,8 @@ class Permit(Struct, frozen=True):
 class Places:
     """*limit*: the most requests to have in flight, from 1 to *ceiling*; a fraction grows.
 
-    *learned*: how many the server works on at once, 0 where it has not shown; *estimated*: this is not
-    proven yet. *proven*: so many were in flight lately with no refusal in that round and the next.
+    *learned*: how many the server works on at once, 0 if unknown; *estimated*: this is not proven
+    yet. *proven*: so many were in flight lately with no refusal in that round and the next.
     """
 
     def __init__(self, ceiling: int) -> None:
