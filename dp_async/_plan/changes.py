@@ -230,16 +230,17 @@ class Changes:
                 if number not in seen:
                     self._shown[number] = Row(number, updated, created, key[2])
                 found += self.rows.sift(key, places[0], item)
-        return self._fresh(found, seen)
+        fresh, keys, repeated = self._fresh(found, seen)
+        return cast("list[T]", fresh), keys, repeated
 
-    def remaining(self, seen: set[int]) -> tuple[list[T], list[Key], int]:
+    def remaining(self, seen: set[int]) -> tuple[list[object], list[Key], int]:
         """The same of the rows held back, once no more pages are read."""
         return self._fresh(self.rows.remaining(), seen)
 
     def _fresh(
         self, found: Iterable[tuple[Key, object]], seen: set[int]
-    ) -> tuple[list[T], list[Key], int]:
-        fresh: list[T] = []
+    ) -> tuple[list[object], list[Key], int]:
+        fresh: list[object] = []
         keys: list[Key] = []
         repeated = 0
         for key, item in found:
@@ -247,7 +248,7 @@ class Changes:
                 repeated += 1
                 continue
             seen.add(key[0])
-            fresh.append(cast("T", item))
+            fresh.append(item)
             keys.append(key)
         return fresh, keys, repeated
 

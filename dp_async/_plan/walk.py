@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from math import inf
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from .._page.reader import Rows
 from .._settings import CrawlOptions
@@ -129,8 +129,8 @@ class Walk(Generic[T]):
     def remaining(self) -> PageResult[T] | None:
         """The items that were held back until all pages were read, if there are any."""
         evidence, options = self.evidence, self.evidence.options
-        fresh: list[T]
-        fresh, keys, _ = evidence.changes.remaining(evidence.seen.ids)
+        objects, keys, _ = evidence.changes.remaining(evidence.seen.ids)
+        fresh = cast("list[T]", objects)
         if self._last is None or not fresh:
             return None
         evidence.seen.unique += len(fresh)

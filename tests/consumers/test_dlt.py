@@ -534,7 +534,11 @@ def test_a_watermark_of_the_first_version_means_all_again_and_says_so(
     sync: Sync, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = f'{{"v":1,"list":"{24 * "0"}","updated":1690000000,"keys":[]}}'
-    monkeypatch.setattr(Watermark, "to_json", lambda _: first)
+
+    def to_json(_: Watermark) -> str:
+        return first
+
+    monkeypatch.setattr(Watermark, "to_json", to_json)
     sync.load(full=True)
     monkeypatch.undo()
     with caplog.at_level(logging.WARNING, "dp_async"):
