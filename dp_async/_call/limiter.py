@@ -37,22 +37,31 @@ _RECHECK = -1
 _CHANCE, _ALONE = 4, 2.0
 #: Good answers in the last part of a refused request's flight came with it.
 _WITH_IT = 0.1
+#: Seconds after which answers that are still missing are not waited for: they may never come.
+_LONGEST_DOUBT = 5.0
 
 
 class _Doubt:
     """Counts the answers to what was *in_flight* at a refusal: they tell what explains it.
 
-    It is over when no more than *open_end* of them are missing. *just_before*: good answers that
-    came with the refusal, to requests that the server worked on when it refused.
+    *just_before*: good answers that came with the refusal, to requests that the server worked on
+    when it refused. *ends*: when the doubt is over, however many answers are missing.
     """
 
-    def __init__(self, in_flight: int, just_before: int, retry_after: float) -> None:
+    def __init__(self, in_flight: int, just_before: int, retry_after: float, ends: float) -> None:
         self.just_before = just_before
         self.in_flight = in_flight
         self.retry_after = retry_after
-        # A quarter may take long, and stands still for it; while a pause lasts that costs nothing.
-        self.open_end = 0 if retry_after else (in_flight - 1) // 4
+        self.ends = ends
         self.good = self.refused = 0
+
+    def is_over(self, in_flight: int, now: float, pause_ends: float) -> bool:
+        """Whether enough is known with *in_flight* still unanswered: all of them while a pause
+        lasts, since waiting costs nothing then; else three quarters, the others may take long.
+        """
+        if now >= self.ends:
+            return True
+        return in_flight <= (0 if now < pause_ends else (self.in_flight - 1) // 4)
 
     @property
     def at_once(self) -> int:
@@ -162,8 +171,8 @@ class Limiter:
 
     def _free(self) -> None:
         self.in_flight -= 1
-        if self._doubt is not None and self.in_flight <= self._doubt.open_end:
-            self._resolve(self._doubt)
+        if self._doubt is not None:
+            self._conclude(self._doubt)
 
     def passed(self, permit: Permit, *, good: bool) -> None:
         """The call was not refused; *good*: its answer was good."""
@@ -194,7 +203,7 @@ class Limiter:
             wait = retry_after or 0.0
             if not self.places.refused(permit.nth, now, wait) or self._probing:
                 just_before = self.pace.accepted_since(now - _WITH_IT * (now - permit.sent))
-                self._doubt = _Doubt(self.in_flight, just_before, wait)
+                self._doubt = _Doubt(self.in_flight, just_before, wait, now + _LONGEST_DOUBT)
             self.limit = self.places.limit if self._doubt is None else 0
         if self._doubt is not None:
             self._doubt.refused += 1
@@ -202,6 +211,14 @@ class Limiter:
             self.backoff.obey(retry_after, now)
             self._recheck(self.backoff.least_cap(now))
         return first
+
+    def _conclude(self, doubt: _Doubt) -> None:
+        """Decide what explains the refusals, if enough answers came or time is over."""
+        now, pause_ends = self.clock(), self.backoff.ends
+        if doubt.is_over(self.in_flight, now, pause_ends):
+            self._resolve(doubt)
+        else:
+            self._wake_at(pause_ends if now < pause_ends else doubt.ends)
 
     def _resolve(self, doubt: _Doubt) -> None:
         """Decide what explains the refusals."""
@@ -270,12 +287,17 @@ class Limiter:
         return max(self.backoff.ends, self.pace.next_slot) - now
 
     def _wake_at(self, when: float) -> None:
-        # A timer that is set is early enough: the next admission is only ever put off.
-        if self._timer is None and when < math.inf:
-            self._timer = self._loop.call_at(when, self._tick)
+        timer = self._timer
+        if when == math.inf or (timer is not None and timer.when() <= when):
+            return
+        if timer is not None:
+            timer.cancel()
+        self._timer = self._loop.call_at(when, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
+        if self._doubt is not None:
+            self._conclude(self._doubt)
         self.wake()
 
     def _give_back(self, admitted: int) -> None:

@@ -355,6 +355,25 @@ async def test_nothing_is_sent_until_it_is_known_what_explains_a_refusal() -> No
     assert len(callers.order) > 12
 
 
+@pytest.mark.parametrize(
+    ("missing", "retry_after", "waited"),
+    [(2, None, 0.0), (2, 1.0, 1.0), (3, None, 5.0), (6, 1.0, 5.0), (6, 9.0, 9.0)],
+)
+@in_virtual_time
+async def test_answers_that_never_come_stop_the_others_for_some_seconds_at_most(
+    missing: int, retry_after: float | None, waited: float
+) -> None:
+    limiter = Limiter(12, jitter=no_jitter)
+    callers = await started(limiter, 40)
+    callers.refuse(11, retry_after)
+    callers.succeed(*range(11 - missing))
+    for number in range(11 - missing, 11):  # a deadline ends them much later
+        loop().call_later(30, callers.release, number)
+    while len(callers.order) == 12:
+        await asyncio.sleep(0.5)
+    assert loop().time() == pytest.approx(waited, abs=0.6)
+
+
 @in_virtual_time
 async def test_one_refusal_among_many_good_answers_changes_nothing() -> None:
     limiter = Limiter(12, jitter=no_jitter)
