@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Generic, Self, TypeAlias, TypeVar, cast
 
-from ._checks import header, instance, whole
+from ._checks import callback, header, instance, whole
 from ._client import Client
 from ._crawl.crawl import Crawl
 from ._crawl.pager import Pager, ended
@@ -176,13 +176,20 @@ def crawl_accounts(
 
     - *listing*: makes the list of one account from a view of the client.
     - *at_once*: accounts crawled concurrently; they share the limits of *client*.
-    - *progress*: called with the account and its report after each page.
+    - *progress*: called with the account and its report after each page. An exception it
+      raises reaches the caller of ``anext``; the next call returns that page.
 
     An account that fails does not stop the others: AccountsFailed is raised at the end. Raises
     ConfigError for a bad account, before any request.
     """
     instance("client", client, Client)
     whole("at_once", at_once, 1, 10_000)
+    if not callable(listing):
+        raise ConfigError(
+            f"listing must be a callable, such as lambda sub: sub.works(), not "
+            f"{type(listing).__name__}"
+        )
+    callback("progress", progress)
     given = cast("object", accounts)
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         raise ConfigError(

@@ -17,7 +17,8 @@ HOUR, DAY = 3_600.0, 86_400.0  # seconds
 
 PRINTABLE = re.compile(r"[\x21-\x7e]+")
 
-_BLANK = r"[\s\0\ufeff]"  # a byte order mark is no blank to str.strip
+#: What is not seen, around a text; to str.strip a byte order mark and the like are no blanks.
+_BLANK = r"[\s\0-\x1f\x7f-\xa0\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]"
 _EMPTY = re.compile(f"{_BLANK}*")
 _BLANK_AROUND = re.compile(rf"\A{_BLANK}|{_BLANK}\Z")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -57,6 +58,12 @@ def instance(name: str, value: object, kind: type[object]) -> None:
         raise ConfigError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
 
 
+def callback(name: str, value: object) -> None:
+    """Raise unless *value* is None or can be called."""
+    if value is not None and not callable(value):
+        raise ConfigError(f"{name} must be a callable, not {type(value).__name__}")
+
+
 def text(name: str, value: object) -> None:
     """Raise unless *value* is a str that UTF-8 can encode. The error does not repeat it."""
     if not isinstance(value, str):
@@ -84,8 +91,8 @@ def secret(name: str, value: object) -> None:
         raise ConfigError(f"{name} must not be empty: it is issued with the app_id")
     if _BLANK_AROUND.search(value):
         raise ConfigError(
-            f"{name} has blanks, line breaks or a byte order mark around it: remove them from "
-            "where it is kept"
+            f"{name} has blanks, line breaks, a byte order mark or another invisible character "
+            "around it: remove them from where it is kept"
         )
 
 

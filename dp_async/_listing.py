@@ -14,7 +14,7 @@ from typing import Generic, TypeVar, Unpack, overload
 import msgspec
 from msgspec import Raw, Struct
 
-from ._checks import DAY, instance, number, whole
+from ._checks import DAY, callback, instance, number, whole
 from ._crawl.crawl import Crawl, Pages
 from ._crawl.engine import mark_now
 from ._crawl.report import CrawlReport
@@ -109,12 +109,14 @@ class Listing(Generic[T]):
         """One crawl of the whole list, with a report.
 
         - *resume*: an earlier crawl's ``checkpoint()``, to go on from there.
-        - *progress*: called with the report after each page.
+        - *progress*: called with the report after each page. An exception it raises reaches
+          the caller of ``anext``; the next call returns that page.
 
         At its end a crawl that is known not to be complete logs a warning, or raises
         IncompleteCrawl with ``strict=True``. Raises ConfigError for a checkpoint that is damaged,
         or of another list.
         """
+        callback("progress", progress)
         return Crawl(self._source(), self._options, progress, resume)
 
     def since(
@@ -132,7 +134,8 @@ class Listing(Generic[T]):
           visible; that of the options if that is more. The rows of these seconds before the
           watermark are read again, and those delivered before are left out; with a larger value
           than in the last crawl, some of them come again.
-        - *progress*: called with the report after each page.
+        - *progress*: called with the report after each page. An exception it raises reaches
+          the caller of ``anext``; the next call returns that page.
 
         Each row comes once, in the version read first; if it changes again meanwhile, the next
         crawl yields it. The cost is one request if one small page reaches down to the watermark. If
@@ -148,6 +151,7 @@ class Listing(Generic[T]):
         update or by create time, or shows no update times.
         """
         number("allowed_lateness", allowed_lateness, 0, DAY)
+        callback("progress", progress)
         source = self._source()
         if watermark is None:
             watermark = Watermark.start(source.scope)
@@ -250,6 +254,7 @@ class Listing(Generic[T]):
             scope=scope_of(
                 [*self._runtime.scope, endpoint.name, msgspec.json.encode(self._query).decode()]
             ),
+            unstamped=endpoint.entered_unstamped(self._query),
         )
 
     @property

@@ -174,6 +174,7 @@ class Settings:
         names the variable that is missing.
         """
         environ = os.environ if environ is None else environ
+        instance("environ", environ, Mapping)
         given = {name: environ[key] for name, key in _VARIABLES.items() if environ.get(key)}
         del environ  # loggers that write a traceback's variables must not find the secret
         for name in ("base_url", "app_id", "app_secret"):
@@ -231,7 +232,8 @@ class CrawlOptions:
     - *verify*: yield no id twice, and prove that the crawl is complete; costs at least one request.
     - *overlap*: rows that a page shares with the one before, to bridge rows that move. ``"auto"``:
       from when the list is seen to change; a number: from the start; 0: never.
-    - *allowed_lateness*: seconds after its update time within which a row becomes visible.
+    - *allowed_lateness*: seconds after its update time within which a row becomes visible; a proof
+      has to bear at least that much, and twice what was seen to be more.
     - *max_passes*: the most passes over the list: the first, then rounds that repair gaps.
     - *strict*: raise IncompleteCrawl at the end of a crawl known not to be complete; if False, log
       a warning.

@@ -9,7 +9,6 @@ written here.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator
 from typing import TypeVar
 
@@ -20,7 +19,7 @@ from . import Crawl, DecodeError, IncompleteCrawl, Listing
 try:
     import pyarrow as pa
 
-    from .tables import columns, to_batch
+    from .tables import columns, to_batch, warn
 except ImportError as error:
     raise ImportError(
         "dp_async.arrow needs pyarrow, which is an extra: pip install 'dp_async[arrow]'"
@@ -29,8 +28,6 @@ except ImportError as error:
 __all__ = ["batches", "schema", "to_batch", "to_table"]
 
 S = TypeVar("S", bound=Struct)
-
-log = logging.getLogger("dp_async")
 
 
 def schema(item: type[Struct]) -> pa.Schema:
@@ -72,7 +69,7 @@ async def to_table(listing: Listing[S]) -> pa.Table:
         found = [batch async for batch in batches(crawl)]
         report = crawl.report
     if report.bad_items:
-        log.warning("%d rows could not be read, and the table lacks them", report.bad_items)
+        warn("%d rows could not be read, and the table lacks them", report.bad_items)
     if report.complete is False:
         raise IncompleteCrawl(report)
     return pa.Table.from_batches(found, names)

@@ -63,11 +63,11 @@ class Adaptive:
             self._decide()
 
     def refused(self) -> None:
-        """The server refused a request. The limiter slows down; the limit here only stops doubling,
-        since a refusal may be of the rate and says nothing of latencies.
+        """The server refused a request: the limiter slows down, and here a new round begins, since
+        a refusal says nothing of latencies, but its pause changes them.
         """
         limit = self._limit_after_probe or self.limit
-        self._doubling, self._limit_after_probe, self._checking = False, None, False
+        self._limit_after_probe, self._checking = None, False
         self._start_round(limit)
 
     @property

@@ -111,8 +111,13 @@ class Clock:
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self.ahead = 0.0  # seconds that the server's clock is ahead of this machine's
+        self.by_account: dict[str, float] = {}  # by account: servers may disagree
         self._warned = False
         self._fruitless: dict[str, tuple[float, float]] = {}  # by account: a correction, and when
+
+    def of(self, account: str) -> float:
+        """The correction that *account* accepted last, or else any account."""
+        return self.by_account.get(account, self.ahead)
 
     def at(self, ahead: float) -> float:
         """The server's time if its clock is *ahead* seconds ahead."""
@@ -138,9 +143,10 @@ class Clock:
         """The server refused a signature made with the correction *ahead* too."""
         self._fruitless[account] = ahead, self._now()
 
-    def accepted(self, ahead: float) -> None:
-        """The server accepted a signature made with *ahead*: sign all calls with it from now on."""
-        self.ahead = ahead
+    def accepted(self, ahead: float, account: str = "") -> None:
+        """The server accepted a signature made with *ahead*: sign all calls with it from now on,
+        but for accounts that accepted another one."""
+        self.ahead = self.by_account[account] = ahead
         self._fruitless.clear()
         if not self._warned:
             self._warned = True
@@ -221,6 +227,8 @@ def signed(call: Call, signing: Signing, clock: Clock) -> Call:
     async def calling(request: Request, /) -> Answer:
         tried = request.clock_ahead
         ahead = clock.ahead if tried is None else tried
+        if clock.by_account and tried is None:
+            ahead = clock.of(signing.account)
         now = clock.at(ahead)
         try:
             answer = await call(await signing(request, now))
@@ -233,7 +241,7 @@ def signed(call: Call, signing: Signing, clock: Clock) -> Call:
                     allow_retry_now(error, correction)
             raise
         if tried is not None:
-            clock.accepted(tried)
+            clock.accepted(tried, signing.account)
         return answer
 
     return calling

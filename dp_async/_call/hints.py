@@ -108,4 +108,10 @@ def not_http(message: str) -> tuple[str, bool]:
         ), False
     if r"b'\x15\x03" in message:  # a TLS alert
         return "the port of base_url expects TLS: write base_url with https://", True
+    if message.startswith("Can not decode content-encoding"):
+        return (
+            "the answer is compressed in a way that was not asked for (Content-Encoding), by the "
+            "server or a gateway: turn that off, or install what aiohttp reads it with (Brotli for "
+            "br, backports.zstd for zstd)"
+        ), True
     return "the answer was not valid HTTP; check base_url and its port", False

@@ -35,15 +35,19 @@ from .queue import Queue, Waiter
 _RECHECK = -1
 #: A refusal among so many good answers, with no other in so many seconds, is chance.
 _CHANCE, _ALONE = 4, 2.0
+#: Good answers in the last part of a refused request's flight came with it.
+_WITH_IT = 0.1
 
 
 class _Doubt:
     """Counts the answers to what was *in_flight* at a refusal: they tell what explains it.
 
-    It is over when no more than *open_end* of them are missing.
+    It is over when no more than *open_end* of them are missing. *just_before*: good answers that
+    came with the refusal, to requests that the server worked on when it refused.
     """
 
-    def __init__(self, in_flight: int, retry_after: float) -> None:
+    def __init__(self, in_flight: int, just_before: int, retry_after: float) -> None:
+        self.just_before = just_before
         self.in_flight = in_flight
         self.retry_after = retry_after
         # A quarter may take long, and stands still for it; while a pause lasts that costs nothing.
@@ -189,7 +193,8 @@ class Limiter:
             self.generation += 1
             wait = retry_after or 0.0
             if not self.places.refused(permit.nth, now, wait) or self._probing:
-                self._doubt = _Doubt(self.in_flight, wait)
+                just_before = self.pace.accepted_since(now - _WITH_IT * (now - permit.sent))
+                self._doubt = _Doubt(self.in_flight, just_before, wait)
             self.limit = self.places.limit if self._doubt is None else 0
         if self._doubt is not None:
             self._doubt.refused += 1
@@ -202,6 +207,11 @@ class Limiter:
         """Decide what explains the refusals."""
         now, places = self.clock(), self.places
         alone, self._last_doubt, self._doubt = now > self._last_doubt + _ALONE, now, None
+        if not doubt.good and places.explain(
+            doubt.just_before, doubt.in_flight + doubt.just_before
+        ):
+            doubt.good = doubt.just_before
+            doubt.in_flight = doubt.good + doubt.refused
         if not doubt.good:
             self._probing = True
             if not doubt.retry_after:

@@ -103,6 +103,10 @@ class Pace:
                 self.learned = None  # it holds nothing back
                 self.is_limited = self._rate < math.inf
 
+    def accepted_since(self, time: float) -> int:
+        """How many good answers came since *time*, of those of the last second."""
+        return sum(each >= time for each in self._accepted)
+
     def binds(self, now: float) -> bool:
         """Whether a learned pace holds requests back."""
         return self.learned is not None and len(self._accepted) >= _IN_USE * self.learned.at(now)

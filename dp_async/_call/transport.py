@@ -125,7 +125,10 @@ class HttpTransport:
                     break
                 chunks.append(chunk)
             else:
-                headers = {name.lower(): value for name, value in answer.headers.items()}
+                headers: dict[str, str] = {}
+                for name, value in answer.headers.items():
+                    name = name.lower()
+                    headers[name] = f"{headers[name]}, {value}" if name in headers else value
                 return Response(status=answer.status, headers=headers, body=b"".join(chunks))
         return None
 

@@ -158,6 +158,7 @@ class Engine(Generic[T]):
             self._options,
             waiting=waiting,
             elapsed=elapsed,
+            unstamped=self._source.unstamped,
         )
 
     def checkpoint(self, waiting: int) -> str:

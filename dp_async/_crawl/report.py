@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from math import inf
 from typing import Literal, TypeAlias, TypeVar
 
 from .._call.stats import Tally
@@ -28,6 +29,9 @@ class CrawlReport:
 
     - *complete*: True, proven; False, not; None, not finished, stopped early or not verified.
       *reason* says why, in words.
+    - *margin*: the proof holds even if rows become visible so many seconds after the update time
+      they carry, or up to ``CrawlOptions.allowed_lateness`` if that is more than a whole number;
+      ``inf`` where it does not matter, None without a proof.
     - *items*, *pages*: delivered to the consumer. *requests*: HTTP requests sent, of which
       *retries* repeated one that failed.
     - *passes*: the pass over the list, plus the rounds of repair after it.
@@ -41,6 +45,7 @@ class CrawlReport:
 
     complete: bool | None
     reason: str
+    margin: float | None
     items: int
     pages: int
     requests: int
@@ -74,12 +79,17 @@ def make_report(
     *,
     waiting: int,
     elapsed: float,
+    unstamped: str = "",
 ) -> CrawlReport:
-    """The report of a crawl; *waiting* items of the last page are not delivered yet."""
-    complete, reason = verdict(phase, walk, delivery.bad.values(), options)
+    """The report of a crawl; *waiting* items of the last page are not delivered yet.
+
+    *unstamped*: the filter that rows enter without a new update time, if there is one.
+    """
+    complete, reason = verdict(phase, walk, delivery.bad.values(), options, unstamped)
     return CrawlReport(
         complete=complete,
         reason=reason,
+        margin=walk.evidence.margin if complete else None,
         items=delivery.items - waiting,
         pages=delivery.pages,
         requests=tally.requests,
@@ -95,7 +105,11 @@ def make_report(
 
 
 def verdict(
-    phase: Phase, walk: Walk[T], bad: Collection[BadItem], options: CrawlOptions
+    phase: Phase,
+    walk: Walk[T],
+    bad: Collection[BadItem],
+    options: CrawlOptions,
+    unstamped: str = "",
 ) -> tuple[bool | None, str]:
     """Whether a crawl is complete (None: not known), and why."""
     if phase != "ended":
@@ -109,6 +123,11 @@ def verdict(
     nameless = sum(item.id is None for item in bad)
     if nameless:
         return False, f"{nameless} rows have no id that can be read: see bad_items"
+    if unstamped and walk.evidence.complete and walk.evidence.margin != inf:
+        return None, (
+            f"a row may enter {unstamped} without a new update time, "
+            "so one that came in while the list was read cannot be told from the others"
+        )
     reason = walk.evidence.decision.reason
     started_over = walk.progress.started_over or walk.evidence.changes.started_over
     if started_over:

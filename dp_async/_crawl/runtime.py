@@ -58,10 +58,12 @@ class Runtime(Protocol):
 class Source(Generic[T]):
     """One list on the server: its *request* for page *num* of *size* rows, and its reader.
 
-    *scope* is a digest of the client, the list and its filters.
+    *scope* is a digest of the client, the list and its filters. *unstamped*: the filter that rows
+    may enter without a new update time, as text; "" if there is none.
     """
 
     request: Callable[[int, int], Request]
     read: RowReader[T]
     runtime: Runtime
     scope: str
+    unstamped: str = ""

@@ -16,7 +16,17 @@ from msgspec import Struct, structs
 from .._checks import text
 from .._errors import ConfigError
 from .._http import Request
-from .._models import Key, Message, MessageKey, MessageQuery, OpenEnum, Work, WorkKey, WorkQuery
+from .._models import (
+    Key,
+    Message,
+    MessageKey,
+    MessageQuery,
+    OpenEnum,
+    ReadStatus,
+    Work,
+    WorkKey,
+    WorkQuery,
+)
 
 _PAGE = {"pageNum": "{0}", "pageSize": "{1}"}
 _JSON = {"content-type": "application/json"}
@@ -34,6 +44,9 @@ class ListEndpoint(Generic[Row, Query]):
     - *model*, *query_type*, *key*: the types of its rows, of its filters, and of a row's id and
       times.
     - *oldest_first*: the filter and the value that reverse the list, if there are any.
+    - *unstamped*: a filter that rows may enter without a new update time, unless its value is one
+      of these; None if there is none. A message that is read keeps its update time; UNREAD is
+      entered by birth alone. A work that changes its status or its name is stamped.
     """
 
     name: str
@@ -44,19 +57,20 @@ class ListEndpoint(Generic[Row, Query]):
     query_type: type[Query]
     key: type[Key]
     oldest_first: tuple[str, str] | None = None
+    unstamped: tuple[str, frozenset[str]] | None = None
 
     def query(self, filters: Mapping[str, object]) -> Query:
         """The query for *filters*. Raises ConfigError, which names a filter that cannot be right.
 
-        A plain string for an enum must be the value of a known member; a member made from another
-        text, ``WorkStatus("NEW")``, is sent as it is.
+        A text for an enum must be the value of a known member; a member of that enum made from
+        another text, ``WorkStatus("NEW")``, is sent as it is.
         """
         for spec in structs.fields(self.query_type):
             value = filters[spec.name]
             if isinstance(value, str):
                 text(spec.name, value)
                 enum = _enum(spec.type)
-                if enum and type(value) is str and value not in enum.__members__.values():
+                if enum and not isinstance(value, enum) and value not in list(enum):
                     known = ", ".join(repr(str(member)) for member in enum)
                     raise ConfigError(
                         f"{spec.name} must be one of {known}; what this library does not know is "
@@ -79,6 +93,14 @@ class ListEndpoint(Generic[Row, Query]):
             raise ConfigError(
                 f"{name}={value}: changes are found in a list sorted newest first; leave {name} out"
             )
+
+    def entered_unstamped(self, query: Struct) -> str:
+        """The filter of *query* that rows may enter without a new update time; "" if none."""
+        if self.unstamped is None:
+            return ""
+        name, stamped = self.unstamped
+        value = getattr(query, name)
+        return "" if value is None or value in stamped else f"{name}={value}"
 
     def request(self, query: Struct, page_num: int, page_size: int) -> Request:
         """The request for one page; *page_num* counts from 1."""
@@ -144,4 +166,5 @@ MESSAGES = ListEndpoint(
     model=Message,
     query_type=MessageQuery,
     key=MessageKey,
+    unstamped=("read_status", frozenset({ReadStatus.UNREAD})),
 )

@@ -50,6 +50,13 @@ def _check_names(name: str, info: inspect.StructType, model: type[Struct]) -> No
     """Raise ConfigError for a field that no row can have."""
     if info.array_like:
         raise ConfigError(f"typed({name}): rows are objects, not arrays: drop array_like=True")
+    declared = {field.encode_name for field in info.fields}
+    missing = [f.encode_name for f in structs.fields(model) if f.encode_name not in declared]
+    if info.forbid_unknown_fields and missing:
+        raise ConfigError(
+            f"typed({name}) forbids unknown fields and has no {missing[0]!r}, which the server "
+            "sends: drop forbid_unknown_fields=True"
+        )
     sent = {_folded(field.encode_name): field.encode_name for field in structs.fields(model)}
     for field in info.fields:
         right = sent.get(_folded(field.encode_name), field.encode_name)

@@ -63,7 +63,10 @@ def read(text: object, scope: str) -> Checkpoint:
     body = raw[_CHECK:]
     if raw[:_CHECK] != _check(body):
         raise damaged
-    checkpoint = _decoder.decode(body)
+    try:
+        checkpoint = _decoder.decode(body)
+    except msgspec.MsgspecError:  # of another version, under the same prefix
+        raise damaged from None
     if checkpoint.scope != scope:
         raise ConfigError(
             "resume is a checkpoint of another list: base_url, app_id, account, the list and its "

@@ -6,17 +6,19 @@ the certificate.
 
 from __future__ import annotations
 
+from itertools import islice
 from math import inf
 from typing import TypeVar
 
 from .._page.reader import Rows, row_time
+from .._proof.assumptions import Assumptions
 from .._proof.certificate import decide
 from .._proof.decision import Complete, Decision, Missing
 from .._proof.links import covers
-from .._proof.reads import Read, newest
+from .._proof.reads import Read, is_last, newest
 from .._settings import CrawlOptions
 from .changes import Changes
-from .page_ref import PageRef, around
+from .page_ref import PageRef, at_end
 from .seen import Seen
 from .stage import Stage
 
@@ -25,6 +27,8 @@ T = TypeVar("T")
 LEAST_OVERLAP = 4
 WIDER = 4
 """A read of the newest end has up to so many times the page size, if the server allows it."""
+SPARE_ROWS = 12
+"""One in so many rows of a page at the newest end of an ascending list is left for new rows."""
 WIDEST = 16
 """The same if only the newest end is wanted."""
 
@@ -75,6 +79,8 @@ class Evidence:
         self.passes = 0
         self.reads: list[Read] = []
         self.drift = Drift()
+        self.assumptions = Assumptions()
+        self._compared = 0  # reads that were taken into the assumptions
         self.largest = 0
         self.is_largest = False
         self.wants_created = True
@@ -116,6 +122,8 @@ class Evidence:
         """Take in a page of *stage*; *repeated* of its rows were seen before."""
         page = rows.page
         total, size = page.total_elements, page.size or ref.size
+        if ref.num == 1 and 0 < rows.count < min(size, total):
+            size = rows.count  # the server cuts pages and does not say so
         if not self.passes:
             self.passes = 1
             self.first_total = total
@@ -148,12 +156,17 @@ class Evidence:
         """Let the certificate decide. True if the list is proven complete."""
         all_keyed = all(len(read.ids) == read.count for read in self.reads)
         changes = self.changes
+        if self.drifted:  # a list at rest shows no signs, and pays for none
+            for read in islice(self.reads, self._compared, None):
+                self.assumptions.add(read)
+            self._compared = len(self.reads)
         self.decision = decide(
             self.reads,
             self.options.allowed_lateness,
             len(self.seen.ids) if all_keyed else None,
             changes.oldest,
             changes.known,
+            self.assumptions if self.drifted else None,
         )
         return self.complete
 
@@ -172,6 +185,11 @@ class Evidence:
     def complete(self) -> bool:
         """Whether the list is proven complete, by the last decision."""
         return isinstance(self.decision, Complete)
+
+    @property
+    def margin(self) -> float | None:
+        """The most lateness that the proof bears, in seconds; None without a proof."""
+        return self.decision.margin if isinstance(self.decision, Complete) else None
 
     @property
     def head(self) -> tuple[int, int] | None:
@@ -195,7 +213,8 @@ class Evidence:
     @property
     def covers_changes(self) -> bool:
         """Whether every wanted row that did not change was read; see ``Changes``."""
-        return self.complete or covers(self.reads, self.changes.oldest)
+        lateness = self.options.allowed_lateness
+        return self.complete or covers(self.reads, lateness, self.changes.oldest)
 
     @property
     def is_ascending(self) -> bool:
@@ -210,23 +229,35 @@ class Evidence:
     def newest_end(self, *, drifted: bool) -> PageRef:
         """The page that shows the newest rows; a wide one if the list is known to change."""
         if self.is_ascending:
-            return around(self.total, self.size)
+            size = self.largest if drifted and self.largest else self.size
+            return at_end(self.total, size, size // SPARE_ROWS)
         only_end = self.changes.floor is not None
         if only_end and self.largest and not self.is_largest:
             # The last one did not span more than the allowed lateness.
             return PageRef(1, min(2 * self.largest, self.size * WIDEST))
-        wide = self.largest or self.size * WIDER
-        return PageRef(1, wide if drifted or only_end else self.size)
+        return self.widest() if drifted or only_end else PageRef(1, self.size)
+
+    def widest(self) -> PageRef:
+        """Page 1, as wide as the server allows, as far as is known."""
+        return PageRef(1, self.largest or self.size * WIDER)
 
     def seconds_above_start(self, read: Read) -> float:
         """How many seconds newer *read* is, at its end, than any row when the crawl began.
 
         Allowed lateness counts as newer. Negative if *read* ends lower, or if that is not known.
         """
-        shown, first = read.by_update, self.reads[0].newest_past
-        if self.is_ascending or not shown or first == -inf:
+        shown, first = read.by_update, self.newest_at_first
+        if not shown or first is None:
             return -1
         return shown.oldest - (first - self.options.allowed_lateness)
+
+    @property
+    def newest_at_first(self) -> float | None:
+        """The newest update time when the newest end was first read; None if that is not known."""
+        first: Read | None = self.reads[0]
+        if self.is_ascending:
+            first = next((read for read in self.reads if is_last(read)), None)
+        return first.newest_past if first and first.newest_past > -inf else None
 
     def is_new(self, read: Read) -> bool:
         """Whether every row of *read* entered since the crawl began."""

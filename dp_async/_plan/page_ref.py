@@ -41,6 +41,26 @@ def following(end: int, size: int, overlap: int) -> PageRef:
     return best if best.end > end else following(end, size, min(overlap, size) - 1)
 
 
+def preceding(start: int, size: int, overlap: int) -> PageRef:
+    """The page that ends at or after ``start + overlap`` and reaches furthest below *start*.
+
+    It has at most *size* rows.
+    """
+    end = max(start + overlap, 1)
+    refs = (PageRef(pages(end, each), each) for each in range(size, size // 2, -1))
+    return min(refs, key=lambda ref: ref.start)
+
+
+def at_end(total: int, size: int, spare: int) -> PageRef:
+    """The page with the most of the last rows, and place for *spare* more than *total* rows.
+
+    It has at most *size* rows, which is more than *spare*.
+    """
+    refs = [PageRef(total // each + 1, each) for each in range(size, size // 2, -1)]
+    roomy = [ref for ref in refs if ref.end - total > spare]
+    return min(roomy or refs, key=lambda ref: ref.start)
+
+
 def around(place: int, size: int) -> PageRef:
     """The page of at most *size* rows with the most rows on both sides of offset *place*."""
     place = max(place, 0)

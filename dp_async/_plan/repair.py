@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from math import inf
+from itertools import islice
 
 from .._proof.decision import Gap, Missing
 from .._proof.reads import Read
 from .evidence import Evidence
-from .page_ref import PageRef, around, following
+from .page_ref import PageRef, around, following, preceding
 from .stage import Stage, each
 
 BRIDGING = 6
@@ -31,6 +31,8 @@ class Repair:
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
         self._attempts: Counter[tuple[int, int]] = Counter()  # at each gap
+        self._new: set[int] = set()  # ids of the rows that entered since the crawl began
+        self._searched = 0  # reads that were searched for them
 
     def round(self, drifted: Callable[[], bool]) -> Iterator[Stage]:
         """Bridges across the gaps, then the newest end; *drifted*: whether the list changes.
@@ -41,6 +43,9 @@ class Repair:
         evidence = self._evidence
         began = evidence.reads[-1].sent  # when the newest end was read, the last read before
         descended = False
+        if evidence.is_ascending and not evidence.largest and drifted():
+            # Only page 1 may be cut without doubt about its place, so it tells how wide pages get.
+            yield each([evidence.widest()], after_pass=True)
         tried: list[PageRef] = []
         for _ in range(BRIDGING):
             if evidence.decide():
@@ -92,15 +97,21 @@ class Repair:
         return self._below(read, min(1 + int(rows) // size, DESCENT))
 
     def _below(self, read: Read, number: int) -> list[PageRef]:
-        """*number* pages from the end of *read* on, each overlapping the one before."""
+        """*number* pages from the older end of *read* on, each overlapping the one before."""
         evidence = self._evidence
         size = evidence.largest or evidence.size
-        end = read.offset + read.count
+        overlap = min(evidence.drift.overlap, size // 2)
+        start, end = read.offset, read.offset + read.count
         refs: list[PageRef] = []
-        while not refs or (len(refs) < number and end < evidence.total):
-            ref = following(end, size, min(evidence.drift.overlap, size // 2))
-            refs.append(ref)
-            end = ref.end
+        while not refs or (
+            len(refs) < number and (start if evidence.is_ascending else end < evidence.total)
+        ):
+            if evidence.is_ascending:
+                refs.append(preceding(start, size, overlap))
+                start = refs[-1].start
+            else:
+                refs.append(following(end, size, overlap))
+                end = refs[-1].end
         return refs
 
     def _bridge(self, gap: Gap) -> PageRef:
@@ -129,20 +140,22 @@ class Repair:
         elapsed = max(last.answered - first.answered, 1)
         depth = min(1.0, read.offset / max(evidence.total, 1))
         grown = evidence.total - first.total
-        shifted = self._entered(first) * (1 - depth) + grown * depth
+        shifted = self._entered() * (1 - depth) + grown * depth
+        if evidence.is_ascending:
+            shifted -= self._entered()  # new rows come last, and updated ones leave their place
         return round(shifted * (last.answered - read.answered) / elapsed)
 
-    def _entered(self, first: Read) -> int:
-        """How many rows are known to have entered at the newest end since *first*."""
-        newest = first.newest_past
-        if newest == -inf:
+    def _entered(self) -> int:
+        """How many rows are known to have entered at the newest end since it was first read."""
+        newest, reads = self._evidence.newest_at_first, self._evidence.reads
+        if newest is None:
             return 0
-        rows: set[int] = set()
-        for read in self._evidence.reads[1:]:
+        for read in islice(reads, self._searched, None):
             if read.newest_past > newest:
-                rows.update(
+                self._new.update(
                     number
                     for number, time in zip(read.ids, read.updated, strict=True)
                     if newest < time <= read.newest_past
                 )
-        return len(rows)
+        self._searched = len(reads)
+        return len(self._new)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .._proof.decision import Missing
+from .._proof.decision import Broken, Missing
 from .checkpoint import Checkpoint
 from .evidence import Evidence
 from .overlap import Frontier
@@ -90,6 +90,8 @@ def _proven(evidence: Evidence, progress: Progress, edge: int) -> Iterator[Stage
     while not evidence.decide() and evidence.passes < options.max_passes:
         if not evidence.wants_more:
             return
+        if isinstance(evidence.decision, Broken):
+            break
         evidence.passes += 1
         if repairs and isinstance(evidence.decision, Missing):
             before = evidence.reads[-1]

@@ -1,7 +1,8 @@
 """Is this set of reads provably the whole list, although the list changed while it was read?
 
-Reads go in, a decision comes out. No I/O, no clock, no asyncio. The rules are in ``links`` and
-``counts``; this docstring states what they assume and proves them.
+Reads go in, a decision comes out. No I/O, no clock, no asyncio. The rules are in ``links``,
+``ties`` and ``counts``; this docstring states what they assume and proves them. ``assumptions``
+looks for signs that the server breaks an assumption.
 
 **Promise.** ``decide`` never returns ``Complete`` if a row that was in the list from the first read
 to the last is in none of the reads.
@@ -14,10 +15,13 @@ overlap in time have no order.
 
 1. An answer shows the list as it was at one moment between its request and its arrival: no stale
    replica.
-2. *Stamp*: when a row enters the list or is updated, its update time is no older than any that the
-   list has shown until then, less ``allowed_lateness``: the longest time from the stamp of a row
-   until the row is visible. A time later than the clock of the server that shows it binds nothing:
-   a bad import, or a clock that was ahead for a moment, can date a row in the future.
+2. *Stamp*: when a row enters the list or is updated, its update time is no older than the server's
+   clock less ``allowed_lateness``, which is the longest time from the stamp of a row until the row
+   is visible. What the clock has reached is known from the update times that the list has shown
+   until then; of a list that rests or is sorted oldest first also from the ``Date`` of the answers
+   until then, if they have one, which counts at UTC+08:00, as the times do. A time later than the
+   clock of the server that shows it says nothing: a bad import, or a clock that was ahead for a
+   moment, can date a row in the future.
 3. A page holds all rows there are from its offset on, up to its size, or up to a limit that the
    server need not echo. So a page with fewer rows than its size and than the fullest answer is the
    last one. For page 1, whose offset cannot be wrong, fewer rows than its size are enough if its
@@ -26,10 +30,16 @@ overlap in time have no order.
    Every order that no answer contradicts is possible, so the rule has to hold for each of them. A
    create time never changes.
 5. For the count rule, a row that leaves and returns does not return with the same update time.
+6. For clause (c), rows with one and the same time keep their order while none of them is updated.
+   This is believed only of pages that share rows in one order, and never where two answers show
+   two such rows in opposite orders.
 
-**Horizon.** The horizon of a read is the newest update time in it or in any read before it, less
-``allowed_lateness``; a time that lay ahead of the server's clock does not count. By 2, *a row that
-enters or is updated after a read has a time no older than the horizon of that read.*
+**Horizon.** The horizon of a read is what the clock had reached when it was taken, less
+``allowed_lateness``: the newest update time in it or in any read before it, or, where 2 says so,
+the ``Date`` of a read before it; a time that lay ahead of the server's clock does not count. (Where
+rows are seen to enter that are a quarter of an hour older than a ``Date``, that is another clock's
+and does not count either.) By 2, *a row that enters or is updated after a read has a time no older
+than the horizon of that read.*
 
 **Single page.** If page 1 is also the last page, it holds the whole list of its moment.
 
@@ -37,8 +47,10 @@ enters or is updated after a read has a time no older than the horizon of that r
 a read Q if
 
 a. P's oldest time is older than Q's horizon, and
-b. Q's first row is at or above P's last row: it is newer, or, if ties are seen to be sorted by id,
-   it has the same time and its id does not come after the id of P's last row.
+b. Q's first row is newer than P's last row, or
+c. Q's first row is as new as P's last one and is in P, and that time is older than the horizon of
+   whichever of the two was taken first (of both, if they have no order). Of the rows of P from that
+   row on, Q shows at least two and at least half, in the same order.
 
 Let F be a read of the newest end, sent after all other reads of a chain were answered. If links
 lead from F to a read of the oldest end, the reads of the chain hold the list.
@@ -49,7 +61,10 @@ Q of the chain:
 i.  A row below P was not updated after Q and before P. If it had been, its time would be at least
     Q's horizon; but a row below P is at most as new as P's oldest, which contradicts (a).
 ii. A row that was not updated between the two is not both below P and above Q. Its time is the same
-    at both moments, so this would contradict (b).
+    at both moments, so this would contradict (b). With (c), take a row X that both show. X was not
+    updated between the two, since its time is older than the horizon of the first. The row is below
+    X at the moment of P, and above X at that of Q: if its time is not X's, then because it changed,
+    which it did not; if it is, this contradicts 6.
 
 Suppose that a row Y is in the list all the time and in no read of the chain. Y is below F and
 above the read of the oldest end. So the chain has a first link P to Q with Y below P and above Q,
@@ -78,20 +93,47 @@ chain may then end at a read that shows an older row. In the count rule, B may b
 an older row: C is then the number of rows above the first older one, and only wanted rows are
 counted, by the time they had at that moment. A row known from before all reads counts as read
 before B.
+
+**Margin.** ``allowed_lateness`` enters by the horizons alone, and each proof compares times with
+them. So it would hold as well if every horizon were older by the least difference that it relies
+on, less one second: this much more lateness it bears. A proof that relies on none bears any.
+
+**Signs.** If a row is seen where an earlier read of that place lacks it, or with a new time that is
+older than the clock of an earlier read that shows it, it became visible so much later than its
+stamp. If that is more than allowed, the proof has to bear twice as much. If a row was gone in one
+answer and is there again with the same time, 1 or 5 does not hold, and nothing is proven. If the
+newest end, as it was last read, shows all rows that may have entered since the first read, every
+row of that moment must have been read; if its total says that there were more, 1 or 2 does not
+hold.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
-from .counts import count_rule, count_rule_down, count_rule_static
-from .decision import Complete, Decision, Unprovable
-from .links import link_rule, one_reaches_down, wanted_orders
-from .reads import Read, horizons, is_first, is_last, with_true_sizes
+from .counts import count_rule, count_rule_down, count_rule_static, unread
+from .decision import Broken, Complete, Decision, Missing, Unprovable
+from .links import link_rule, one_reaches_down
+from .reads import horizons, in_seconds, is_first, is_last, with_true_sizes
+from .segments import possible_orders, wanted_orders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence, Set
+
+    from .assumptions import Assumptions
+    from .reads import Read
+
+RETURNED = (
+    "a row was gone in one answer and there again as before in a later one: the answers do not all "
+    "show the list of their moment, as with a replica that lags"
+)
+UNREAD = (
+    "the list holds {} more rows than were read, though its pages join: rows enter or move without "
+    "a new update time, or with one that goes back"
+)
+COUNTED = "as many rows were read as the list held at one moment"
 
 
 def decide(
@@ -100,16 +142,19 @@ def decide(
     distinct: int | None = None,
     down_to: float = -inf,
     known: Set[tuple[int, int]] = frozenset(),
+    seen: Assumptions | None = None,
 ) -> Decision:
     """Whether *reads* are provably the whole list, else which reads are missing.
 
     *allowed_lateness* is the longest time, in seconds, from a row's update time until the row is
-    visible. *distinct* is the number of different ids in the reads, if the caller has counted them:
-    it makes the count rule cheap for a list in which nothing changed.
+    visible: the least that the proof has to bear. *distinct* is the number of different ids in the
+    reads, if the caller has counted them: it makes the count rule cheap for a list in which nothing
+    changed.
 
     With *down_to*, only rows with that time or a newer one are wanted, and only if the list is
     sorted newest first: a page that shows an older row then does for the oldest end. *known* are
-    the ids and times of rows that were in the list before the first read.
+    the ids and times of rows that were in the list before the first read. *seen*: what the reads
+    show of the assumptions, of a list that was seen to change; None for one at rest.
 
     Near-linear in the number of reads; the count rule without *distinct*, tried last, is linear in
     the number of rows for each last page read.
@@ -118,19 +163,57 @@ def decide(
         return Unprovable("nothing was read")
     reads = with_true_sizes(reads)
     if any(is_first(read) and is_last(read) for read in reads):
-        return Complete("single page", "the whole list came in one answer")
+        return Complete("single page", "the whole list came in one answer", inf)
     if down_to > -inf and one_reaches_down(reads, down_to):
-        return Complete("single page", "one answer holds all that is newer than what was known")
-    bounds = horizons(reads, allowed_lateness)
-    counted = Complete("count", "as many rows were read as the list held at one moment")
-    if distinct is not None and count_rule_static(reads, bounds, distinct):
-        return counted
+        reason = "one answer holds all that is newer than what was known"
+        return Complete("single page", reason, inf)
+    if seen and seen.returned:
+        return Broken(RETURNED)
+    if seen is None:
+        return proven(reads, allowed_lateness, distinct, down_to, known, dated=True)
+    wanted = seen.needed(allowed_lateness)
+    orders = possible_orders(reads)
+    # The newest end of an ascending list is read too seldom to be a clock.
+    dated = seen.dated and not any(order.descending for order in orders)
+    decision = proven(reads, wanted, distinct, down_to, known, dated=dated)
+    if not isinstance(decision, Complete):
+        if wanted == allowed_lateness:
+            return decision
+        seconds = f"{seen.lateness:.0f} s after the time that they carry, or more"
+        return replace(decision, reason=f"{decision.reason}; rows became visible {seconds}")
+    if distinct is not None and down_to == -inf:
+        more = unread(reads, horizons(reads, allowed_lateness, dated=dated), orders, distinct)
+        if more:
+            return Missing((), True, False, orders[0].descending, UNREAD.format(more))
+    return decision
+
+
+def proven(
+    reads: Sequence[Read],
+    allowed_lateness: float,
+    distinct: int | None,
+    down_to: float,
+    known: Set[tuple[int, int]],
+    *,
+    dated: bool,
+) -> Decision:
+    """What the rules say of *reads*, none of which is the whole list."""
+    lateness = in_seconds(allowed_lateness)
+    bounds = horizons(reads, allowed_lateness, dated=dated)
+    if distinct is not None:
+        margin = count_rule_static(reads, bounds, distinct)
+        if margin is not None:
+            return Complete("count", COUNTED, lateness + margin)
     orders = wanted_orders(reads, down_to)
-    linked = link_rule(reads, bounds, orders)
+    linked = link_rule(reads, bounds, orders, lateness)
     if isinstance(linked, Complete):
         return linked
-    if count_rule(reads, bounds):
-        return counted
-    if down_to > -inf and count_rule_down(reads, bounds, orders, known):
-        return Complete("count", "as many rows were read as were newer than what was known")
+    margin = count_rule(reads, bounds)
+    if margin is not None:
+        return Complete("count", COUNTED, lateness + margin)
+    if down_to > -inf:
+        margin = count_rule_down(reads, bounds, orders, known)
+        if margin is not None:
+            reason = "as many rows were read as were newer than what was known"
+            return Complete("count", reason, lateness + margin)
     return linked

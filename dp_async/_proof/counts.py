@@ -1,11 +1,15 @@
 """The count rule: as many rows were read as the list held at one moment.
 
 The docstring of ``certificate`` states the rule and proves it. What needs an order of the list
-takes it from ``links``.
+takes it from ``segments``.
+
+Each function returns by how much older the horizons might be while the rule still holds, at least;
+None if it does not hold.
 """
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from .reads import Read, is_before, is_last, is_old, newest
@@ -13,44 +17,59 @@ from .reads import Read, is_before, is_last, is_old, newest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence, Set
 
-    from .links import Order
+    from .segments import Order
 
 
-def count_rule(reads: Sequence[Read], bounds: Sequence[float]) -> bool:
-    """Whether, for one last page read, the rows surely there then are as many as it says.
+def count_rule(reads: Sequence[Read], bounds: Sequence[float]) -> float | None:
+    """For one last page read, the rows surely there then are as many as it says.
 
     *bounds* are the horizons of *reads*. Linear in the rows for each last page.
     """
-    return any(
-        len(surely_there(reads, end, horizon)) == end.offset + end.count
+    return best(
+        margin
         for end, horizon in zip(reads, bounds, strict=True)
         if is_last(end) and has_enough_rows(reads, end)
+        for there, margin in [surely_there(reads, end, horizon)]
+        if len(there) == end.offset + end.count
     )
 
 
-def count_rule_static(reads: Sequence[Read], bounds: Sequence[float], distinct: int) -> bool:
+def best(margins: Iterable[float]) -> float | None:
+    return max(margins, default=None)
+
+
+def count_rule_static(
+    reads: Sequence[Read], bounds: Sequence[float], distinct: int
+) -> float | None:
     """The count rule for a list in which nothing changed: no set of all ids has to be built.
 
     *distinct* is the number of different ids in *reads*. The rule holds if every id read was surely
     there when one last page was taken.
     """
-    return any(
-        distinct == end.offset + end.count and none_in_doubt(reads, end, horizon)
+    return best(
+        margin
         for end, horizon in zip(reads, bounds, strict=True)
-        if is_last(end)
+        if is_last(end) and distinct == end.offset + end.count
+        for margin in [none_in_doubt(reads, end, horizon)]
+        if margin is not None
     )
 
 
-def none_in_doubt(reads: Sequence[Read], end: Read, horizon: float) -> bool:
-    """Whether all ids read were in the list when *end* was taken.
+def none_in_doubt(reads: Sequence[Read], end: Read, horizon: float) -> float | None:
+    """All ids read were in the list when *end* was taken.
 
     Pages read after *end* that show only old rows need no check per row.
     """
-    doubtful = [
-        read for read in reads if not (is_before(end, read) and is_old(newest(read), horizon))
-    ]
-    there = surely_there(doubtful, end, horizon)
-    return all(there.issuperset(read.ids) for read in doubtful)
+    doubtful: list[Read] = []
+    latest = -inf
+    for read in reads:
+        if is_before(end, read) and is_old(time := newest(read), horizon):
+            latest = time if time > latest else latest
+        else:
+            doubtful.append(read)
+    there, spare = surely_there(doubtful, end, horizon)
+    margin = min(to_spare(latest, horizon), spare)
+    return margin if all(there.issuperset(read.ids) for read in doubtful) else None
 
 
 def has_enough_rows(reads: Sequence[Read], end: Read) -> bool:
@@ -64,62 +83,100 @@ def count_rule_down(
     bounds: Sequence[float],
     orders: Sequence[Order],
     known: Set[tuple[int, int]],
-) -> bool:
+) -> float | None:
     """The count rule for the rows from ``down_to`` on, in each of *orders*.
 
     *known* are ids and times of rows that were there before the first read.
     """
-    return bool(orders) and all(
-        any(
-            counts_down(reads, read, horizon, order, known)
+    margins: list[float] = []
+    for order in orders:
+        margin = best(
+            margin
             for read, horizon in zip(reads, bounds, strict=True)
+            for margin in [counts_down(reads, read, horizon, order, known)]
+            if margin is not None
         )
-        for order in orders
-    )
+        if margin is None:
+            return None
+        margins.append(margin)
+    return min(margins, default=None)
 
 
 def counts_down(
     reads: Sequence[Read], end: Read, horizon: float, order: Order, known: Set[tuple[int, int]]
-) -> bool:
-    """Whether as many wanted rows were surely there as stood above the first older row of *end*.
+) -> float | None:
+    """As many wanted rows were surely there as stood above the first older row of *end*.
 
     A row is wanted by the time that it had when *end* was taken, whatever it has now.
     """
     column = order.column(end)
     if not column or column.oldest >= order.down_to or len(end.ids) < end.count:
-        return False
+        return None
     before = known | seen_young((read for read in reads if is_before(read, end)), horizon)
     wanted = {
         row for row, time in zip(column.ids, column.times, strict=True) if time >= order.down_to
     }
-    number = end.offset + len(wanted)
+    number, margin = end.offset + len(wanted), inf
     for read in reads:
         column = order.column(read)
         if column and is_before(end, read):
-            wanted.update(
-                row
-                for row, updated, time in zip(read.ids, read.updated, column.times, strict=True)
-                if time >= order.down_to and (is_old(updated, horizon) or (row, updated) in before)
-            )
-    return len(wanted) == number
+            for row, updated, time in zip(read.ids, read.updated, column.times, strict=True):
+                if time < order.down_to or row in wanted:
+                    continue
+                if is_old(updated, horizon):
+                    margin = min(margin, to_spare(updated, horizon))
+                    wanted.add(row)
+                elif (row, updated) in before:
+                    wanted.add(row)
+    return margin if len(wanted) == number else None
 
 
-def surely_there(reads: Sequence[Read], end: Read, horizon: float) -> set[int]:
-    """Ids of rows that were in the list when *end* was taken."""
+def surely_there(reads: Sequence[Read], end: Read, horizon: float) -> tuple[set[int], float]:
+    """Ids of rows that were in the list when *end* was taken, and the margin of that."""
     known = seen_young((read for read in reads if is_before(read, end)), horizon)
     there = set(end.ids)
+    margin = inf
     for read in reads:
         if not is_before(end, read):
             continue
         if is_old(newest(read), horizon):
-            there.update(read.ids)
-        else:
-            there.update(
-                row
-                for row, time in zip(read.ids, read.updated, strict=True)
-                if is_old(time, horizon) or (row, time) in known
-            )
-    return there
+            if not there.issuperset(read.ids):
+                margin = min(margin, to_spare(newest(read), horizon))
+                there.update(read.ids)
+            continue
+        for row, time in zip(read.ids, read.updated, strict=True):
+            if row in there:
+                continue
+            if is_old(time, horizon):
+                margin = min(margin, to_spare(time, horizon))
+                there.add(row)
+            elif (row, time) in known:
+                there.add(row)
+    return there, margin
+
+
+def unread(
+    reads: Sequence[Read], bounds: Sequence[float], orders: Sequence[Order], distinct: int
+) -> int:
+    """How many rows the list held, as the newest end was last read, that are not among *distinct*.
+
+    If the newest end shows all that entered since the first read, every row of its moment must have
+    been read, since the others were there all the time. 0 if that cannot be told.
+    """
+    if not orders or any(order.by_create for order in orders):
+        return 0  # by create time, a row may enter a filter anywhere
+    order = orders[0]
+    heads = [read for read in reads if order.is_head(read)]
+    end = max(heads, key=lambda head: head.sent, default=None)
+    column = order.column(end) if end else None
+    if end is None or column is None or column.oldest >= bounds[0]:
+        return 0
+    return max(end.total - distinct, 0)
+
+
+def to_spare(time: float, horizon: float) -> float:
+    """By how many whole seconds the horizon might be older, and *time* would still be old."""
+    return horizon - time - 1
 
 
 def seen_young(reads: Iterable[Read], horizon: float) -> set[tuple[int, int]]:

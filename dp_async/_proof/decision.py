@@ -11,10 +11,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """Every row that was in the list from the first read to the last is in the reads."""
+    """Every row that was in the list from the first read to the last is in the reads.
+
+    *margin*: the most lateness, in seconds, that the proof bears; ``inf`` where it needs none.
+    """
 
     rule: Literal["single page", "link", "count"]
     reason: str
+    margin: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,4 +55,11 @@ class Unprovable:
     reason: str
 
 
-Decision: TypeAlias = Complete | Missing | Unprovable
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The server was seen to break an assumption, which *reason* names: nothing is proven."""
+
+    reason: str
+
+
+Decision: TypeAlias = Complete | Missing | Unprovable | Broken

@@ -1,87 +1,67 @@
 """The link rule: overlapping pages lead from one end of the list to the other.
 
-The docstring of ``certificate`` states the rule and proves it. What counts rows is in ``counts``.
+The docstring of ``certificate`` states the rule and proves it. What counts rows is in ``counts``;
+which pages join within one second is in ``ties``.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from heapq import heappop, heappush
+from itertools import islice, takewhile
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING
 
 from .decision import Complete, Decision, Gap, Missing, Unprovable
-from .reads import Column, Read, is_before, is_first, is_last, with_true_sizes
+from .reads import Read, horizons, is_before, is_first, with_true_sizes
+from .segments import Order, Segment, downward, entry_of, segments, wanted_orders
+from .ties import Second
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-ENOUGH_TIES = 16
-"""How many pairs of neighbours with the same time one page must show, all in id order, before ties
-count as sorted by id. By chance, at most one page in 2**16 shows that."""
+NEAR = 64
+"""How many of the pages above a second are searched for rows of it."""
 
-Place: TypeAlias = tuple[float, float]
-"""Where a row stands, ascending from the newest end: minus its time, then its rank within ties."""
-
-
-class Order(NamedTuple):
-    """A way in which the list may be sorted."""
-
-    by_create: bool
-    descending: bool
-    ties: int = 0
-    """Whether ids ascend (1) or descend (-1) among ties, from the newest row down; 0 if unknown."""
-    down_to: float = -inf
-    """Rows older than this are not wanted."""
-
-    def column(self, read: Read) -> Column | None:
-        return read.by_create if self.by_create else read.by_update
-
-    def is_head(self, read: Read) -> bool:
-        """Whether the read reaches the newest row of the list."""
-        return is_first(read) if self.descending else is_last(read)
-
-    def is_tail(self, read: Read) -> bool:
-        """Whether the read reaches the oldest row of the list, or shows one that is not wanted."""
-        column = self.column(read)
-        if column and column.oldest < self.down_to:
-            return True
-        return is_last(read) if self.descending else is_first(read)
+UNSORTED = (
+    "the rows are not sorted by their times: such a list needs one whole pass before its last page "
+    "is read and one after it, with no change between"
+)
+SWAPPED = (
+    "rows with one and the same time come in another order on each page: the server sorts by that "
+    "time alone, so that rows are missed even while nothing changes"
+)
+CROWDED = (
+    "more rows than a page holds carry one of the last seconds, "
+    "in which any of them may have changed unseen"
+)
 
 
-class Segment(NamedTuple):
-    """A read as a part of a chain: P links down to Q if ``Q.entry <= P.bottom``."""
-
-    read: Read
-    entry: Place
-    bottom: Place
-
-
-def link_rule(reads: Sequence[Read], bounds: Sequence[float], orders: Sequence[Order]) -> Decision:
+def link_rule(
+    reads: Sequence[Read], bounds: Sequence[float], orders: Sequence[Order], lateness: float = 0
+) -> Decision:
     """Complete if a chain holds for each of *orders*, else what the first one without it lacks.
 
-    *bounds* are the horizons of *reads*.
+    *bounds* are the horizons of *reads* at this *lateness*, in whole seconds: the margin adds to
+    it.
     """
     if not any(read.by_update for read in reads):
         return Unprovable("no row with an id and an update time was read")
     if not orders:
-        return Unprovable(
-            "the rows are not sorted by their times: such a list needs one whole pass before its "
-            "last page is read and one after it, with no change between"
-        )
+        return Unprovable(UNSORTED)
+    margin, joined = inf, False
     for order in orders:
-        lacking = find_lacking(segments(reads, bounds, order), order)
-        if lacking:
-            return lacking
-    if orders[0].down_to > -inf:
-        return Complete("link", "linked pages lead from the newest row to what was known before")
-    return Complete("link", "linked pages lead from one end of the list to the other")
-
-
-def wanted_orders(reads: Sequence[Read], down_to: float) -> list[Order]:
-    """The possible orders; with a *down_to*, only those that are newest first."""
-    orders = possible_orders(reads)
-    if down_to == -inf:
-        return orders
-    return [order._replace(down_to=down_to) for order in orders if order.descending]
+        found = find_chain(segments(reads, bounds, order), order)
+        if not isinstance(found, Descent):
+            return found
+        margin = min(margin, found.margin())
+        joined |= found.joined
+    down = orders[0].down_to > -inf
+    where = (
+        "the newest row to what was known before" if down else "one end of the list to the other"
+    )
+    leaning = "; rows with one time keep their order where pages overlap" if joined else ""
+    return Complete("link", f"linked pages lead from {where}{leaning}", lateness + margin)
 
 
 def one_reaches_down(reads: Sequence[Read], down_to: float) -> bool:
@@ -98,108 +78,53 @@ def reaches_down(read: Read, orders: Sequence[Order]) -> bool:
     )
 
 
-def covers(reads: Sequence[Read], down_to: float = -inf) -> bool:
+def covers(reads: Sequence[Read], allowed_lateness: float, down_to: float = -inf) -> bool:
     """Whether *reads* hold every row that was in the list at the first read and has not changed.
 
     The first of *reads* was taken before all others. Rows older than *down_to* need not be held. A
     list that is not sorted newest first is never covered.
 
     This needs less than a certificate: unchanged rows keep their order, so each page only has to
-    begin no lower than the page above it ended, whenever the two were taken.
+    begin no lower than the page above it ended, whenever the two were taken. Rows of the last
+    *allowed_lateness* seconds of the first read need not be held either: they are read again later.
     """
     reads = with_true_sizes(reads)
     orders = [order for order in wanted_orders(reads, down_to) if order.descending]
-    return bool(orders) and all(leads_down(reads, order) for order in orders)
+    bounds = horizons(reads, allowed_lateness)
+    return bool(orders) and all(leads_down(reads, bounds, order) for order in orders)
 
 
-def leads_down(reads: Sequence[Read], order: Order) -> bool:
+def leads_down(reads: Sequence[Read], bounds: Sequence[float], order: Order) -> bool:
     """Whether pages that meet lead from the first read to the oldest wanted row."""
-    found = segments(reads, [inf] * len(reads), order)
+    found = [segment._replace(horizon=inf) for segment in segments(reads, bounds, order)]
     start = next((segment for segment in found if segment.read is reads[0]), None)
     if start is None or not order.is_head(start.read):
         return False
-    gaps, arrived = descend(start, found, order)
-    return arrived and not gaps
+    again = bounds[0]  # by create time as well, since no row is updated before it is created
+    if start.oldest >= again > -inf:
+        start = start._replace(column=replace(start.column, oldest=int(again) - 1))
+    return Descent(start, found, order).holds
 
 
-def possible_orders(reads: Iterable[Read]) -> list[Order]:
-    """The orders that no answer contradicts: a chain has to hold for each of them."""
-    orders: list[Order] = []
-    for by_create in (False, True):
-        columns = [
-            column for read in reads if (column := read.by_create if by_create else read.by_update)
-        ]
-        if columns and all(column.falling for column in columns):
-            orders.append(Order(by_create, descending=True, ties=tie_order(columns)))
-        if columns and all(column.rising for column in columns):
-            orders.append(Order(by_create, descending=False, ties=-tie_order(columns)))
-    return orders
-
-
-def tie_order(columns: Sequence[Column]) -> int:
-    """Whether ids ascend (1) or descend (-1) among ties, in the order of the answers; else 0.
-
-    One page alone has to show enough ties: several pages may show the same few rows again.
-    """
-    up = max(column.ties[0] for column in columns)
-    down = max(column.ties[1] for column in columns)
-    if up and down:
-        return 0
-    return (up >= ENOUGH_TIES) - (down >= ENOUGH_TIES)
-
-
-def segments(reads: Sequence[Read], bounds: Sequence[float], order: Order) -> list[Segment]:
-    """The reads that show times as segments, in the order in which a chain can reach them."""
-    found: list[Segment] = []
-    for read, horizon in zip(reads, bounds, strict=True):
-        column = order.column(read)
-        if column:
-            entry = max(top(read, column, order), horizon_place(horizon, order))
-            found.append(Segment(read, entry, bottom(read, column, order)))
-    found.sort(key=lambda segment: segment.entry)
-    return found
-
-
-def top(read: Read, column: Column, order: Order) -> Place:
-    """The place of the first row, counted from the newest end."""
-    first = read.ids[0 if order.descending else -1]
-    return -column.newest, order.ties * first
-
-
-def bottom(read: Read, column: Column, order: Order) -> Place:
-    """The place of the last row: by clause (b), the ``top`` of a lower read is at or above it."""
-    if not order.ties:  # a row with the last row's time may stand on either side of it
-        return -column.oldest, -inf
-    last = read.ids[-1 if order.descending else 0]
-    return -column.oldest, order.ties * last
-
-
-def horizon_place(horizon: float, order: Order) -> Place:
-    """The lowest place of a row as new as the horizon: by clause (a), a chain comes from below it.
-
-    In a list by create time no row moves, so a chain may come from anywhere.
-    """
-    return (-inf, inf) if order.by_create else (-horizon, inf)
-
-
-def find_lacking(segments: Sequence[Segment], order: Order) -> Missing | Unprovable | None:
-    """What a chain from the newest end to the oldest lacks, or None if there is such a chain."""
-    heads = [segment for segment in segments if order.is_head(segment.read)]
+def find_chain(found: Sequence[Segment], order: Order) -> Missing | Unprovable | Descent:
+    """A chain from the newest end to the oldest, or what it lacks."""
+    heads = [segment for segment in found if order.is_head(segment.read)]
     closing = max(heads, key=lambda head: head.read.sent, default=None)
-    if closing:
-        gaps, arrived = descend(closing, usable(segments, closing.read), order)
-        if arrived and not gaps:
-            return None
-    gaps, arrived = descend(closing, segments, order)
-    if is_crowded(gaps, segments, order):
-        return Unprovable(
-            "more rows than a page holds have the same second, "
-            "and they are not seen to be sorted by id within it"
-        )
-    head = not closing or len(usable(segments, closing.read)) < len(segments) - 1
-    return Missing(
-        tuple(gaps), head, not arrived, order.descending, explain(len(gaps), head, not arrived)
-    )
+    earlier = usable(found, closing.read) if closing else []
+    chain = Descent(closing, earlier, order) if closing else None
+    if chain and chain.holds and not chain.joined:
+        return chain
+    descent = Descent(closing, found, order)
+    if descent.swapped and (descent.gaps or descent.joined):
+        return Unprovable(SWAPPED)
+    if chain and chain.holds:
+        return chain
+    if is_crowded(descent.gaps, found, order):
+        return Unprovable(CROWDED)
+    head = not closing or len(earlier) < len(found) - 1
+    tail = not descent.arrived
+    reason = explain(len(descent.gaps), head, tail)
+    return Missing(tuple(descent.gaps), head, tail, order.descending, reason)
 
 
 def usable(segments: Sequence[Segment], closing: Read) -> list[Segment]:
@@ -207,42 +132,138 @@ def usable(segments: Sequence[Segment], closing: Read) -> list[Segment]:
     return [segment for segment in segments if is_before(segment.read, closing)]
 
 
-def descend(
-    start: Segment | None, segments: Sequence[Segment], order: Order
-) -> tuple[list[Gap], bool]:
-    """The gaps on the way down from *start*, and whether the way ends at the oldest wanted row.
-
-    One pass suffices: the lowest bottom so far links to every segment that a higher one links to.
-    """
-    gaps: list[Gap] = []
-    if start and order.is_tail(start.read):
-        return gaps, True
-    lowest = start
-    for segment in segments:
-        if lowest is None:
-            lowest = segment
-        elif segment.bottom > lowest.bottom:
-            if segment.entry > lowest.bottom:
-                gaps.append(Gap(lowest.read, segment.read))
-            lowest = segment
-        elif segment.entry > lowest.bottom:
-            continue
-        if order.is_tail(segment.read):
-            return gaps, True
-    return gaps, False
-
-
-def is_crowded(gaps: Sequence[Gap], segments: Sequence[Segment], order: Order) -> bool:
-    """Whether the second at one of *gaps* fills a page, so that no page can bridge the gap."""
-    if order.ties:
-        return False
+def is_crowded(gaps: Sequence[Gap], found: Sequence[Segment], order: Order) -> bool:
+    """Whether a young second at one of *gaps* fills a page, so that no page bridges the gap."""
+    youngest = max((segment.age for segment in found), default=-inf)
     seconds = {column.oldest for gap in gaps if (column := order.column(gap.above))}
-    largest = max(segment.read.size for segment in segments)
+    largest = max((segment.read.size for segment in found), default=0)
     return any(
-        column.newest == column.oldest and column.oldest in seconds
-        for segment in segments
-        if segment.read.count == largest and (column := order.column(segment.read))
+        segment.column.newest == segment.oldest >= youngest and segment.oldest in seconds
+        for segment in found
+        if segment.read.count == largest
     )
+
+
+class Descent:
+    """The way down from *start* through *found*: its gaps, and whether it ends at the oldest row.
+
+    One pass suffices: the lowest read so far links to every segment that a higher one links to.
+    Only within one second it matters which of the pages that end there were reached.
+
+    - *gaps*: pairs of reads with no link between; the way goes on below each.
+    - *arrived*: the last read is one of the oldest wanted row.
+    - *joined*: pages were joined within a second. *swapped*: rows of one were seen to swap places.
+    """
+
+    def __init__(self, start: Segment | None, found: Sequence[Segment], order: Order) -> None:
+        self.gaps: list[Gap] = []
+        self.arrived = self.joined = self.swapped = False
+        self._order = order
+        self._sorted = downward(found, order)
+        self._seconds: dict[int, Second] = {}
+        self._ends: list[Segment] = []  # the lowest reached, all of which end in one second
+        self._expanded = 0  # how many of them were searched for what they join
+        self._start = start or next(iter(self._sorted), None)
+        if self._start:
+            self._reach(self._start)
+            self._descend()
+
+    @property
+    def holds(self) -> bool:
+        return self.arrived and not self.gaps and not (self.joined and self.swapped)
+
+    def _reach(self, segment: Segment) -> None:
+        if not self._ends or segment.oldest < self._ends[0].oldest:
+            self._ends, self._expanded = [segment], 0
+        elif segment.oldest == self._ends[0].oldest:
+            self._ends.append(segment)
+        self.arrived |= self._order.is_tail(segment.read)
+
+    def _descend(self) -> None:
+        place = 0
+        while place < len(self._sorted) and not self.arrived:
+            segment, second = self._sorted[place], self._ends[0].oldest
+            if segment.oldest > second:
+                place += 1
+            elif segment.entry > second:
+                self._reach(segment)
+                place += 1
+            elif not self._join(place, second):
+                below = self._next(place)
+                if below is None:
+                    return
+                self.gaps.append(Gap(self._ends[-1].read, below.read))
+                self._reach(below)
+
+    def _join(self, place: int, second: int) -> bool:
+        """Reach what joins the pages that end in *second*; whether that leads below it."""
+        joins = self._seconds.get(second)
+        if joins is None:
+            joins = self._seconds[second] = self._second(place, second)
+        while self._expanded < len(self._ends):
+            self._expanded += 1
+            for segment, _ in joins.below(self._ends[self._expanded - 1]):
+                if joins.first_reach(segment):
+                    self.joined = True
+                    self._reach(segment)
+                if self.arrived or segment.oldest < second:
+                    return True
+        return False
+
+    def _second(self, place: int, second: int) -> Second:
+        """The pages of *second*; those that it enters begin at *place*."""
+        entries = [
+            segment
+            for segment in takewhile(lambda segment: segment.entry == second, self._sorted[place:])
+            if segment.column.newest == second < segment.horizon
+        ]
+        near = [*self._sorted[max(place - NEAR, 0) : place], *self._ends]
+        others = [one for one in near if one.oldest <= second <= one.column.newest]
+        found = Second(second, entries, others, descending=self._order.descending)
+        self.swapped |= found.swapped
+        return found
+
+    def _next(self, place: int) -> Segment | None:
+        """The page below the lowest gap: the next that leads further down."""
+        last, sign = self._ends[-1], 1 if self._order.descending else -1
+        second = last.oldest
+        for segment in islice(self._sorted, place, None):
+            further = sign * (segment.read.offset - last.read.offset) > 0
+            within = segment.column.newest == second == segment.oldest < segment.horizon
+            if segment.oldest < second or (within and further):
+                return segment
+        return None
+
+    def margin(self) -> float:
+        """By how much older every horizon might be while some chain still holds.
+
+        The best chain is the one whose weakest link is the strongest. What can be reached is taken
+        strongest link first (Dijkstra's algorithm for the widest path): no read links as strongly
+        to another as the lowest one so far does.
+        """
+        assert self._start is not None
+        margin, lowest, number = inf, self._start, 0
+        above = sorted(self._sorted, key=lambda segment: segment.column.newest)
+        heap: list[tuple[float, int, Segment]] = []
+        joined: set[int] = set()
+        reached = self._start
+        while not self._order.is_tail(reached.read):
+            offers: list[tuple[float, Segment]] = []
+            while above and entry_of(above[-1].column, inf) > lowest.oldest:
+                offers.append((above[-1].horizon, above[-1]))
+                above.pop()
+            joins = self._seconds.get(reached.oldest)
+            if joins and id(reached) not in joined:
+                joined.add(id(reached))
+                offers += [(horizon, one) for one, horizon in joins.below(reached)]
+            for horizon, segment in offers:
+                heappush(heap, (-horizon, number, segment))
+                number += 1
+            horizon, _, reached = heappop(heap)
+            margin = min(margin, -horizon - lowest.oldest - 1)
+            if reached.oldest < lowest.oldest:
+                lowest = reached
+        return margin
 
 
 def explain(gaps: int, head: bool, tail: bool) -> str:

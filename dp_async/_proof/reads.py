@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from itertools import accumulate, pairwise
-from math import ceil, inf
+from itertools import accumulate
+from math import ceil, floor, inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,16 +37,6 @@ class Column:
         newest, oldest = ordered[0], ordered[-1]
         rising = newest == oldest if falling else shown == ordered[::-1]
         return cls(newest, oldest, falling, rising, times, ids)
-
-    @cached_property
-    def ties(self) -> tuple[int, int]:
-        """The pairs of neighbours with the same time: with ascending ids, and with others."""
-        ascending = [
-            lower < upper
-            for (lower, time), (upper, other) in pairwise(zip(self.ids, self.times, strict=True))
-            if time == other
-        ]
-        return sum(ascending), len(ascending) - sum(ascending)
 
 
 @dataclass(slots=True)
@@ -155,13 +144,28 @@ def is_before(first: Read, second: Read) -> bool:
     return first.answered < second.sent
 
 
-def horizons(reads: Sequence[Read], allowed_lateness: float) -> list[float]:
+def horizons(reads: Sequence[Read], allowed_lateness: float, *, dated: bool = True) -> list[float]:
     """For each read, its horizon: a row that enters or is updated later is at least this new."""
-    answered = sorted((read.answered, read.newest_past) for read in reads)
-    ticks = [tick for tick, _ in answered]
-    peaks = [-inf, *accumulate((time for _, time in answered), max)]
+    lateness = in_seconds(allowed_lateness)
+    return [clock - lateness for clock in clocks(reads, dated=dated)]
+
+
+def clocks(reads: Sequence[Read], *, dated: bool = True) -> list[float]:
+    """For each read, what the server's clock had reached when it was taken, as far as is known.
+
+    That is the newest time in it or in any read before it, or, if *dated*, the ``Date`` of a read
+    before it: its own was written after it was taken. A row dated in the future does not count.
+    """
+    known = [
+        read.newest_past if read.date is None or not dated else floor(read.date) for read in reads
+    ]
+    order = sorted(range(len(reads)), key=[read.answered for read in reads].__getitem__)
+    ticks = [reads[place].answered for place in order]
+    peaks = [-inf, *accumulate([known[place] for place in order], max)]
     return [
-        max(read.newest_past, peaks[bisect_left(ticks, read.sent)]) - in_seconds(allowed_lateness)
+        time
+        if (time := read.newest_past) > (peak := peaks[bisect_left(ticks, read.sent)])
+        else peak
         for read in reads
     ]
 

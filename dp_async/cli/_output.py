@@ -6,13 +6,16 @@ Knows no format. A reader that does not read never blocks the event loop.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import select
 import stat
 import sys
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
+from io import UnsupportedOperation
 from pathlib import Path
+from typing import BinaryIO, TextIO, cast
 
 from ._files import part_file
 
@@ -51,10 +54,36 @@ class Output:
             loop.remove_writer(self._descriptor)
 
 
-def standard_output() -> Output:
+class StreamOutput:
+    """A stream without a descriptor, as in a notebook. Its errors are OSErrors that show *name*."""
+
+    def __init__(self, stream: TextIO, name: str) -> None:
+        self._stream = stream
+        self._buffer = cast("BinaryIO | None", getattr(stream, "buffer", None))
+        self._name = name
+
+    async def write(self, data: bytes) -> None:
+        """Write all of *data*, as text where the stream takes only text."""
+        with _named(self._name):
+            if self._buffer is not None:
+                self._buffer.write(data)
+                return
+            try:
+                text = data.decode()
+            except UnicodeDecodeError:
+                problem = "it takes text alone, use --output FILE"
+                raise OSError(errno.EINVAL, problem) from None
+            self._stream.write(text)
+
+
+def standard_output() -> Output | StreamOutput:
     """This process's standard output as bytes, so that it is UTF-8 in any locale."""
+    name = "standard output"
     sys.stdout.flush()
-    return Output(sys.stdout.fileno(), "standard output")
+    try:
+        return Output(sys.stdout.fileno(), name)
+    except UnsupportedOperation:
+        return StreamOutput(sys.stdout, name)
 
 
 def replaceable(path: Path) -> bool:
@@ -63,7 +92,7 @@ def replaceable(path: Path) -> bool:
 
 
 @contextmanager
-def opened(path: Path | None) -> Generator[Output]:
+def opened(path: Path | None) -> Generator[Output | StreamOutput]:
     """Standard output, or the file at *path*, replaced when the block ends without error.
 
     Until then the bytes are in a part file beside it. A symbolic link is kept and its target

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -46,6 +47,13 @@ def progress_bar(
         yield update
 
 
+def proof(report: CrawlReport) -> str:
+    """What the proof of a complete crawl bears; "" without one."""
+    if report.margin is None or report.margin == inf:
+        return ""
+    return f", even if rows appear up to {report.margin:.0f} s late"
+
+
 def verdict(report: CrawlReport) -> str:
     """Whether the crawl is complete, and how many rows could not be read, in words."""
     bad = f", {counted(report.bad_items, 'bad row')}" if report.bad_items else ""
@@ -62,7 +70,7 @@ def summary(report: CrawlReport, client: Client) -> str:
     return (
         f"{counted(report.items, 'item')} in {counted(report.pages, 'page')}, "
         f"{counted(report.requests, 'request')}, "
-        f"{report.elapsed:.2f} s; {verdict(report)}: {report.reason}{allowed}"
+        f"{report.elapsed:.2f} s; {verdict(report)}{proof(report)}: {report.reason}{allowed}"
     )
 
 

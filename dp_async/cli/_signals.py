@@ -186,7 +186,7 @@ class Signals:
     def _say(self) -> None:
         if not self._said:
             self._said = True
-            with suppress(OSError, ValueError, AttributeError):  # a stream that is closed or None
+            with suppress(Exception):  # a stream that is closed, None, or replaced
                 sys.stderr.write(f"dp-async: {self._line()}\n")
                 sys.stderr.flush()
 

@@ -88,7 +88,9 @@ def sync(job: Job, every: float | None, sleep: Callable[[float], object] = time.
             say(f"{error}; the next try is in {every:g} s")
             continue
         changes = [
-            one for one in outcomes if one.new or one.updated or one.error or _bad([one]) - shown
+            one
+            for one in outcomes
+            if one.new or one.updated or one.reloaded or one.error or _bad([one]) - shown
         ]
         if changes:
             show(changes)
@@ -114,6 +116,11 @@ def show(outcomes: Sequence[Outcome]) -> None:
     for one in outcomes:
         for bad in named(one.bad_items):
             say(f"{one.resource} of {_short(one.account)}: {bad}")
+        if one.reloaded:
+            say(
+                f"{one.resource} of {_short(one.account)}: the destination did not hold what was "
+                "loaded before; all rows are loaded again"
+            )
         if one.error is not None:
             say(f"{one.resource} of {_short(one.account)}: {one.error}")
         elif one.report.complete is False:

@@ -6,6 +6,7 @@ rows, each later run what is new or updated.
 - ``_resource``: a list as a dlt resource; its accounts are crawled concurrently, in a thread.
 - ``_run``: one list of one account, crawled once.
 - ``_store``: what the destination holds, read by SQL.
+- ``_callbacks``: the application's callbacks, which end no run.
 
 The watermark of each account and list is kept in dlt's state. State counts only once dlt has loaded
 the rows it came with, so a run that is stopped before is simply repeated. The destination is
@@ -27,6 +28,7 @@ try:
     from dlt.extract import DltResource, DltSource
 
     from ..tables import ListName, Outcome
+    from ._callbacks import guarded
     from ._resource import SharedClient, resource
     from ._run import List, Plan
 except ImportError as error:
@@ -70,11 +72,13 @@ def source(
       ends the list of its account with a DecodeError that names page and row, or is kept apart in
       ``Outcome.bad_items`` and counted in its report, while the other rows are loaded.
     - *progress*: called after each page, in the thread of the crawls. *on_outcome*: called at the
-      end of each list of each account.
+      end of each list of each account. What they raise changes nothing: the first exception of each
+      is logged, and all are dropped.
 
     All rows of a list are loaded again, with a warning and ``Outcome.reloaded``, if the destination
-    lacks the newest row loaded before: its table was dropped, emptied or restored from a backup.
-    Older rows that were deleted by hand are not noticed: use *full*.
+    lacks the newest row loaded before, or a column: its table was dropped, emptied or restored from
+    a backup, or that row was deleted by hand. Older rows that were deleted are not noticed: use
+    *full*. dlt's own tables and its staging tables are made again too.
 
     The columns: those of ``dp_async.tables.schema``, with "" for the main account, and each
     undocumented field as its JSON, in the column that ``dp_async.tables.column_name`` says. A list
@@ -100,7 +104,13 @@ def source(
         options = replace(options, on_bad_item=on_bad_item)
     shared = SharedClient(lambda: client(settings))
     plan = Plan(
-        names, full or reconcile, reconcile, allowed_lateness, at_once, progress, on_outcome
+        names,
+        full or reconcile,
+        reconcile,
+        allowed_lateness,
+        at_once,
+        None if progress is None else guarded("progress", progress),
+        None if on_outcome is None else guarded("on_outcome", on_outcome),
     )
 
     def works(view: Client) -> Listing[Work]:

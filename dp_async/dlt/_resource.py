@@ -22,8 +22,8 @@ from dlt.extract import DltResource
 from msgspec import Struct
 
 from .. import AccountsFailed, Client, ConfigError, DpError
-from ..tables import schema
-from ._run import List, Marks, Newest, Run, mark_of, warn
+from ..tables import schema, warn
+from ._run import List, Marks, Newest, Run, mark_of
 from ._store import Store
 
 S = TypeVar("S", bound=Struct)
@@ -126,11 +126,8 @@ def _tables(of: List[S], shared: SharedClient) -> Iterator[pa.Table]:
 
 def _lost(of: List[S], marks: Marks, newest: Newest, store: Store) -> list[str]:
     """The accounts to load again: the destination lacks the newest row that was loaded."""
-    lost = [
-        account
-        for account in of.plan.accounts
-        if account in marks and account in newest and not store.holds(account, newest[account])
-    ]
+    rows = {name: newest[name] for name in of.plan.accounts if name in marks and name in newest}
+    lost = store.lacking(rows)
     if lost:
         warn(
             "the destination does not hold the %s that were loaded into it: all are loaded again, "

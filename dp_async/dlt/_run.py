@@ -7,9 +7,7 @@ Knows no other account and no thread.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -17,12 +15,10 @@ import pyarrow as pa
 from msgspec import Raw, Struct, structs
 
 from .. import BadItem, Client, Crawl, CrawlReport, DpError, Listing, Page, Watermark
-from ..tables import ListName, Outcome, TableReader
+from ..tables import ListName, Outcome, TableReader, warn
 from ._store import IDS_PER_QUERY, Store
 
 S = TypeVar("S", bound=Struct)
-
-log = logging.getLogger("dp_async")
 
 #: Rows per table given to dlt, which has a high cost per table however small it is.
 PIECE = 5_000
@@ -61,15 +57,6 @@ class List(Generic[S]):
     def key(self) -> str:
         """The column of the id, the only required field of the model."""
         return next(field.name for field in structs.fields(self.model) if field.required)
-
-
-def warn(message: str, *args: object) -> None:
-    """Log a warning; what the application's handlers, filters and record factory raise is dropped.
-
-    Logging must not end a run.
-    """
-    with suppress(Exception):
-        log.warning(message, *args)
 
 
 def mark_of(account: str, marks: Marks) -> Watermark | None:

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 from uuid import uuid4
 
 import dlt
 import pyarrow as pa
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.extract.decorators import get_resource
 
 from .. import ConfigError
 from ..tables import INSTANT, ListName
@@ -33,14 +34,26 @@ COLUMN_TYPES: dict[pa.DataType, set[str]] = {
 
 
 class Store:
-    """The table of one list in the destination. Made during dlt's extract, in its thread."""
+    """The table of one list in the destination. Made during dlt's extract, in its thread.
 
-    def __init__(self, table: ListName, key: str, columns: pa.Schema) -> None:
+    A user may have named it: ``source.works.apply_hints(table_name=...)``.
+    """
+
+    def __init__(self, name: ListName, key: str, columns: pa.Schema) -> None:
         self.key = key
-        self.schema = dlt.current.source_schema()
+        self._schema = dlt.current.source_schema()
+        named = get_resource().table_name
+        table = named if isinstance(named, str) else name  # else a function of each row
+        table = self._schema.naming.normalize_table_identifier(table)
         self._table = table
         self._pipeline = dlt.current.pipeline()
         self._columns = columns
+        with self._pipeline.sql_client() as client:
+            self._dataset, self._staging = client.dataset_name, client.staging_dataset_name
+        self._tables = self._existing()
+        self._there = self._tables.get((self._dataset, table), {})
+        made = table in self._schema.tables and self._schema.get_table_columns(table)
+        self._made = {*made} if made else set[str]()  # by earlier loads, if dlt's schema is kept
 
     def with_own_columns(self, rows: pa.Table, account: str) -> pa.Table:
         """*rows* with the columns that are not the server's: ``account`` and ``gone_at``."""
@@ -56,16 +69,16 @@ class Store:
         *ids*: of these rows only.
         """
         some = "" if ids is None else f" AND {self.key} IN ({','.join(map(str, ids))})"
-        values = f"{self.key}, {MICROSECONDS.format('update_time')}, gone_at IS NULL"
+        values = f"{self.key}, {self._selected('update_time')}, {self._selected('gone_at')}"
         sql = f"SELECT {values} FROM {{table}} WHERE account = %s{some}"
-        for number, microseconds, there in self._query(sql, account):
-            yield number, (microseconds, not there)
+        for number, updated, gone in self._query(sql, account):
+            yield number, (updated, gone is not None)
 
     def rows(self, account: str, ids: Sequence[int]) -> pa.Table:
         """The rows with *ids* as the destination holds them, marked as gone now."""
         more = [pa.field(name, pa.string()) for name in self.undocumented()]
         columns = pa.schema([*self._columns, *more])
-        names = ", ".join(_selected(field) for field in columns if field.name != "gone_at")
+        names = ", ".join(self._selected(name) for name in columns.names if name != "gone_at")
         now = time.time_ns() // 1000
         found: list[dict[str, object]] = []
         for start in range(0, len(ids), IDS_PER_QUERY):
@@ -80,67 +93,98 @@ class Store:
 
     def undocumented(self) -> list[str]:
         """The columns of undocumented fields that the table has."""
-        if self._table not in self.schema.tables:
-            return []
-        known = self.schema.get_table_columns(self._table).keys() - {*self._columns.names}
-        return [name for name in self._existing() if name in known and name[:5] != "_dlt_"]
+        known = self._made - {*self._columns.names}
+        return [name for name in self._there if name in known and name[:5] != "_dlt_"]
 
-    def holds(self, account: str, row: Sequence[int | None]) -> bool:
-        """Whether the table has the row with this id and update time (µs since 1970).
+    def lacking(self, rows: Mapping[str, Sequence[int | None]]) -> list[str]:
+        """The accounts whose row in *rows*, an id and an update time, the table does not hold.
 
-        It tells a table that was dropped, emptied or restored from an older backup; not whether
-        some older rows are missing.
+        Given the newest row of the last load, it tells that the table was dropped, emptied, or
+        restored from an older backup. It does not tell that older rows were deleted, nor that the
+        backup has that very row. A table that lacks a column lacks the rows of all accounts.
         """
-        number, time = row
-        assert number is not None
-        return any(updated == time for _, (updated, _) in self.known(account, [number]))
+        if not rows or self._missing(self._there):
+            return [*rows]
+        ids = ",".join(str(number) for number, _ in rows.values())
+        sql = (
+            f"SELECT account, {self.key}, {self._selected('update_time')} FROM {{table}}"
+            f" WHERE {self.key} IN ({ids})"
+        )
+        found = {tuple(row) for row in self._query(sql)}
+        return [account for account, row in rows.items() if (account, *row) not in found]
 
     def make_again(self) -> None:
-        """Have dlt create the table when it loads next, if it is gone though dlt's schema has it.
+        """Have dlt's next load create what the destination lacks: tables, columns, dlt's own.
 
-        dlt compares its schema with the destination only if the schema's hash is new to it.
+        dlt compares the destination with its schema only if the schema's hash is not stored there
+        (``SqlJobClientBase.update_stored_schema``). So the schema gets a setting of a new value,
+        which changes the hash; dlt keeps and ignores names that begin with ``x-``.
         """
-        if self._table in self.schema.tables and not self._existing():
-            table: dict[str, Any] = cast("dict[str, Any]", self.schema.tables[self._table])
-            table["x-dp-async-made"] = uuid4().hex
+        own = self._schema
+        lacks = self._missing(self._there)
+        if (self._dataset, own.version_table_name) in self._tables:
+            dlts = {own.loads_table_name}
+            if self._pipeline.config.restore_from_destination:  # else dlt keeps no state there
+                dlts.add(own.state_table_name)
+            lacks |= {name for name in dlts if (self._dataset, name) not in self._tables}
+        if (self._staging, own.version_table_name) in self._tables:
+            lacks |= self._missing(self._tables.get((self._staging, self._table), {}))
+        if lacks:
+            settings: dict[str, Any] = cast("dict[str, Any]", own.settings)
+            settings["x-dp-async-made"] = uuid4().hex
+
+    def _missing(self, there: Mapping[str, object]) -> set[str]:
+        """The columns that a table with those of *there* lacks; none before the first load."""
+        expected = self._made or ({*self._columns.names} if self._there else set[str]())
+        return expected - there.keys()
 
     def check_shape(self) -> None:
         """Raises ConfigError if a table of this name exists whose columns do not fit."""
-        there = self._existing()
-        if not there:
-            return
-        for field in self._columns:
-            kind = there.get(field.name)
-            if kind is None and field.name in ("account", self.key, "gone_at"):
-                problem = f"it has no column {field.name}"
-            elif kind is not None and kind not in COLUMN_TYPES[field.type]:
-                problem = f"its column {field.name} is {kind}"
-            else:
-                continue
+        problem = next(self._misfits(), None)
+        if problem is not None:
             raise ConfigError(
-                f"the table {self._pipeline.dataset_name}.{self._table} has another shape: "
+                f"the table {self._dataset}.{self._table} has another shape: "
                 f"{problem}; use another dataset, or move the table away"
             )
+        staged = self._tables.get((self._staging, self._table), {})
+        if staged and not {"account", self.key} <= staged.keys():
+            raise ConfigError(
+                f"the table {self._staging}.{self._table}, which holds rows only while they are "
+                f"loaded, lacks account or {self.key}: drop it, and the next run makes it again"
+            )
 
-    def _existing(self) -> dict[str, str]:
-        """The columns of the table and their types; none if there is no table."""
+    def _misfits(self) -> Iterator[str]:
+        needed = {"account", self.key} | ({"gone_at"} - self._made) if self._there else set[str]()
+        for field in self._columns:
+            kind = self._there.get(field.name)
+            if kind is None and field.name in needed:
+                yield f"it has no column {field.name}"
+            elif kind is not None and kind not in COLUMN_TYPES[field.type]:
+                yield f"its column {field.name} is {kind}"
+
+    def _existing(self) -> dict[tuple[str, str], dict[str, str]]:
+        """The columns of each table of the dataset and its staging dataset, and their types."""
         sql = (
-            "SELECT column_name, data_type FROM information_schema.columns"
-            " WHERE table_schema = {dataset} AND table_name = %s"
+            "SELECT table_schema, table_name, column_name, data_type"
+            " FROM information_schema.columns WHERE table_schema IN (%s, %s)"
         )
-        return {name: kind.lower() for name, kind in self._query(sql, self._table)}
+        found: dict[tuple[str, str], dict[str, str]] = {}
+        for dataset, table, name, kind in self._query(sql, self._dataset, self._staging):
+            found.setdefault((dataset, table), {})[name] = kind.lower()
+        return found
+
+    def _selected(self, name: str) -> str:
+        """What selects the column *name*: itself, or its microseconds; null if there is none."""
+        if name not in self._there:
+            return "NULL"
+        is_time = name in self._columns.names and self._columns.field(name).type == INSTANT
+        return MICROSECONDS.format(name) if is_time else f'"{name}"'
 
     def _query(self, sql: str, *values: object) -> list[Sequence[Any]]:
         """The rows that *sql* selects; none if there is no table yet."""
         with self._pipeline.sql_client() as client:
             sql = sql.replace("{table}", client.make_qualified_table_name(self._table))
-            sql = sql.replace("{dataset}", f"'{client.dataset_name}'")
             try:
                 return list(client.execute_sql(sql, *values) or [])
             except DatabaseUndefinedRelation:
                 return []
-
-
-def _selected(field: pa.Field[Any]) -> str:
-    """What selects the column *field*: its name, or its microseconds."""
-    return MICROSECONDS.format(field.name) if field.type == INSTANT else f'"{field.name}"'

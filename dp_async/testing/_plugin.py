@@ -116,7 +116,7 @@ def _loop_of(request: pytest.FixtureRequest) -> str | None:
         backend = request.getfixturevalue("anyio_backend")
         name = backend if isinstance(backend, str) else backend[0]
         loop = "anyio" if name == "asyncio" and marker is None else None
-    elif marker is not None:
+    elif marker is not None and hasattr(loops, "_dp_client_asyncio_function"):
         scope = marker.kwargs.get("loop_scope") or marker.kwargs.get("scope")
         loop = f"asyncio_{scope or request.config.getini('asyncio_default_test_loop_scope')}"
     return loop if hasattr(loops, f"_dp_client_{loop}") else None

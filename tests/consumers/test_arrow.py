@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from datetime import datetime, timedelta, timezone
 from enum import Enum, IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pyarrow as pa
@@ -219,15 +220,51 @@ class Wide(msgspec.Struct, rename="camel"):
     """A number that a decoder takes and no column holds."""
 
     digital_person_works_id: int
-    user_id: int
+    user_id: int | None
 
 
-async def test_a_number_over_64_bits_names_its_column() -> None:
-    server = Server(1)
-    server.rows = [row(0) | {"userId": 2**70}]
-    with pytest.raises(DecodeError, match="user_id: a number does not fit into 64 bits") as caught:
-        await arrow.to_table(client(server).works().typed(Wide))
-    assert caught.value.page_num == 1
+class Counted(msgspec.Struct, rename="camel"):
+    """The same without the id."""
+
+    user_id: int | None
+
+
+@pytest.mark.parametrize("number", [2**70, -(2**63) - 1, 2**63])
+@pytest.mark.parametrize("on_bad_item", ["raise", "keep"])
+async def test_a_number_over_64_bits_names_its_row_and_column(
+    number: int, on_bad_item: Literal["raise", "keep"]
+) -> None:
+    server = Server(0)
+    server.rows = [row(0) | {"userId": None}, row(1) | {"userId": 1}, row(2) | {"userId": number}]
+    options = CrawlOptions(verify=False, on_bad_item=on_bad_item)
+    listing = client(server).works(options=options)
+    problem = "the number does not fit into 64 bits; declared as Annotated"
+    for item, named in ((Wide, "the row with id 99998"), (Counted, "row 3 of 3")):
+        with pytest.raises(DecodeError) as caught:
+            await arrow.to_table(listing.typed(item))
+        assert str(caught.value).startswith(f"user_id of {named}: {problem}")
+        assert caught.value.page_num == 1
+
+
+async def test_a_log_that_raises_costs_no_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = Server(2)
+    server.rows[0] = server.rows[0] | {"duration": "long"}
+    options = CrawlOptions(verify=False, on_bad_item="keep")
+
+    def factory(*args: object, **options: object) -> logging.LogRecord:
+        raise KeyError("factory")
+
+    monkeypatch.setattr(logging, "_logRecordFactory", factory)
+    for raised, closed in ((True, False), (False, False), (True, True)):
+        monkeypatch.setattr(logging, "raiseExceptions", raised)
+        with monkeypatch.context() as patch:
+            if closed:
+                patch.setattr(sys, "stderr", object())
+            table = await arrow.to_table(client(server).works(options=options))
+        assert table.num_rows == 1
+        assert ("KeyError: 'factory'" in capsys.readouterr().err) is (raised and not closed)
 
 
 async def test_a_table_survives_parquet(tmp_path: Path) -> None:

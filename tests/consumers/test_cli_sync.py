@@ -279,6 +279,18 @@ def test_watching_shows_only_changes(
     assert out.splitlines()[-1].split()[:4] == ["works", "main", "2", "0"]
 
 
+def test_rows_that_are_loaded_again_are_named(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    watch(monkeypatch, [outcome()], [outcome("messages", reloaded=True), outcome()], [outcome()])
+    out, err = capfd.readouterr()
+    assert err == (
+        "dp-async: messages of main: the destination did not hold what was loaded before; "
+        "all rows are loaded again\n"
+    )
+    assert [line.split()[0] for line in out.splitlines()[2:]] == ["list", "messages"]
+
+
 def test_watching_names_a_bad_row_once(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

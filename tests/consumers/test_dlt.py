@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import dlt
 import msgspec
@@ -40,6 +40,7 @@ from dp_async import (
     Work,
 )
 from dp_async.dlt import source
+from dp_async.dlt._store import Store
 from dp_async.tables import Outcome, column_name, schema
 from dp_async.testing import AuthFailure, BadRow, LyingTotals, Simulator
 from tests.support.databases import Warehouse, create, truth
@@ -69,11 +70,12 @@ class Sync:
         self.send: Send = simulator.send
         self.settings: Settings = simulator.in_process_settings
         self.runs = 0
+        self.kept = False  # whether the pipeline's own files are kept from run to run
         self.outcomes: dict[tuple[str, str], Outcome] = {}
 
     def pipeline(self) -> dlt.Pipeline:
         to = self.warehouse.to
-        self.runs += 1
+        self.runs += not self.kept
         if to.startswith("duckdb"):
             destination: Any = dlt.destinations.duckdb(to.removeprefix("duckdb:///"))
         else:
@@ -164,19 +166,26 @@ def first_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return sync
 
 
+Copied: TypeAlias = Callable[[Warehouse], Warehouse]
+
+
+def kind_of(warehouse: Warehouse) -> str:
+    return "duckdb" if warehouse.to.startswith("duckdb") else "postgresql"
+
+
+@pytest.fixture
+def copied(request: pytest.FixtureRequest, tmp_path: Path) -> Copied:
+    """Copies a database."""
+    return lambda given: create(kind_of(given), tmp_path, request, like=given)
+
+
 @pytest.fixture
 def sync(
-    first_run: Sync,
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    simulator: Simulator,
-    clock: Clock,
+    first_run: Sync, copied: Copied, tmp_path: Path, simulator: Simulator, clock: Clock
 ) -> Sync:
     """A copy of the first run, some time later."""
-    kind = "duckdb" if first_run.warehouse.to.startswith("duckdb") else "postgresql"
-    copy = create(kind, tmp_path, request, like=first_run.warehouse)
     clock.now += 60
-    return Sync(copy, tmp_path, simulator)
+    return Sync(copied(first_run.warehouse), tmp_path, simulator)
 
 
 def refused(run: Callable[[], object]) -> DpError:
@@ -316,11 +325,19 @@ def test_rows_at_the_edges_of_their_types_survive_a_round_trip(
 
 
 def test_full_restores_what_was_changed_in_the_database(sync: Sync) -> None:
-    sync.warehouse.run("UPDATE dp_data.works SET name = 'mine', update_time = NULL")
+    older = "WHERE update_time < (SELECT max(update_time) FROM dp_data.{})"
+    sync.warehouse.run("UPDATE dp_data.works SET name = 'mine'")
     sync.warehouse.run("UPDATE dp_data.works SET gone_at = TIMESTAMPTZ '2024-01-01 00:00:00Z'")
-    sync.warehouse.run("DELETE FROM dp_data.messages")
-    assert sync.extract() == {"works": (0, 0, 0), "messages": (0, 0, 0)}
-    assert sync.load(full=True) == {"works": (0, 233, 0), "messages": (40, 0, 0)}
+    sync.warehouse.run(f"UPDATE dp_data.works SET update_time = NULL {older.format('works')}")
+    sync.warehouse.run(f"DELETE FROM dp_data.messages {older.format('messages')}")
+    (left,) = sync.warehouse.run("SELECT count(*) AS rows FROM dp_data.messages")
+    assert sync.extract() == {
+        "works": (0, 0, 0),
+        "messages": (0, 0, 0),
+    }  # the newest rows are there
+    missing = 40 - left["rows"]
+    assert sync.load(full=True) == {"works": (0, 233, 0), "messages": (missing, 0, 0)}
+    assert missing
     assert sync.agrees()
 
 
@@ -724,27 +741,170 @@ def test_public_names_show_the_public_module() -> None:
 
 # The destination and the kept state disagree
 
-LAST = "DELETE FROM dp_data.works WHERE update_time >= (SELECT max(update_time) FROM dp_data.works)"
+NEWEST = (
+    "DELETE FROM dp_data.works WHERE update_time >= (SELECT max(update_time) FROM dp_data.works)"
+)
+#: What is done to the destination, and the lists that are loaded again; where dlt's state is lost
+#: too, it is a first run.
+LOSSES: dict[str, set[str]] = {
+    "DROP TABLE dp_data.works; DROP TABLE dp_data.messages": {"works", "messages"},
+    NEWEST: {"works"},
+    "ALTER TABLE dp_data.works DROP COLUMN update_time": {"works"},
+    "ALTER TABLE dp_data.works DROP COLUMN gone_at": {"works"},
+    "DROP TABLE dp_data_staging.works": set(),
+    "DROP TABLE dp_data._dlt_loads": set(),
+}
+MORE_LOSSES: dict[str, set[str]] = {
+    "DROP TABLE dp_data.works": {"works"},
+    "DELETE FROM dp_data.messages": {"messages"},
+    "UPDATE dp_data.works SET update_time = NULL": {"works"},
+    "ALTER TABLE dp_data.works DROP COLUMN name": {"works"},
+    "ALTER TABLE dp_data.works DROP COLUMN brand_new": {"works"},
+    "ALTER TABLE dp_data_staging.works DROP COLUMN name": set(),
+}
+LOST_BY_DLT: dict[str, set[str]] = {
+    "DROP SCHEMA dp_data_staging CASCADE": set(),
+    "DROP SCHEMA dp_data CASCADE": set(),
+    "DELETE FROM dp_data._dlt_pipeline_state": set(),
+    "DROP TABLE dp_data._dlt_pipeline_state": set(),
+    "DROP TABLE dp_data._dlt_version": set(),
+}
 
 
-@pytest.mark.parametrize("options", [{}, {"full": True}, {"reconcile": True}])
-@pytest.mark.parametrize("loss", ["DROP TABLE dp_data.works", "DELETE FROM dp_data.works", LAST])
-def test_rows_that_the_destination_lost_are_all_loaded_again(
-    sync: Sync, loss: str, options: dict[str, bool], caplog: pytest.LogCaptureFixture
+def reloaded(sync: Sync) -> set[str]:
+    return {one.resource for one in sync.outcomes.values() if one.reloaded}
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        pytest.param(LOSSES, id="tables"),
+        pytest.param(MORE_LOSSES, id="more", marks=pytest.mark.slow),
+        pytest.param(LOST_BY_DLT, id="dlt", marks=pytest.mark.slow),
+    ],
+)
+def test_what_the_destination_lost_is_noticed_and_loaded_again(
+    sync: Sync,
+    simulator: Simulator,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    losses: dict[str, set[str]],
 ) -> None:
-    before = sync.warehouse.rows("works")
-    sync.warehouse.run(loss)
-    held = {} if "DROP" in loss else sync.warehouse.rows("works")
-    assert sync.load(**options)["works"] == (len(before) - len(held), 0, 0)
-    assert sync.agrees()
-    assert {one.resource: one.reloaded for one in sync.outcomes.values()} == {
-        "works": True,
-        "messages": False,
-    }
-    assert "does not hold the works" in caplog.text
-    caplog.clear()
+    for sql, lost in losses.items():
+        for statement in sql.split("; "):
+            sync.warehouse.run(statement)
+        simulator.works.insert()
+        simulator.messages.insert()
+        clock.now += 60
+        caplog.clear()
+        sync.load()
+        assert reloaded(sync) == lost, sql
+        assert {name for name in ("works", "messages") if f"hold the {name}" in caplog.text} == lost
+        assert sync.agrees(), sql
+        found = sync.warehouse.run("SELECT count(brand_new) AS n FROM dp_data.works")
+        assert found == [{"n": 2}], sql
     assert sync.load() == {"works": (0, 0, 0), "messages": (0, 0, 0)}
-    assert caplog.text == ""
+    assert reloaded(sync) == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{"full": True}, {"reconcile": True}])
+def test_a_full_run_brings_back_a_dropped_table(sync: Sync, options: dict[str, bool]) -> None:
+    sync.warehouse.run("DROP TABLE dp_data.works")
+    assert sync.load(**options)["works"] == (233, 0, 0)
+    assert sync.agrees()
+    assert reloaded(sync) == {"works"}
+
+
+def test_a_backup_with_its_state_is_continued(sync: Sync, copied: Copied) -> None:
+    backup = copied(sync.warehouse)
+    sync.simulator.works.insert()
+    assert sync.load()["works"] == (1, 0, 0)
+    sync.warehouse = backup
+    assert sync.load()["works"] == (1, 0, 0)
+    assert reloaded(sync) == set()
+    assert sync.agrees()
+
+
+def test_a_kept_state_that_is_newer_than_the_destination_is_not_believed(
+    sync: Sync, copied: Copied, open_warehouse: Callable[[str], Warehouse]
+) -> None:
+    sync.kept = True
+    backup, empty = copied(sync.warehouse), open_warehouse(kind_of(sync.warehouse))
+    used = open_warehouse(kind_of(sync.warehouse))
+    used.run("CREATE SCHEMA dp_data")
+    for _ in range(2):
+        sync.simulator.works.insert()
+        assert sync.load()["works"] == (1, 0, 0)
+    rows = {"works": (235, 0, 0), "messages": (40, 0, 0)}
+    for warehouse, counts, lost in (
+        (backup, {"works": (2, 0, 0), "messages": (0, 0, 0)}, {"works"}),
+        (empty, rows, set[str]()),  # dlt itself forgets the state where there is no dataset
+        (used, rows, {"works", "messages"}),
+    ):
+        sync.warehouse = warehouse
+        assert sync.load() == counts
+        assert reloaded(sync) == lost
+        assert sync.agrees()
+        assert sync.load() == {"works": (0, 0, 0), "messages": (0, 0, 0)}
+
+
+def test_only_the_account_that_lost_rows_is_loaded_again_after_one_query(
+    warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator = Simulator(works=30, messages=3, accounts=ACCOUNTS, clock=Clock(), tolerance=1e12)
+    sync = Sync(warehouse, tmp_path, simulator)
+    sync.load(accounts=ACCOUNTS)
+    warehouse.run(f"DELETE FROM dp_data.works WHERE account = '{ACCOUNTS[1]}'")
+    queries: list[str] = []
+    query = Store._query  # pyright: ignore[reportPrivateUsage]
+
+    def counted(store: Store, sql: str, *values: object) -> Any:
+        queries.append(sql)
+        return query(store, sql, *values)
+
+    monkeypatch.setattr(Store, "_query", counted)
+    sync.load(accounts=ACCOUNTS)
+    assert [key for key, one in sync.outcomes.items() if one.reloaded] == [("works", ACCOUNTS[1])]
+    assert sync.agrees(ACCOUNTS[1])
+    # Of each list the tables and the newest rows, of the works the rows to compare.
+    assert len(queries) == 5
+
+
+def test_a_table_that_the_user_named_is_the_one_that_is_looked_up(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    simulator = Simulator(works=30, messages=3, clock=Clock(), tolerance=1e12)
+    sync = Sync(warehouse, tmp_path, simulator)
+    for new in (30, 0):
+        listed = sync.source().with_resources("works")
+        listed.works.apply_hints(table_name="OurWorks")
+        sync.pipeline().run(listed)
+        assert sync.counts() == {"works": (new, 0, 0)}
+        assert not sync.outcomes["works", ""].reloaded
+    assert warehouse.run("SELECT count(*) AS n FROM dp_data.our_works") == [{"n": 30}]
+
+
+def test_a_staging_table_without_a_key_is_refused(sync: Sync, simulator: Simulator) -> None:
+    sync.warehouse.run("ALTER TABLE dp_data_staging.works DROP COLUMN account")
+    error = refused(sync.load)
+    assert isinstance(error, ConfigError)
+    assert str(error).startswith("the table dp_data_staging.works, which holds rows only while ")
+    assert simulator.served == 0
+    sync.warehouse.run("DROP TABLE dp_data_staging.works")
+    simulator.works.insert()
+    assert sync.load()["works"] == (1, 0, 0)
+
+
+@pytest.mark.parametrize("restores", ["true", "false"])
+def test_quiet_runs_and_lists_without_rows_do_not_change_the_schema_of_dlt(
+    warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restores: str
+) -> None:
+    monkeypatch.setenv("RESTORE_FROM_DESTINATION", restores)  # "false": no state is kept there
+    sync = Sync(warehouse, tmp_path, Simulator(works=3, messages=0))
+    for _ in range(3):
+        sync.load()
+    assert warehouse.run("SELECT count(*) AS n FROM dp_data._dlt_version") == [{"n": 1}]
 
 
 def test_a_reload_that_fails_half_way_is_begun_again(sync: Sync, simulator: Simulator) -> None:
@@ -755,6 +915,43 @@ def test_a_reload_that_fails_half_way_is_begun_again(sync: Sync, simulator: Simu
     simulator.heal()
     sync.load()
     assert sync.agrees()
+
+
+# Callbacks and the log end no run
+
+
+def fail(*args: object) -> None:
+    raise RuntimeError("callback")
+
+
+def test_callbacks_that_raise_change_nothing(
+    sync: Sync, simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    simulator.works.insert()
+    simulator.fail(AuthFailure(), times=None, endpoint="msg_list")
+    sync.load(progress=fail, on_outcome=fail, full=True)
+    messages = [record.getMessage() for record in caplog.records]
+    assert sorted(messages) == [
+        f"{name} of the source failed; its exceptions are dropped"
+        for name in ("on_outcome", "progress")
+    ]
+    assert all(record.exc_info for record in caplog.records)
+    simulator.heal()
+    sync.load()
+    assert sync.counts() == {"works": (0, 0, 0), "messages": (0, 0, 0)}
+    assert sync.agrees()
+
+
+def test_an_interrupt_in_a_callback_ends_the_run(sync: Sync) -> None:
+    def interrupt(outcome: Outcome) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(BaseException) as caught:  # noqa: PT011  # dlt may wrap it
+        sync.load(on_outcome=interrupt)
+    error: BaseException | None = caught.value
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    assert error is not None
 
 
 def test_a_record_factory_that_raises_ends_no_run(

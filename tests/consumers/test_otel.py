@@ -308,10 +308,10 @@ async def test_all_metrics_have_one_prefix(sdk: Sdk) -> None:
 async def test_what_the_servers_allow_is_measured_once_they_have_shown_it(sdk: Sdk) -> None:
     by_rate, by_number = Server(100), Server(100)
     async with sdk.watch(client(by_rate)) as one, sdk.watch(client(by_number)) as two:
-        for api, server, first in ((one, by_rate, 1), (two, by_number, 5)):
+        for api, server, refused in ((one, by_rate, 8), (two, by_number, 4)):
             await api.work_list()
             assert not {"dp_async.client.limit", "dp_async.client.pace"} <= sdk.metrics().keys()
-            server.script = {num: [Response(status=429)] for num in range(first, 9)}
+            server.script = {num: [Response(status=429)] for num in range(1, refused + 1)}
             calls = [api.work_list(page_num=num) for num in range(1, 9)]
             await asyncio.gather(*calls, return_exceptions=True)
         assert sdk.counted("pace") == {(): one.stats.pace}

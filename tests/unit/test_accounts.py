@@ -470,6 +470,15 @@ def test_what_cannot_be_proven_has_not_failed() -> None:
 # Progress
 
 
+def test_callbacks_are_callable() -> None:
+    not_callable: Any = 5
+    api = client(Many())
+    with pytest.raises(ConfigError, match=r"^listing must be a callable, .* not int$"):
+        crawl_accounts(api, NAMES, not_callable)
+    with pytest.raises(ConfigError, match=r"^progress must be a callable, not int$"):
+        crawl_accounts(api, NAMES, works, progress=not_callable)
+
+
 def test_progress_is_called_after_each_page_of_each_account() -> None:
     async def main() -> None:
         seen: dict[str, list[int]] = {}

@@ -115,13 +115,31 @@ def test_a_header_is_printable_ascii_without_spaces() -> None:
         checks.header("name", 1)
 
 
+def test_a_callback_is_callable_or_none() -> None:
+    checks.callback("name", None)
+    checks.callback("name", print)
+    with pytest.raises(ConfigError, match=r"^name must be a callable, not str$"):
+        checks.callback("name", "print")
+
+
 def test_a_secret_is_a_text_without_blanks_around_it() -> None:
     for value in ("a", "a b", "a\nb", "秘密"):
         checks.secret("name", value)
     for value in ("", " ", "\ufeff", "\0\n"):
         with pytest.raises(ConfigError, match=r"^name must not be empty"):
             checks.secret("name", value)
-    for value in ("a ", "a\n", "\ufeffa", "\ta", "a\u3000", "a\0"):
+    for value in (
+        "a ",
+        "a\n",
+        "\ufeffa",
+        "\ta",
+        "a\u3000",
+        "a\0",
+        "a\u200b",
+        "\u2060a",
+        "a\x1a",
+        "\xada",
+    ):
         with pytest.raises(ConfigError, match=r"^name has blanks.* remove them from where it is"):
             checks.secret("name", value)
 

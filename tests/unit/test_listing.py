@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -501,6 +502,14 @@ async def test_the_seconds_of_allowed_lateness_are_read_again(
         server.rows[:1] = [fresh(3, 60), server.rows[0], *delayed]
         async with listing.since(mark, allowed_lateness=since) as found_since:
             assert [work.digital_person_works_id async for work in found_since] == found
+
+
+async def test_progress_is_a_callable() -> None:
+    async with client(Server(1)) as api:
+        not_callable: Any = 5
+        for start in (api.works().crawl, partial(api.works().since, None)):
+            with pytest.raises(ConfigError, match=r"^progress must be a callable, not int$"):
+                start(progress=not_callable)
 
 
 async def test_since_calls_progress() -> None:

@@ -134,7 +134,7 @@ OTHERS: list[tuple[Kind, str, list[object], str]] = [
     (Settings, "app_secret", [None, 1, b"a"], "must be a string, not "),
     (Settings, "app_secret", ["\ud800", "\udc80\r\n"], "holds half a surrogate pair "),
     (Settings, "app_secret", ["", " ", "\t\r\n", "\u3000", "\ufeff"], "must not be empty: it "),
-    (Settings, "app_secret", [f"{SECRET}\n", f"\ufeff{SECRET}"], "has blanks, line breaks or a "),
+    (Settings, "app_secret", [f"{SECRET}\n", f"\ufeff{SECRET}"], "has blanks, line breaks, a "),
     (Settings, "auth_template", [None, 1, b"a"], "must be a string, not "),
     (Settings, "auth_template", ["\ud800"], "holds half a surrogate pair "),
 ]
@@ -397,6 +397,11 @@ def test_a_missing_variable_is_named(name: str) -> None:
     for environ in (missing, {**missing, name: ""}):
         with pytest.raises(ConfigError, match=rf"set the environment variable {name}$"):
             Settings.from_env(environ)
+
+
+def test_an_environment_is_a_mapping() -> None:
+    with pytest.raises(ConfigError, match=r"^environ must be a Mapping, not list$"):
+        Settings.from_env(list(ENVIRON.items()))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def test_a_bad_variable_is_refused_by_the_name_of_its_setting() -> None:

@@ -528,10 +528,10 @@ async def test_a_wrong_secret_is_found_despite_a_wrong_clock(
 ) -> None:
     async with Simulator(skew=3600) as simulator:
         async with Client(replace(simulator.settings, app_secret="another")) as client:
-            for requests in (2, 4):
+            for requests, attempts in ((2, 2), (3, 1)):  # in vain: not corrected again at once
                 with pytest.raises(AuthError) as caught:
                     await call(client)
-                assert (simulator.served, caught.value.attempts) == (requests, 2)
+                assert (simulator.served, caught.value.attempts) == (requests, attempts)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 

@@ -244,14 +244,17 @@ def answer(adaptive: Adaptive, count: int, seconds: float | None = SERVICE) -> N
         count -= len(sent)
 
 
-def test_a_refusal_ends_the_doubling_and_keeps_the_limit() -> None:
+def test_a_refusal_begins_a_round_and_keeps_the_limit() -> None:
     adaptive = Adaptive(64)
     answer(adaptive, 8 + 8)
     assert adaptive.limit == 16
     adaptive.refused()
     assert adaptive.limit == 16
-    answer(adaptive, 32)
-    assert adaptive.limit == 18
+    earlier = adaptive.sent()
+    adaptive.refused()
+    adaptive.answered(earlier, 100.0)
+    answer(adaptive, 16)
+    assert adaptive.limit == 32
 
 
 def test_after_refusals_the_limit_recovers() -> None:

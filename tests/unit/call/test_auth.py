@@ -503,3 +503,23 @@ async def test_a_wrong_clock_is_warned_of_once(
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("dp_async", "WARNING")
     assert f"this machine's clock is {words}" in record.getMessage()
+
+
+def test_accounts_whose_servers_disagree_keep_their_own_correction() -> None:
+    clock = Clock(lambda: NOW)
+    clock.accepted(3600.0, "1")
+    assert clock.of("2") == 3600.0  # the best guess
+    clock.accepted(0.0, "2")
+    assert (clock.of("1"), clock.of("2")) == (3600.0, 0.0)
+
+
+async def test_an_account_is_signed_by_the_clock_that_it_accepted() -> None:
+    clock = Clock(lambda: NOW)
+    clock.accepted(3600.0, "1")
+    clock.accepted(0.0, "2")
+    script = Script(GOOD, GOOD)
+    for account in ("1", "2"):
+        await signed(script, Signing(signer(), {"account": account}), clock)(REQUEST)
+    assert [sent.headers["timestamp"] for sent in script.requests] == [
+        f"{(NOW + ahead) * 1000:.0f}" for ahead in (3600, 0)
+    ]

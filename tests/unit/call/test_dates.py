@@ -39,6 +39,13 @@ WAITS: list[tuple[dict[str, str], float | None]] = [
     ({"retry-after": HOUR % "22:13:50 -0000"}, 30.0),
     ({"retry-after": HOUR % "23:13:50 +0100"}, 30.0),
     ({"retry-after": "Fri, 31 Dec 9999 23:59:59 -2300"}, 253402300799 + 23 * 3600 - NOW),
+    # several: the longest that is believed
+    ({"retry-after": "1, 2"}, 2.0),
+    ({"retry-after": "2, 0"}, 2.0),
+    ({"retry-after": "soon, 1"}, 1.0),
+    ({"retry-after": f"3, {LATER}, 1"}, 30.0),
+    ({"retry-after": f"{LATER}, 999999999"}, 30.0),
+    ({"retry-after": LATER, "date": f"{LATER}, {DATE}"}, 0.0),
     # neither
     ({"retry-after": ""}, None),
     ({"retry-after": "soon"}, None),

@@ -112,6 +112,7 @@ def test_a_refusal_of_the_proxy_lasts_unless_it_is_of_the_moment(
         ("Too many headers received", "max_headers", False),
         ("Expected HTTP/:\n\n  b'\\x15\\x03\\x03'", "expects TLS", True),
         ("Bad status line", "not valid HTTP", False),
+        ("Can not decode content-encoding: brotli (br). Please install `Brotli`", "install", True),
     ],
 )
 def test_an_answer_that_is_no_http_says_why(message: str, words: str, lasting: bool) -> None:

@@ -410,6 +410,18 @@ async def test_a_server_that_takes_twenty_a_second_gets_about_twenty() -> None:
 
 
 @in_virtual_time
+async def test_answers_that_came_with_the_refusals_count() -> None:
+    limiter = Limiter(12, jitter=no_jitter)
+    callers = await started(limiter, 12)
+    await asyncio.sleep(0.05)  # all take equally long
+    callers.succeed(*range(8))
+    for number in range(8, 12):
+        callers.refuse(number)
+    assert limiter.places.held == 8
+    assert limiter.limit == 8
+
+
+@in_virtual_time
 async def test_what_was_learned_and_the_pause_can_be_seen() -> None:
     limiter = Limiter(8, jitter=no_jitter)
 
@@ -423,7 +435,7 @@ async def test_what_was_learned_and_the_pause_can_be_seen() -> None:
     callers.refuse(1)
     callers.succeed(*range(2, 8))
     assert learned() == (6, None)
-    await run_due()
+    await asyncio.sleep(0.05)
     for number in list(callers.in_flight):
         callers.refuse(number, 3.0)
     assert learned() == (None, 6)
@@ -439,6 +451,7 @@ async def test_a_number_that_is_refused_soon_was_a_matter_of_rate() -> None:
     callers.succeed(3, 4, 5, 6, 7)
     await run_due()
     assert (limiter.places.held, limiter.in_flight) == (5, 5)
+    await asyncio.sleep(0.05)
     for number in list(callers.in_flight):
         callers.refuse(number)
     assert (limiter.places.held, limiter.places.limit) == (0, 8)

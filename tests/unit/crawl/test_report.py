@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import FrozenInstanceError, fields
+from math import inf
 
 import pytest
 
@@ -15,7 +16,7 @@ from dp_async._page.reader import BadItem
 from dp_async._plan.walk import Walk
 from dp_async._proof.decision import Complete, Decision, Unprovable
 
-PROVEN = Complete("count", "as many as there were")
+PROVEN = Complete("count", "as many as there were", 37.0)
 GAP = Unprovable("the list moved")
 NAMELESS = BadItem(1, "$", "no", b"{}", None)
 NAMED = BadItem(1, "$", "no", b"{}", 7)
@@ -67,6 +68,17 @@ def test_the_verdict_and_its_reason(
     assert verdict("ended", walk, bad, options) == expected
 
 
+@pytest.mark.parametrize(("margin", "complete"), [(37.0, None), (inf, True)])
+def test_rows_that_enter_a_filter_unstamped_leave_no_proof_that_needs_stamps(
+    margin: float, complete: bool | None
+) -> None:
+    walk = ended(Complete("count", "counted", margin))
+    found, reason = verdict("ended", walk, [], CrawlOptions(), "read_status=READ")
+    assert found is complete
+    assert ("read_status=READ without a new update time" in reason) is (complete is None)
+    assert verdict("ended", ended(GAP), [], CrawlOptions(), "read_status=READ")[0] is False
+
+
 def test_a_report_takes_each_number_from_its_owner() -> None:
     options = CrawlOptions()
     walk = ended()
@@ -81,6 +93,7 @@ def test_a_report_takes_each_number_from_its_owner() -> None:
     assert report == CrawlReport(
         complete=True,
         reason="as many as there were",
+        margin=37.0,
         items=29,
         pages=4,
         requests=8,
@@ -98,6 +111,7 @@ def test_a_report_takes_each_number_from_its_owner() -> None:
 REPORT = CrawlReport(
     complete=False,
     reason="the list moved",
+    margin=None,
     items=3,
     pages=1,
     requests=2,

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw, Struct
 
-from dp_async import ConfigError, ReadStatus, SortOrder, WorkStatus
+from dp_async import Align, ConfigError, ReadStatus, SortOrder, WorkStatus
 from dp_async._models import Key, OpenEnum
 from dp_async._page.endpoints import MESSAGES, WORKS, ListEndpoint
 from dp_async._page.reader import RowReader
@@ -52,6 +52,22 @@ TARGETS: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("filters", "target"), TARGETS)
 def test_a_get_is_its_target_byte_for_byte(filters: dict[str, Any], target: str) -> None:
     assert work_target(**filters) == target
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "filters", "unstamped"),
+    [
+        (MESSAGES, {"read_status": "READ"}, "read_status=READ"),
+        (MESSAGES, {"read_status": ReadStatus("ARCHIVED")}, "read_status=ARCHIVED"),
+        (MESSAGES, {"read_status": "UNREAD"}, ""),
+        (MESSAGES, {"read_status": None}, ""),
+        (WORKS, {"status": "SUCCESS", "name": "a", "sort": None}, ""),
+    ],
+)
+def test_filters_that_rows_enter_without_a_new_update_time(
+    endpoint: ListEndpoint[Struct, Struct], filters: dict[str, Any], unstamped: str
+) -> None:
+    assert endpoint.entered_unstamped(endpoint.query(filters)) == unstamped
 
 
 def test_a_get_has_no_body() -> None:
@@ -113,7 +129,8 @@ def test_a_plain_string_is_a_known_value(name: str, enum: type[OpenEnum]) -> Non
     for known in enum:
         assert getattr(query(known.value), name) is getattr(query(known), name) is known
     listed = ", ".join(repr(known.value) for known in enum)
-    for wrong in ("", "NEW", "success", "asc", "unread", "SUCCESS,FAIL", "SUCCESS ", "name", "\n"):
+    texts = ("", "NEW", "success", "asc", "unread", "SUCCESS,FAIL", "SUCCESS ", "name", "\n")
+    for wrong in (*texts, Align("VERTICAL"), Align("NEW"), type("Text", (str,), {})("SUCESS")):
         with pytest.raises(ConfigError) as caught:
             query(wrong)
         assert str(caught.value) == (
@@ -126,9 +143,9 @@ def test_a_plain_string_is_a_known_value(name: str, enum: type[OpenEnum]) -> Non
         assert getattr(query(sent), name) == sent
 
 
-def test_a_filter_of_another_enum_is_its_text() -> None:
-    assert work_target(status=ReadStatus.READ, name=SortOrder.ASC) == (
-        "?name=ASC&pageNum=1&pageSize=20&status=READ"
+def test_a_known_value_of_another_enum_is_its_text() -> None:
+    assert work_target(status=Align("FAIL"), name=SortOrder.ASC) == (
+        "?name=ASC&pageNum=1&pageSize=20&status=FAIL"
     )
 
 

@@ -121,6 +121,13 @@ def test_a_class_that_json_does_not_give_is_refused_at_any_depth(item: Any) -> N
         check_item(item, Work)
 
 
+def test_a_struct_that_forbids_fields_has_all_that_are_sent() -> None:
+    few = defstruct("Few", [("name", str)], forbid_unknown_fields=True)
+    with pytest.raises(ConfigError, match=r"^typed.Few. .* 'createTime', .* drop forbid_unknown"):
+        check_item(few, Work)
+    check_item(defstruct("All", [], bases=(Work,), forbid_unknown_fields=True, frozen=True), Work)
+
+
 def test_an_array_is_no_row() -> None:
     with pytest.raises(ConfigError, match=r"^typed\(Array\): .* drop array_like=True"):
         check_item(Array, Work)

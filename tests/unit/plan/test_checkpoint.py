@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from dp_async import ConfigError, CrawlOptions, ServerError
-from dp_async._plan.checkpoint import Checkpoint, read, scope_of, written
+from dp_async._plan.checkpoint import PREFIX, Checkpoint, _check, read, scope_of, written
 from tests.support.fake_server import SETTINGS, Server, client, row
 
 OPTIONS = CrawlOptions(page_size=10, concurrency=2)
@@ -43,6 +43,13 @@ def test_a_text_that_is_no_checkpoint_of_this_list_is_refused(text: object, prob
     with pytest.raises(ConfigError, match=problem) as caught:
         read(text, "other")
     assert "resume" in str(caught.value)
+
+
+def test_a_checkpoint_of_another_layout_is_refused() -> None:
+    body = b'["s",1]'
+    text = PREFIX + base64.urlsafe_b64encode(_check(body) + body).decode().rstrip("=")
+    with pytest.raises(ConfigError, match="damaged"):
+        read(text, "s")
 
 
 def test_any_changed_character_is_noticed() -> None:

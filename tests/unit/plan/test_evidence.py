@@ -11,7 +11,7 @@ from msgspec import structs
 from dp_async import PaginationError, Watermark
 from dp_async._page.reader import Rows
 from dp_async._plan.evidence import LEAST_OVERLAP, WIDER, WIDEST, Drift, Evidence
-from dp_async._plan.page_ref import PageRef, around
+from dp_async._plan.page_ref import PageRef, at_end
 from dp_async._plan.stage import Stage, each
 from dp_async._proof.decision import Complete, Missing
 from tests.unit.plan.scripted_list import (
@@ -258,7 +258,7 @@ def test_changes_are_covered_by_a_chain_of_pages_or_a_complete_list() -> None:
     served = List(rows(30))
     evidence = fed(evidence_of(), served, (1, 5), (3, 5))
     assert not evidence.covers_changes
-    evidence.decision = Complete("count", "")
+    evidence.decision = Complete("count", "", 0)
     assert evidence.covers_changes
     served = List(rows(30, first=100_010))
     evidence = fed(evidence_of(5, MARK), served, (1, 5))
@@ -298,7 +298,11 @@ def test_the_newest_end_of_an_ascending_list_is_its_last_page() -> None:
     evidence = fed(evidence_of(), List(reversed(rows(33))), (1, 5))
     evidence.decision = ASCENDING
     for drifted in (True, False):
-        assert evidence.newest_end(drifted=drifted) == around(33, 5)
+        assert evidence.newest_end(drifted=drifted) == at_end(33, 5, 0)
+    assert evidence.widest() == (1, 5 * WIDER)
+    fed(evidence, List(reversed(rows(33)), largest=12), evidence.widest())
+    assert evidence.newest_end(drifted=True) == at_end(33, 12, 2)
+    assert evidence.newest_end(drifted=False) == at_end(33, 5, 0)
 
 
 def test_where_only_the_newest_end_is_wanted_it_is_read_wider_and_wider() -> None:
@@ -337,6 +341,8 @@ def test_without_times_or_newest_last_no_page_is_known_to_be_new() -> None:
     take(evidence, FIRST, page(rows(2), 1, 5, 3, timed=False))
     assert not evidence.is_new(evidence.reads[-1])
     evidence.decision = ASCENDING
-    assert not evidence.is_new(timed)
+    assert evidence.is_new(timed)  # newer than the last page
+    evidence.reads = [read for read in evidence.reads if read is timed]
+    assert not evidence.is_new(timed)  # before the last page was read
     evidence = fed(evidence_of(), List(rows(3), timed=False), (1, 5))
     assert not evidence.is_new(timed)

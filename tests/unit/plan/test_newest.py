@@ -13,7 +13,7 @@ from dp_async._page.reader import Rows
 from dp_async._plan.page_ref import PageRef
 from dp_async._plan.repair import CLOSINGS
 from dp_async._plan.walk import Walk
-from dp_async._proof.decision import Complete, Missing, Unprovable
+from dp_async._proof.decision import Complete, Unprovable
 from tests.unit.plan.scripted_list import (
     SCOPE,
     Crawl,
@@ -218,11 +218,11 @@ def test_a_gap_keeps_the_watermark_and_adds_what_was_delivered() -> None:
     mark = marked(served)
     newest = served.rows[0][1]
     new = [(number, newest + 5) for number in range(600, 650)]
-    served.rows = new + served.rows
+    served.rows = [(700, newest + 50), *new, *served.rows]
 
     # More than a page of one second, in no order that stays.
     def shuffle(served: List, answers: int) -> None:
-        served.rows[:50] = Random(answers).sample(new, 50)
+        served.rows[1:51] = Random(answers).sample(new, 50)
 
     served.begin(shuffle)
     done = since(mark, served)
@@ -232,7 +232,7 @@ def test_a_gap_keeps_the_watermark_and_adds_what_was_delivered() -> None:
     served.largest = 100
     served.begin()
     again = since(done.mark, served, 100)
-    assert {*done.items, *again.items} == {*range(600, 650)}
+    assert {*done.items, *again.items} == {*range(600, 650), 700}
     assert not {*done.items} & {*again.items}
 
 
@@ -266,7 +266,7 @@ def test_a_list_that_cannot_be_proven_is_not_read_again_and_again() -> None:
         return replace(shown, keyed=keyed, updated=times, created=times)
 
     done = since(mark, serve, 20)
-    assert isinstance(done.decision, Missing)
+    assert isinstance(done.decision, Unprovable)
     assert len(done.refs) <= 15
     assert sorted(done.items) == sorted(number for number, _ in new)
     assert done.mark.updated == 100_006

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dp_async._plan.page_ref import PageRef, around, following, pages
+from dp_async._plan.page_ref import PageRef, around, at_end, following, pages, preceding
 
 PLACES = st.integers(0, 2000)
 SIZES = st.integers(1, 60)
@@ -128,3 +128,31 @@ def test_around(place: int, size: int, ref: PageRef) -> None:
 )
 def test_number_of_pages(total: int, size: int, number: int) -> None:
     assert pages(total, size) == number
+
+
+@given(SIZES.filter(lambda size: size > 1), PLACES, st.integers(0, 30))
+def test_the_page_before_a_place_reaches_as_far_as_half_a_page_can(
+    size: int, start: int, overlap: int
+) -> None:
+    overlap = min(overlap, size // 2)
+    ref = preceding(start, size, overlap)
+    assert ref.end >= start + overlap
+    assert size // 2 < ref.size <= size
+    others = (
+        PageRef(pages(max(start + overlap, 1), one), one) for one in range(size // 2 + 1, size + 1)
+    )
+    assert ref.start == min(other.start for other in others)
+
+
+@given(SIZES.filter(lambda size: size > 5), PLACES)
+def test_the_last_page_has_room_for_new_rows_and_shows_as_many_as_it_can(
+    size: int, total: int
+) -> None:
+    ref = at_end(total, size, size // 6)
+    assert ref.start <= total < ref.end
+    roomy = [
+        one
+        for each in range(size // 2 + 1, size + 1)
+        if (one := PageRef(total // each + 1, each)).end - total > size // 6
+    ]
+    assert ref.start == min(one.start for one in roomy or [ref])

@@ -24,7 +24,7 @@ def test_nothing_read_proves_nothing() -> None:
 @pytest.mark.parametrize("rows", [0, 3])
 def test_a_list_on_one_page(rows: int) -> None:
     decision = decide([page(0, listed(rows), 0, 5)], ALLOWED_LATENESS)
-    assert decision == Complete("single page", "the whole list came in one answer")
+    assert decision == Complete("single page", "the whole list came in one answer", inf)
 
 
 def test_a_short_page_1_that_says_more_follow_is_not_the_list() -> None:
@@ -42,7 +42,7 @@ def test_a_short_page_is_an_end_only_if_the_server_gave_more_elsewhere() -> None
 def test_a_static_list_is_counted() -> None:
     rows = listed(7)
     reads = [page(tick, rows, offset, 3) for tick, offset in enumerate((0, 6, 3, 0))]
-    counted = Complete("count", "as many rows were read as the list held at one moment")
+    counted = Complete("count", "as many rows were read as the list held at one moment", 2)
     assert decide(reads, ALLOWED_LATENESS) == counted
     assert decide(reads, ALLOWED_LATENESS, distinct=7) == counted
     assert decide(reads, ALLOWED_LATENESS, distinct=6) == counted  # counted once more, in full
@@ -91,7 +91,7 @@ def test_one_answer_that_reaches_further_down_holds_all_that_is_wanted() -> None
     head = page(0, listed(20), 0, 5)  # from 1000 down to 996
     decision = decide([head], ALLOWED_LATENESS, down_to=997)
     assert decision == Complete(
-        "single page", "one answer holds all that is newer than what was known"
+        "single page", "one answer holds all that is newer than what was known", inf
     )
     assert rule(decide([head], ALLOWED_LATENESS, down_to=996)) is None
     assert rule(decide([page(0, listed(20), 5, 5)], ALLOWED_LATENESS, down_to=998)) is None
@@ -105,7 +105,7 @@ def test_wanted_rows_are_linked_or_counted() -> None:
     known = frozenset(rows[:5])
     assert rule(decide(plain, ALLOWED_LATENESS, down_to=993)) is None
     assert decide(plain, ALLOWED_LATENESS, down_to=993, known=known) == Complete(
-        "count", "as many rows were read as were newer than what was known"
+        "count", "as many rows were read as were newer than what was known", inf
     )
 
 

@@ -6,15 +6,16 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from dp_async._proof.decision import Complete, Decision, Gap, Missing, Unprovable
+from dp_async._proof.decision import Broken, Complete, Decision, Gap, Missing, Unprovable
 
 from .lists import listed, page
 
 GAP = Gap(page(1, listed(9), 0, 3), page(0, listed(9), 5, 3))
 DECISIONS: list[Decision] = [
-    Complete("link", "why"),
+    Complete("link", "why", 3.0),
     Missing((GAP,), head=True, tail=False, descending=True, reason="why"),
     Unprovable("why"),
+    Broken("why"),
 ]
 
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from math import inf
+from dataclasses import replace
+from math import ceil, inf
 from typing import TYPE_CHECKING
 
 import pytest
 
+from dp_async._proof import ties
 from dp_async._proof.decision import Complete, Decision, Gap, Missing, Unprovable
-from dp_async._proof.links import (
-    ENOUGH_TIES,
-    Order,
-    covers,
-    link_rule,
-    one_reaches_down,
-    possible_orders,
-    wanted_orders,
-)
+from dp_async._proof.links import covers, link_rule, one_reaches_down
 from dp_async._proof.reads import Read, horizons
+from dp_async._proof.segments import Order, possible_orders, wanted_orders
 
 from .lists import ALLOWED_LATENESS, listed, page, read
 
@@ -32,7 +27,8 @@ def link(
     reads: Sequence[Read], allowed_lateness: float = ALLOWED_LATENESS, down_to: float = -inf
 ) -> Decision:
     orders = wanted_orders(reads, down_to)
-    return link_rule(reads, horizons(reads, allowed_lateness), orders)
+    bounds = horizons(reads, allowed_lateness)
+    return link_rule(reads, bounds, orders, ceil(allowed_lateness))
 
 
 def missing(decision: object) -> Missing:
@@ -62,7 +58,8 @@ def test_links_lead_through_a_list_that_changes(descending: bool) -> None:
     reads += [page(3, after, 10, 10), page(4, before, 0, 8), page(5, after, 10, 12)]
     reads.append(page(6, after, 0, 10) if descending else page(6, after, 12, 12))
     decision = link(reads)
-    assert decision == Complete("link", "linked pages lead from one end of the list to the other")
+    assert isinstance(decision, Complete)
+    assert decision.reason == "linked pages lead from one end of the list to the other"
 
 
 def test_a_gap_lies_between_two_reads_that_do_not_link() -> None:
@@ -121,34 +118,68 @@ def test_the_newest_end_may_be_the_oldest_as_well() -> None:
 # Ties
 
 
-def one_second(ids: Sequence[int], *, descending: bool = True) -> list[Read]:
-    """Forty rows of one second between newer and older ones, on pages that share one row."""
-    rows = [(900, 5000), *((i, 1000) for i in ids), (901, 10)]
-    offsets = (0, 20, 40, 0)
-    if not descending:
-        rows.reverse()
-        offsets = (40, 20, 0, 40)
-    return [page(tick, rows, offset, 21) for tick, offset in enumerate(offsets)]
+def import_of(ids: Sequence[int], *, apart: int = 20) -> list[tuple[int, int]]:
+    """Rows of one second between newer and older ones."""
+    return [(900, 5000), *((i, 1000) for i in ids), (901, 10)]
 
 
-@pytest.mark.parametrize("ids", [range(100, 140), range(140, 100, -1)])
+def one_second(
+    rows: Sequence[tuple[int, int]], starts: Sequence[int], size: int, *, descending: bool = True
+) -> list[Read]:
+    """Pages of *size* rows of *rows* from each of *starts* on, and the newest end again."""
+    if descending:
+        return [page(tick, rows, start, size) for tick, start in enumerate((*starts, 0))]
+    places = [len(rows) - start - size + (not start) for start in (*starts, 0)]
+    return [page(tick, rows[::-1], max(place, 0), size) for tick, place in enumerate(places)]
+
+
+@pytest.mark.parametrize("ids", [range(100, 140), [*range(139, 119, -1), *range(100, 120)]])
 @pytest.mark.parametrize("descending", [True, False])
-def test_ids_link_ties_where_they_are_seen_in_order(ids: range, descending: bool) -> None:
-    assert isinstance(link(one_second(ids, descending=descending)), Complete)
+def test_shared_rows_join_pages_within_one_second(ids: Sequence[int], descending: bool) -> None:
+    rows = import_of(ids)
+    for shared, joined in ((3, True), (1, False)):
+        starts = range(0, len(rows), 21 - shared)
+        decision = link(one_second(rows, starts, 21, descending=descending))
+        assert isinstance(decision, Complete) is joined
+        if isinstance(decision, Complete):
+            assert "keep their order" in decision.reason
+            assert decision.margin == 5000 - 1000 - 1
 
 
-def test_a_gap_among_ties_in_id_order_can_be_bridged() -> None:
-    rows = [(900, 5000), *((i, 1000) for i in range(100, 140)), (901, 10)]
-    reads = [page(tick, rows, offset, 18) for tick, offset in enumerate((0, 20, 36, 0))]
-    _, full_of_ties, _, closing = reads
-    assert missing(link(reads)).gaps == (Gap(closing, full_of_ties),)
-
-
-def test_a_full_page_of_ties_in_no_id_order_cannot_be_bridged() -> None:
-    ids = [*range(100, 120), *range(140, 120, -1)]
-    decision = link(one_second(ids))
+def test_rows_that_swap_places_join_no_pages() -> None:
+    rows = import_of(range(100, 140))
+    reads = one_second(rows, range(0, 42, 19), 21)
+    swapped = [*rows[:10], rows[12], rows[11], rows[10], *rows[13:]]
+    reads.insert(1, page(0, swapped, 2, 15))
+    decision = link(reads)
     assert isinstance(decision, Unprovable)
-    assert "the same second" in decision.reason
+    assert "another order on each page" in decision.reason
+
+
+def test_rows_that_may_have_been_updated_join_no_pages() -> None:
+    """Those of the last seconds: an update may leave their second as it is."""
+    rows = import_of(range(100, 140))[1:]
+    decision = link(one_second(rows, range(0, 41, 19), 21))
+    assert isinstance(decision, Unprovable)
+    assert "one of the last seconds" in decision.reason
+    dated = [replace(one, date=1002) for one in one_second(rows, range(0, 41, 19), 21)]
+    assert isinstance(link(dated, 1.0), Complete)
+
+
+def test_every_gap_within_one_second_is_found_once_from_the_top_down() -> None:
+    rows = import_of(range(100, 140))
+    reads = one_second(rows, range(0, 42, 10), 10)
+    top, first, second, third, last, closing = reads
+    decision = missing(link(reads))
+    assert decision.gaps == (
+        Gap(closing, first),
+        Gap(first, second),
+        Gap(second, third),
+        Gap(third, last),
+    )
+    assert top.ids == closing.ids
+    bridged = [*reads[:-1], page(8, rows, 8, 12), page(9, rows, 18, 12), page(10, rows, 0, 10)]
+    assert [gap.below for gap in missing(link(bridged)).gaps] == [third, last]
 
 
 def test_ties_that_fill_no_page_can_be_bridged() -> None:
@@ -157,49 +188,39 @@ def test_ties_that_fill_no_page_can_be_bridged() -> None:
     assert missing(link(reads, 0)).gaps
 
 
-def test_a_full_page_of_ties_matters_only_at_a_gap() -> None:
-    rows = [(1, 50), (2, 49), (3, 20), (4, 20), (5, 9)]
-    reads = [page(tick, rows, offset, 2) for tick, offset in enumerate((0, 3, 2, 5, 0))]
-    assert missing(link(reads, 0)).gaps == (Gap(reads[4], reads[1]),)
+def test_a_row_dated_later_by_an_update_is_not_lost_where_ids_seem_to_sort_ties() -> None:
+    """Times are stored finely, so ids ascend within a second by chance of birth alone.
+
+    Row 3 is updated in the second of all the others, and lands between the pages.
+    """
+    before = [(i, 1000) for i in range(100, 140)]
+    after = [*before[:20], (3, 1000), *before[20:]]
+    reads = [page(0, [(900, 5000), *before, (901, 10)], 21, 21)]
+    reads += [page(1, [(900, 5000), *after, (901, 10)], 0, 21)]
+    reads += [page(2, [(900, 5000), *after, (901, 10)], 0, 21)]
+    assert missing(link(reads)).gaps
 
 
-@pytest.mark.parametrize(
-    ("ids", "ties"),
-    [
-        (range(ENOUGH_TIES), 0),
-        (range(ENOUGH_TIES + 1), 1),
-        (range(ENOUGH_TIES, 0, -1), 0),
-        (range(ENOUGH_TIES, -1, -1), -1),
-        ((*range(ENOUGH_TIES + 1), 5), 0),
-    ],
-)
-def test_enough_ties_in_order_on_one_page_show_that_ids_sort_them(ids: range, ties: int) -> None:
-    newest_first = read(0, 0, 20, [(i, 5) for i in ids] + [(99, 4)])
-    assert possible_orders([newest_first]) == [
-        order._replace(ties=ties) for order in (FALLING, FALLING._replace(by_create=True))
-    ]
-    oldest_first = read(0, 0, 20, [(i, 5) for i in ids] + [(99, 6)])
-    assert possible_orders([oldest_first])[0] == RISING._replace(ties=-ties)
+# Margin
 
 
-def test_few_ties_on_many_pages_show_nothing() -> None:
-    some = [read(tick, 0, 10, [(i, 5) for i in range(9)] + [(99, 4)]) for tick in range(3)]
-    assert possible_orders(some)[0].ties == 0
+@pytest.mark.parametrize(("apart", "margin"), [(1, 2), (10, 29), (60, 179)])
+def test_the_margin_is_that_of_the_weakest_link_of_the_best_chain(apart: int, margin: int) -> None:
+    rows = listed(20, apart=apart)
+    reads = [page(tick, rows, start, 8) for tick, start in enumerate((12, 14, 8, 4, 6, 0))]
+    decision = link(reads, 0.0)
+    assert isinstance(decision, Complete)
+    weakest = reads[3].updated[0] - reads[5].updated[-1] - 1
+    assert decision.margin == margin == weakest
+    for lateness in (margin, margin + 1):
+        assert isinstance(link(reads, float(lateness)), Complete) is (lateness == margin)
 
 
 # Orders
 
 
-def test_every_order_that_no_answer_contradicts_is_possible() -> None:
-    alone = read(0, 0, 1, [(1, 5)], created=[])
-    assert possible_orders([alone]) == [FALLING, RISING]
-    assert possible_orders([alone, read(1, 1, 2, [(2, 4), (3, 3)], created=[])]) == [FALLING]
-    both = possible_orders([read(0, 0, 2, [(2, 4), (3, 3)], created=[8, 9])])
-    assert both == [FALLING, Order(True, descending=False)]
-    assert possible_orders([]) == []
-
-
-def test_a_chain_has_to_hold_in_every_order() -> None:
+def test_a_chain_has_to_hold_in_every_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ties, "SHARED", 3)
     rows = listed(5)
     for created, linked in (([9, 8, 7, 6, 5], True), ([9, 8, 7, 7, 6], False)):
         reads = [
@@ -209,7 +230,7 @@ def test_a_chain_has_to_hold_in_every_order() -> None:
         ]
         assert [order.by_create for order in possible_orders(reads)] == [False, True]
         assert isinstance(link(reads, 0), Complete) is linked
-        assert covers(reads) is linked
+        assert covers(reads, ALLOWED_LATENESS) is linked
 
 
 def test_by_create_time_no_row_moves_so_the_horizon_does_not_matter() -> None:
@@ -227,11 +248,11 @@ def test_page_1_may_reach_below_all_that_is_wanted() -> None:
     head = page(0, listed(20), 0, 5)  # from 1000 down to 996
     for down_to, reached in ((998, True), (997, True), (996, False)):
         assert one_reaches_down([head], down_to) is reached
-        assert covers([head], down_to) is reached
+        assert covers([head], ALLOWED_LATENESS, down_to) is reached
     middle = page(0, listed(20), 5, 5)
     assert one_reaches_down([middle, head], 998)
     assert not one_reaches_down([middle], 998)
-    assert not covers([middle], 998)
+    assert not covers([middle], ALLOWED_LATENESS, 998)
     both = read(0, 0, 2, [(2, 4), (3, 3)], created=[8, 7])
     assert one_reaches_down([both], 9)
     assert not one_reaches_down([both], 6)  # by create time, rows down to 6 may follow
@@ -243,49 +264,55 @@ def test_links_need_lead_no_further_down_than_wanted() -> None:
     reads = [page(tick, rows, offset, 5) for tick, offset in enumerate((0, 3, 6, 9))]
     closing = page(9, rows, 0, 5)
     assert link([*reads, closing], down_to=988) == Complete(
-        "link", "linked pages lead from the newest row to what was known before"
+        "link", "linked pages lead from the newest row to what was known before", 3
     )
     assert missing(link([*reads, closing], down_to=987)).tail
-    assert covers(reads, 988)
-    assert not covers(reads, 987)
-    assert not covers(reads)
+    assert covers(reads, ALLOWED_LATENESS, 988)
+    assert not covers(reads, ALLOWED_LATENESS, 987)
+    assert not covers(reads, ALLOWED_LATENESS)
 
 
 def test_pages_newer_than_the_horizon_may_cover() -> None:
     rows = [(place + 1, 1000 - place // 3) for place in range(40)]
     reads = [page(tick, rows, offset, 5) for tick, offset in enumerate((0, 2, 5, 8))]
     assert missing(link([*reads, page(9, rows, 0, 5)], down_to=997)).gaps
-    assert not covers(reads[:2], 998)
-    assert covers(reads, 997)
+    assert not covers(reads[:2], ALLOWED_LATENESS, 998)
+    assert covers(reads, ALLOWED_LATENESS, 997)
 
 
 def test_covering_starts_at_the_newest_end_and_has_no_gap() -> None:
     rows = listed(40)
     first, second, third = (page(tick, rows, offset, 5) for tick, offset in enumerate((0, 3, 6)))
-    assert covers([first, third, second], 991)
-    assert not covers([first, third], 991)
-    assert not covers([second, first, third], 991)
-    assert not covers([read(0, 0, 5, [], total=40), second, third], 991)
+    assert covers([first, third, second], ALLOWED_LATENESS, 991)
+    assert not covers([first, third], ALLOWED_LATENESS, 991)
+    assert not covers([second, first, third], ALLOWED_LATENESS, 991)
+    assert not covers([read(0, 0, 5, [], total=40), second, third], ALLOWED_LATENESS, 991)
 
 
 def test_a_whole_list_is_covered_down_to_its_end() -> None:
     rows = listed(12)
     reads = [page(tick, rows, offset, 5) for tick, offset in enumerate((0, 9, 3, 6))]
-    assert covers(reads)
-    assert not covers(reads[:3])
+    assert covers(reads, ALLOWED_LATENESS)
+    assert not covers(reads[:3], ALLOWED_LATENESS)
 
 
 def test_a_page_cut_without_echo_is_no_end_of_a_covered_list() -> None:
     rows = listed(6)
     cut = [read(tick, 0, 3, rows[:2], total=6) for tick in range(2)]
-    assert not covers([*cut, read(2, 1, 9, rows[1:3], total=3)])
+    assert not covers([*cut, read(2, 1, 9, rows[1:3], total=3)], ALLOWED_LATENESS)
 
 
 def test_only_lists_that_are_newest_first_are_covered() -> None:
     rows = listed(12)[::-1]
     reads = [page(tick, rows, offset, 5) for tick, offset in enumerate((0, 9, 3, 6))]
-    assert not covers(reads)
-    assert not covers(reads, 990)
+    assert not covers(reads, ALLOWED_LATENESS)
+    assert not covers(reads, ALLOWED_LATENESS, 990)
     upwards = [page(tick, rows, offset, 5) for tick, offset in enumerate((9, 6, 3, 0))]
-    assert not covers(upwards)
+    assert not covers(upwards, ALLOWED_LATENESS)
     assert isinstance(link([reads[2]], down_to=990), Unprovable)
+
+
+def test_a_first_page_of_rows_dated_in_the_future_covers_nothing_of_its_own() -> None:
+    rows = listed(12)
+    reads = [replace(page(0, rows, 0, 5), newest_past=-inf), page(1, rows, 3, 5)]
+    assert not covers(reads, ALLOWED_LATENESS)

@@ -8,19 +8,19 @@ Nothing is requested or written here. Needs the extra ``arrow``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
-from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, inspect, structs
 
-from . import BadItem, ConfigError, CrawlReport, DecodeError, DpError, Page
+from .. import BadItem, ConfigError, CrawlReport, DecodeError, DpError, Message, Page, Work
+from ._log import warn
+from ._names import column_name
 
 try:
     import pyarrow as pa
@@ -30,7 +30,7 @@ except ImportError as error:
         "dp_async.tables needs pyarrow, which is an extra: pip install 'dp_async[arrow]'"
     ) from error
 
-__all__ = ["Outcome", "TableReader", "column_name", "columns", "schema", "to_batch"]
+__all__ = ["Outcome", "TableReader", "column_name", "columns", "schema", "to_batch", "warn"]
 
 S = TypeVar("S", bound=Struct)
 
@@ -50,13 +50,15 @@ _TYPES: dict[type[inspect.Type], pa.DataType] = {
     inspect.StrType: pa.string(),
     inspect.DateTimeType: INSTANT,
 }
+#: The wire names of the ids.
+_KEYS = {
+    field.encode_name
+    for model in (Work, Message)
+    for field in structs.fields(model)
+    if field.required
+}
 #: The metadata of a column of JSON text.
 _JSON = {b"dp_async": b"json"}
-
-#: The longest name of a column in PostgreSQL, which cuts longer ones.
-LONGEST = 63
-#: Columns that this library adds, and the system columns of PostgreSQL and DuckDB.
-_TAKEN = {"account", "gone_at", "cmax", "cmin", "ctid", "rowid", "tableoid", "xmax", "xmin"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,33 +84,6 @@ class Outcome:
     bad_items: Sequence[BadItem] = ()
     reloaded: bool = False
     error: DpError | None = None
-
-
-def column_name(field: str) -> str:
-    """The column of an undocumented *field*: a letter, then a-z, 0-9 and _, at most 63 in all.
-
-    It depends on the field's name alone, and two fields never share one: not where a database
-    ignores case, nor with a documented column, one of this library or one of dlt (``_dlt_id``).
-
-    A capital letter is ``_`` and the small one (``viewCount``: ``view_count``), ``_`` is ``_0``,
-    any other character is ``_1``, its code point in hexadecimal and ``z``. ``wire_2`` comes before
-    what does not begin with a small letter or is a name that is taken. What is too long is cut, and
-    ends with ``_3`` and a hash. No name has two ``_`` in a row, or one at an end, so that dlt's own
-    rules for names change nothing.
-    """
-    name = re.sub("[^a-z0-9]", lambda found: _escape(found[0]), field)
-    if not "a" <= name[:1] <= "z" or name in _TAKEN:
-        name = f"wire_2{name}"
-    if len(name) <= LONGEST:
-        return name
-    suffix = f"_3{blake2b(field.encode('utf-8', 'surrogatepass'), digest_size=10).hexdigest()}"
-    return name[: LONGEST - len(suffix)].rstrip("_") + suffix
-
-
-def _escape(char: str) -> str:
-    if "A" <= char <= "Z":
-        return f"_{char.lower()}"
-    return "_0" if char == "_" else f"_1{ord(char):x}z"
 
 
 def schema(model: type[Struct]) -> pa.Schema:
@@ -156,27 +131,44 @@ def _known(kind: inspect.Type) -> pa.DataType | None:
 def to_batch(items: Sequence[S], item: type[S]) -> pa.RecordBatch:
     """*items* of the Struct *item* as one record batch.
 
-    Raises ConfigError if *item* has no columns, and DecodeError, with the name of the column, for a
+    Raises ConfigError if *item* has no columns, and DecodeError, with the row and the column, for a
     number that does not fit into 64 bits.
     """
-    found = columns(item)
-    arrays = [_array(list(map(attrgetter(field.name), items)), field) for field in found]
-    return pa.RecordBatch.from_arrays(arrays, schema=found)
+    arrays: list[pa.Array[Any]] = []
+    for field in columns(item):
+        values: list[Any] = list(map(attrgetter(field.name), items))
+        try:
+            arrays.append(_array(values, field))
+            continue
+        except OverflowError:  # only integers raise it
+            place = next(n for n, value in enumerate(values) if not _fits(value))
+        raise DecodeError(
+            f"{field.name} of {_named(items, place)}: the number does not fit into 64 bits; "
+            "declared as Annotated[int, Meta(ge=-2**63, le=2**63 - 1)], its row is a bad item, "
+            'which on_bad_item="keep" keeps'
+        )
+    return pa.RecordBatch.from_arrays(arrays, schema=columns(item))
 
 
-def _array(values: list[object], field: pa.Field[Any]) -> pa.Array[Any]:
+def _fits(value: int | None) -> bool:
+    return value is None or -(2**63) <= value < 2**63
+
+
+def _named(items: Sequence[Struct], place: int) -> str:
+    """The row at *place* as it is named in errors: by its id, or else by its place."""
+    for field in structs.fields(items[place]):
+        if field.encode_name in _KEYS:
+            return f"the row with id {getattr(items[place], field.name)}"
+    return f"row {place + 1} of {len(items)}"
+
+
+def _array(values: list[Any], field: pa.Field[Any]) -> pa.Array[Any]:
+    """One column. Raises OverflowError for a number of more than 64 bits."""
     if field.metadata == _JSON:
         values = [None if v is None else msgspec.json.encode(v).decode() for v in values]
     if field.type == INSTANT:
-        return _instants(cast("list[datetime | None]", values))
-    try:
-        return cast("pa.Array[Any]", pa.array(values, field.type))
-    except OverflowError:
-        problem = (
-            f"{field.name}: a number does not fit into 64 bits; declared as Annotated[int, "
-            'Meta(ge=-2**63, le=2**63 - 1)], its row is a bad item, which on_bad_item="keep" keeps'
-        )
-    raise DecodeError(problem)
+        return _instants(values)
+    return cast("pa.Array[Any]", pa.array(values, field.type))
 
 
 def _instants(times: list[datetime | None]) -> pa.Array[Any]:

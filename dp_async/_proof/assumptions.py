@@ -1,0 +1,156 @@
+"""What reads show of the server's keeping to the assumptions of the certificate.
+
+It compares reads of the same part of the list. What it finds makes the certificate stricter, never
+laxer: what breaks no assumption in sight may still break one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from math import floor, inf
+from typing import TYPE_CHECKING
+
+from .reads import Read, is_before, is_first, is_last
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NEAR = 12
+"""How many reads around the place of a new one are compared with it, and how many of the head."""
+FOREIGN = 900
+"""Rows that seem so many seconds late by the server's ``Date`` were stamped by another clock."""
+CAUTION = 2
+"""By how much more than the lateness seen the proof has to bear."""
+
+
+class Assumptions:
+    """The lateness that rows were seen to have, and other signs, as reads come in.
+
+    Nothing is seen of a list that is not sorted by update time.
+    """
+
+    def __init__(self) -> None:
+        self._came_back = False
+        self._falling = self._rising = True  # no answer contradicts this order
+        self._by_times = 0.0  # the most lateness against the newest time shown
+        self._by_date = 0.0  # and against the server's Date
+        self._clock = Clock()
+        self._date = Clock()
+        self._spans: list[tuple[int, int, Read]] = []  # sorted by their newest times
+        self._heads: list[Read] = []
+        self._gone: dict[tuple[int, int], Read] = {}  # rows, and a read that lacks them
+
+    @property
+    def returned(self) -> bool:
+        """Whether a row was gone in one answer, and in a later one it was there as before."""
+        return self._came_back and (self._falling or self._rising)
+
+    @property
+    def dated(self) -> bool:
+        """Whether the server's ``Date`` is of the clock that stamps the rows, as far as seen."""
+        return self._by_date < FOREIGN
+
+    @property
+    def lateness(self) -> float:
+        """How many seconds late rows were seen to become visible."""
+        if not (self._falling or self._rising):
+            return 0.0
+        return max(self._by_times, self._by_date) if self.dated else self._by_times
+
+    def needed(self, allowed_lateness: float) -> float:
+        """The lateness that a proof has to bear: more than what is allowed if more was seen."""
+        return allowed_lateness if self.lateness <= allowed_lateness else CAUTION * self.lateness
+
+    def add(self, read: Read) -> None:
+        """Compare *read* with the reads before that show the same times."""
+        if read.date is not None:
+            date = floor(read.date)
+            self._by_date = max(self._by_date, self._date.reached(read) - date)
+            self._date.add(read, date)
+        column = read.by_update
+        if column is None:
+            return
+        self._falling &= column.falling
+        self._rising &= column.rising
+        if len(read.ids) < read.count or not (self._falling or self._rising):
+            return
+        for other in self._near(read):
+            if is_before(other, read):
+                self._compare(other, read)
+            elif is_before(read, other):
+                self._compare(read, other)
+        if not self._came_back and self._gone:
+            self._came_back = any(
+                row in self._gone and is_before(self._gone[row], read) for row in rows_of(read)
+            )
+        self._clock.add(read, read.newest_past)
+        if reaches_head(read):
+            self._heads.append(read)
+        insort(self._spans, (column.newest, read.answered, read))
+
+    def _near(self, read: Read) -> Iterator[Read]:
+        """The reads that show times of *read*, as far as they are near it in the list."""
+        assert read.by_update is not None
+        newest, oldest = read.by_update.newest, read.by_update.oldest
+        place = bisect_left(self._spans, oldest, key=lambda span: span[0])
+        near = [other for _, _, other in self._spans[place : place + NEAR]]
+        for other in {one.sent: one for one in (*near, *self._heads[-NEAR:])}.values():
+            if other.by_update and other.by_update.oldest < newest:
+                yield other
+
+    def _compare(self, first: Read, second: Read) -> None:
+        """Note rows that *second* shows and *first* lacks at their place, and the other way."""
+        bottom, top = covered(first)
+        old = dict(rows_of(first))
+        clock = max(first.newest_past, self._clock.reached(first))
+        date = self._date.reached(first)
+        for row, time in rows_of(second):
+            before = old.get(row)
+            if before != time and (before is not None or bottom < time < top):
+                self._by_times = max(self._by_times, clock - time)
+                self._by_date = max(self._by_date, date - time)
+        bottom, top = covered(second)
+        kept = set(rows_of(second))
+        for key in rows_of(first):
+            if bottom < key[1] < top and key not in kept:
+                self._gone.setdefault(key, second)
+
+
+class Clock:
+    """What a clock had reached when a read was sent, as the answers before it show."""
+
+    def __init__(self) -> None:
+        self._answered: list[int] = []
+        self._peaks: list[float] = []
+
+    def add(self, read: Read, time: float) -> None:
+        """The answer *read* shows *time*."""
+        place = bisect_left(self._answered, read.answered)
+        self._answered.insert(place, read.answered)
+        self._peaks.insert(place, max(time, self._peaks[place - 1]) if place else time)
+        for later in range(place + 1, len(self._peaks)):
+            self._peaks[later] = max(time, self._peaks[later])
+
+    def reached(self, read: Read) -> float:
+        """The newest time that an answer before *read* shows."""
+        place = bisect_left(self._answered, read.sent)
+        return self._peaks[place - 1] if place else -inf
+
+
+def rows_of(read: Read) -> Iterator[tuple[int, int]]:
+    """Ids and update times."""
+    return zip(read.ids, read.updated, strict=True)
+
+
+def reaches_head(read: Read) -> bool:
+    """Whether no row is newer than those of *read*."""
+    column = read.by_update
+    if column is None or column.falling is column.rising:
+        return False
+    return is_first(read) if column.falling else is_last(read)
+
+
+def covered(read: Read) -> tuple[float, float]:
+    """The times between which *read* shows all rows of its moment, both exclusive."""
+    assert read.by_update is not None
+    return read.by_update.oldest, inf if reaches_head(read) else read.by_update.newest

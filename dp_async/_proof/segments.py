@@ -1,0 +1,106 @@
+"""Orders in which a list may be sorted, and reads as parts of a chain in one of them.
+
+Facts only: how chains go is in ``links``, which pages join within one second in ``ties``.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
+
+from .reads import Column, Read, is_first, is_last
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class Order(NamedTuple):
+    """A way in which the list may be sorted."""
+
+    by_create: bool
+    descending: bool
+    down_to: float = -inf
+    """Rows older than this are not wanted."""
+
+    def column(self, read: Read) -> Column | None:
+        return read.by_create if self.by_create else read.by_update
+
+    def is_head(self, read: Read) -> bool:
+        """Whether the read reaches the newest row of the list."""
+        return is_first(read) if self.descending else is_last(read)
+
+    def is_tail(self, read: Read) -> bool:
+        """Whether the read reaches the oldest row of the list, or shows one that is not wanted."""
+        column = self.column(read)
+        if column and column.oldest < self.down_to:
+            return True
+        return is_last(read) if self.descending else is_first(read)
+
+
+class Segment(NamedTuple):
+    """A read as a part of a chain.
+
+    A chain comes from a read that shows a row older than *horizon*. A row that joins two pages
+    within one second is older than *age*. Both are infinite where no row moves.
+    """
+
+    read: Read
+    column: Column
+    horizon: float
+    age: float
+
+    @property
+    def entry(self) -> float:
+        """P links down to this one, by (a) and (b), if P shows a row older than this time."""
+        return entry_of(self.column, self.horizon)
+
+    @property
+    def oldest(self) -> int:
+        return self.column.oldest
+
+
+def entry_of(column: Column, horizon: float) -> float:
+    return min(column.newest, horizon)
+
+
+def segments(reads: Sequence[Read], bounds: Sequence[float], order: Order) -> list[Segment]:
+    """The reads that show times as segments; *bounds* are their horizons."""
+    return [
+        Segment(read, column, bound, bound)
+        for read, horizon in zip(reads, bounds, strict=True)
+        if (column := order.column(read))
+        for bound in [update_horizon(horizon, order)]
+    ]
+
+
+def update_horizon(horizon: float, order: Order) -> float:
+    """Clause (a): rows older than this do not move. In a list by create time none does."""
+    return inf if order.by_create else horizon
+
+
+def downward(found: Iterable[Segment], order: Order) -> list[Segment]:
+    """*found* in the order in which a chain can reach them; those of one second by their place."""
+    sign = 1 if order.descending else -1
+    return sorted(found, key=lambda segment: (-segment.entry, sign * segment.read.offset))
+
+
+def possible_orders(reads: Iterable[Read]) -> list[Order]:
+    """The orders that no answer contradicts: a chain has to hold for each of them."""
+    orders: list[Order] = []
+    for by_create in (False, True):
+        columns = [
+            column for read in reads if (column := read.by_create if by_create else read.by_update)
+        ]
+        if columns and all(column.falling for column in columns):
+            orders.append(Order(by_create, descending=True))
+        if columns and all(column.rising for column in columns):
+            orders.append(Order(by_create, descending=False))
+    return orders
+
+
+def wanted_orders(reads: Sequence[Read], down_to: float) -> list[Order]:
+    """The possible orders; with a *down_to*, only those that are newest first."""
+    orders = possible_orders(reads)
+    if down_to == -inf:
+        return orders
+    return [order._replace(down_to=down_to) for order in orders if order.descending]
