@@ -46,7 +46,7 @@ class Fixed:
 
     def over(self, send: Send) -> Send:
         """*send*, evenly at the rate. A refused request is sent again: after the wait that the
-        server asks for, which pauses all, or after half a second.
+        server asks for, which pauses all, or after a tenth of a second.
         """
         slots = asyncio.Semaphore(self.number)
         loop = asyncio.get_running_loop()
@@ -66,7 +66,7 @@ class Fixed:
                 if wait:
                     next_slot = max(next_slot, loop.time() + wait)
                 else:
-                    await asyncio.sleep(0.5)
+                    await asyncio.sleep(0.1)
 
         return sending
 
