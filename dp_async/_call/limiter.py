@@ -154,6 +154,16 @@ class Limiter:
         return self.clock() - self._last_good <= seconds
 
     @property
+    def cap(self) -> float:
+        """The longest pause, in seconds."""
+        return self.backoff.cap
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the server refuses all calls, so that one at a time probes."""
+        return self._probing
+
+    @property
     def learned(self) -> tuple[int | None, float | None]:
         """How many requests the server takes at once, and a second; None where that is unknown."""
         learned = self.pace.learned

@@ -53,7 +53,8 @@ def wait_of(error: CallError) -> float | None:
 
 
 #: A 503 is a refusal if the server let a call through in the last seconds: it is not down. Twice a
-#: second, the window of most limits.
+#: second, the window of most limits. While refusals hold all calls back, none can be let through,
+#: so that the time is the limiter's cap: a minute's window refuses for most of a minute.
 SERVING = 2.0
 
 
@@ -67,7 +68,7 @@ def is_refusal(error: CallError, limiter: Limiter) -> bool:
     if not isinstance(error, ServerError):
         return False
     status = error.status if error.code is None else error.code
-    return status == 503 and limiter.served_within(SERVING)
+    return status == 503 and limiter.served_within(limiter.cap if limiter.is_refused else SERVING)
 
 
 def is_excused(error: CallError, limiter: Limiter, cap: float) -> bool:

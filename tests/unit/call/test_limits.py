@@ -391,6 +391,20 @@ def test_a_503_is_a_refusal_while_the_server_lets_others_through() -> None:
     run(work())
 
 
+def test_a_503_is_a_refusal_for_the_cap_while_the_server_refuses_all() -> None:
+    async def work() -> None:
+        permits, outage = limiter(base=0, cap=60.0), ServerError("", status=503)
+        await limited(Script[Answer](DATA), permits, Tally())(REQUEST)
+        for seconds, refused in ((1.0, True), (58.9, True), (0.2, False)):
+            await asyncio.sleep(seconds)
+            assert is_refusal(outage, permits) is refused
+            with pytest.raises(ServerError):  # nothing else is in flight, so that all are refused
+                await limited(Script[Answer](outage), permits, Tally())(REQUEST)
+            assert permits.is_refused is refused
+
+    run(work())
+
+
 def test_refusals_of_one_burst_count_as_one() -> None:
     async def work() -> None:
         server, permits, tally, adaptive = Server(), limiter(8), Tally(), Recorder()
