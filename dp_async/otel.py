@@ -163,17 +163,17 @@ class _Reporter:
 
 def _described(attempt: Attempt) -> dict[str, str | int]:
     """The attributes of a span: all that is reported of a request."""
+    numbers = {
+        "http.response.status_code": attempt.status,
+        "dp_async.code": attempt.code,
+        "dp_async.page_num": attempt.page_num,
+    }
     attributes: dict[str, str | int] = {"dp_async.endpoint": attempt.endpoint}
-    if attempt.status is not None:
-        attributes["http.response.status_code"] = attempt.status
+    attributes |= {name: number for name, number in numbers.items() if number is not None}
     if attempt.number > 1:
         attributes["http.request.resend_count"] = attempt.number - 1
     if attempt.error:
         attributes["error.type"] = attempt.error
-    if attempt.code is not None:
-        attributes["dp_async.code"] = attempt.code
-    if attempt.page_num is not None:
-        attributes["dp_async.page_num"] = attempt.page_num
     if attempt.request_id:
         attributes["dp_async.request_id"] = attempt.request_id
     return attributes

@@ -173,9 +173,10 @@ class Descent:
         return self.arrived and not self.gaps and not (self.joined and self.swapped)
 
     def _reach(self, segment: Segment) -> None:
+        """*segment* ends no higher than the lowest reached."""
         if not self._ends or segment.oldest < self._ends[0].oldest:
             self._ends, self._expanded = [segment], 0
-        elif segment.oldest == self._ends[0].oldest:
+        else:
             self._ends.append(segment)
         self.arrived |= self._order.is_tail(segment.read)
 

@@ -34,7 +34,7 @@ async def test_a_crawl_behind_a_limit_gets_every_row_without_an_error(
             works = await client.works(options=options).collect()
     assert len({work.digital_person_works_id for work in works}) == PAGES * SIZE
     refused = [attempt for attempt in attempts if attempt.status in (429, 503)]
-    assert len(refused) <= PAGES / 2
+    assert len(refused) <= PAGES  # a limit without a burst refuses whatever comes a little early
 
 
 @pytest.mark.parametrize(

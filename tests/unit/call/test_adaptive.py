@@ -370,3 +370,16 @@ def test_the_limit_stays_between_one_and_the_ceiling(
             adaptive.answered(in_flight.popleft(), seconds)
         assert 1 <= adaptive.limit <= ceiling
         assert isinstance(adaptive.limit, int)
+
+
+def test_a_limit_that_had_a_queue_is_not_tried_again_before_the_next_baseline() -> None:
+    adaptive, limits = Adaptive(64), [START]
+    for _ in range(6):
+        round_sent = [adaptive.sent() for _ in range(adaptive.limit * 20)]
+        limit = adaptive.limit
+        for sent in round_sent:
+            adaptive.answered(sent, SERVICE if limit < 16 else 1.5 * SERVICE)
+        limits.append(adaptive.limit)
+    first = limits.index(16)
+    assert all(limit < 16 for limit in limits[first + 1 :]), limits
+    assert limits[-1] > limits[first + 1], limits

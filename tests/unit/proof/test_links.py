@@ -10,7 +10,7 @@ import pytest
 
 from dp_async._proof import ties
 from dp_async._proof.decision import Complete, Decision, Gap, Missing, Unprovable
-from dp_async._proof.links import covers, link_rule, one_reaches_down
+from dp_async._proof.links import Descent, covers, link_rule, one_reaches_down
 from dp_async._proof.reads import Read, horizons
 from dp_async._proof.segments import Order, possible_orders, wanted_orders
 
@@ -316,3 +316,8 @@ def test_a_first_page_of_rows_dated_in_the_future_covers_nothing_of_its_own() ->
     rows = listed(12)
     reads = [replace(page(0, rows, 0, 5), newest_past=-inf), page(1, rows, 3, 5)]
     assert not covers(reads, ALLOWED_LATENESS)
+
+
+def test_no_pages_lead_nowhere() -> None:
+    descent = Descent(None, [], FALLING)
+    assert (descent.holds, descent.gaps, descent.arrived) == (False, [], False)
