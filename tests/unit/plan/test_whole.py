@@ -11,7 +11,7 @@ from dp_async._page.reader import Rows
 from dp_async._plan.checkpoint import Checkpoint
 from dp_async._plan.page_ref import PageRef
 from dp_async._plan.walk import Walk
-from dp_async._proof.decision import Missing, Unprovable
+from dp_async._proof.decision import Broken, Missing, Unprovable
 from tests.unit.plan.scripted_list import (
     Crawl,
     List,
@@ -240,6 +240,21 @@ def test_a_list_that_shifts_by_pages_at_each_answer_is_not_called_complete() -> 
     assert done.walk.evidence.passes == 3
     assert done.walk.progress.finished
     assert len(done.refs) < 150
+
+
+def test_after_a_broken_assumption_no_further_pass_is_made() -> None:
+    gone: list[Row] = []
+
+    def hide(served: List, answers: int) -> None:
+        if answers == 3:
+            gone.append(served.rows.pop(7))
+        elif answers == 6:
+            served.rows.insert(7, gone.pop())
+
+    done = crawl(List(rows(23), before=hide), max_passes=3)
+    assert isinstance(done.decision, Broken)
+    assert done.walk.evidence.passes == 1
+    assert done.walk.progress.finished
 
 
 def test_one_pass_alone_repairs_nothing() -> None:
