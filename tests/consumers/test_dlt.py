@@ -640,7 +640,7 @@ NO_ID = {
     "an id of 71 bits": b'{"digitalPersonWorksId":%d,%b}' % (2**70, DATED),
     "no object": b"[7]",
     "a value that is nested too deeply": (
-        b'{"digitalPersonWorksId":7,"fee":%b,%b}' % (b"[" * 5000 + b"]" * 5000, DATED)
+        b'{"digitalPersonWorksId":7,"fee":%b,%b}' % (b"[" * 100_000 + b"]" * 100_000, DATED)
     ),
 }
 #: An account of each kind.

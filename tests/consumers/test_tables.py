@@ -13,7 +13,7 @@ from msgspec import Raw
 from dp_async import DecodeError, Page, Work
 from dp_async.tables import TableReader
 
-DEEP = b"[" * 5_000 + b"]" * 5_000
+DEEP = b"[" * 100_000 + b"]" * 100_000
 
 
 def page(*rows: bytes) -> Page[Raw]:
