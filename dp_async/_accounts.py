@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Generic, Self, TypeAlias, TypeVar, cast
 
 from ._checks import callback, header, instance, whole
@@ -199,6 +199,13 @@ def crawl_accounts(
     listings: dict[str, Listing[T]] = {}
     for place, account in enumerate(accounts):
         header(f"accounts[{place}]", account)
-        listings[account] = listing(client.for_account(account))
-        instance("what listing() returns", listings[account], Listing)
+        made = cast("object", listing(client.for_account(account)))
+        if isinstance(made, Coroutine):
+            made.close()  # it is never awaited
+            raise ConfigError(
+                "listing() must return a list that is not awaited, such as sub.works(); what it "
+                "returned, as sub.work_list() does, is a request for one page"
+            )
+        instance("what listing() returns", made, Listing)
+        listings[account] = cast("Listing[T]", made)
     return AccountsCrawl(listings, at_once, client.settings.max_in_flight, progress)

@@ -197,8 +197,7 @@ class Listing(Generic[T]):
                 'watch() needs on_bad_item="raise", or watch(on_bad_item=callback): it has nowhere '
                 "to keep bad rows"
             )
-        if on_bad_item is not None and not callable(on_bad_item):
-            raise ConfigError("on_bad_item of watch() must be a callable, called with a BadItem")
+        callback("on_bad_item of watch()", on_bad_item)
         number("allowed_lateness", allowed_lateness, 0, DAY)
         lateness = max(allowed_lateness, self._options.allowed_lateness)
         listing = self.with_options(allowed_lateness=lateness)

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from hashlib import md5
 from random import Random
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-from dp_async import Request, Response
+from dp_async import ConfigError, Request, Response
 
-from ._arguments import choice, whole
+from ._arguments import choice, number, whole
 from ._faults import AnswerFault, Fault, Good, PageData, PageFault
 from ._lists import SimulatedList
 from ._rows import KINDS, Endpoint, Kind
@@ -52,8 +52,12 @@ class Rules:
     def __post_init__(self) -> None:
         choice("timestamp_unit", self.timestamp_unit, ("ms", "s"))
         choice("shape", self.shape, ("flat", "nested"))
+        number("tolerance", self.tolerance, 0)
         if self.max_page_size is not None:
             whole("max_page_size", self.max_page_size, 1)
+        accounts = cast("object", self.accounts)
+        if isinstance(accounts, str) or not isinstance(accounts, Collection | None):
+            raise ConfigError(f"accounts must be a list of texts or None, not {accounts!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

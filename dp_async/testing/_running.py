@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._arguments import SimulatorMisused
+from ._arguments import SimulatorMisused, whole
 from ._wire import HOST, Exchange, Server
 
 
@@ -10,6 +10,7 @@ class Running:
     """The server of a simulator: none, running, or closed, and then perhaps running again."""
 
     def __init__(self, exchange: Exchange, port: int) -> None:
+        whole("port", port, 0, 65_535)
         self._exchange = exchange
         self._port = port
         self._server: Server | None = None
