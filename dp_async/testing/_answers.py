@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from hashlib import md5
+from math import inf
 from random import Random
 from typing import Annotated, Literal, Protocol, cast
 from urllib.parse import parse_qsl, urlsplit
@@ -51,7 +52,8 @@ class Rules:
     def __post_init__(self) -> None:
         choice("timestamp_unit", self.timestamp_unit, ("ms", "s"))
         choice("shape", self.shape, ("flat", "nested"))
-        number("tolerance", self.tolerance, 0)
+        if self.tolerance != inf:  # any timestamp will do
+            number("tolerance", self.tolerance, 0)
         if self.max_page_size is not None:
             whole("max_page_size", self.max_page_size, 1)
         accounts = cast("object", self.accounts)
