@@ -10,7 +10,8 @@ many it accepts a second (``pace``). A refusal counts against the one that expla
 - If there was one refusal among many good answers, for the first time in a while: chance.
 - Else a matter of rate: requests are spaced (GCRA) at about the rate of the good answers, which
   grows along a cubic (CUBIC, RFC 9438; as the adaptive retry mode of the AWS SDKs).
-- A number that is contradicted by fewer let through, or refused without excess, is forgotten.
+- A number contradicted by fewer let through, and a lower pace that is refused as soon as before,
+  are undone. That pace is held for a while, in which refusals teach nothing.
 - ``Retry-After`` pauses all calls until it ends, plus jitter. Without one there is a pause only if
   nothing in flight is let through: exponential, with full jitter, then one request as a probe.
 
@@ -27,46 +28,17 @@ from collections.abc import Callable
 
 from .._errors import ClientClosed, RateLimited
 from .backoff import Backoff
+from .doubt import Doubt
 from .pace import Pace
 from .places import START, Permit, Places
 from .queue import Queue, Waiter
 
 #: The result of a waiter's future when it is not admitted and has to check why.
 _RECHECK = -1
-#: A refusal among so many good answers, with no other in so many seconds, is chance.
-_CHANCE, _ALONE = 4, 2.0
+#: A refusal with no other in so many seconds may be chance.
+_ALONE = 2.0
 #: Good answers in the last part of a refused request's flight came with it.
 _WITH_IT = 0.1
-#: Seconds after which answers that are still missing are not waited for: they may never come.
-_LONGEST_DOUBT = 5.0
-
-
-class _Doubt:
-    """Counts the answers to what was *in_flight* at a refusal: they tell what explains it.
-
-    *just_before*: good answers that came with the refusal, to requests that the server worked on
-    when it refused. *ends*: when the doubt is over, however many answers are missing.
-    """
-
-    def __init__(self, in_flight: int, just_before: int, retry_after: float, ends: float) -> None:
-        self.just_before = just_before
-        self.in_flight = in_flight
-        self.retry_after = retry_after
-        self.ends = ends
-        self.good = self.refused = 0
-
-    def is_over(self, in_flight: int, now: float, pause_ends: float) -> bool:
-        """Whether enough is known with *in_flight* still unanswered: all of them while a pause
-        lasts, since waiting costs nothing then; else three quarters, the others may take long.
-        """
-        if now >= self.ends:
-            return True
-        return in_flight <= (0 if now < pause_ends else (self.in_flight - 1) // 4)
-
-    @property
-    def at_once(self) -> int:
-        """How many of all were let through, estimated from those that are answered."""
-        return round(self.in_flight * self.good / (self.good + self.refused))
 
 
 class Limiter:
@@ -96,9 +68,10 @@ class Limiter:
         self.in_flight = 0
         self._last_good = -math.inf  # when a good answer came
         self.generation = 0  # goes up with each refusal
-        self._doubt: _Doubt | None = None
+        self._doubt: Doubt | None = None
         self._last_doubt = -math.inf
         self._probing = False
+        self._expecting = False  # a refusal, if the pace is held: there were good answers since one
         self._queue = Queue()
         self._admitting = False  # an admitted caller has yet to resume and take its slot
         self._timer: asyncio.TimerHandle | None = None
@@ -189,6 +162,7 @@ class Limiter:
         current = permit.generation == self.generation
         if good:
             now = self._last_good = self.clock()
+            self._expecting = True
             self.pace.accepted(now)
             if self._doubt is not None:
                 self._doubt.good += 1
@@ -208,12 +182,16 @@ class Limiter:
         """
         now = self.clock()
         first = permit.generation == self.generation
+        self.pace.rejected(permit.sent)
         if first:
             self.generation += 1
             wait = retry_after or 0.0
-            if not self.places.refused(permit.nth, now, wait) or self._probing:
+            expected, self._expecting = self._expecting and self.pace.is_held(now), False
+            if expected:
+                self.pace.refused(now, now + wait)
+            elif not self.places.refused(permit.nth, now, wait) or self._probing:
                 just_before = self.pace.accepted_since(now - _WITH_IT * (now - permit.sent))
-                self._doubt = _Doubt(self.in_flight, just_before, wait, now + _LONGEST_DOUBT)
+                self._doubt = Doubt(self.in_flight, just_before, wait, now)
             self.limit = self.places.limit if self._doubt is None else 0
         if self._doubt is not None:
             self._doubt.refused += 1
@@ -222,7 +200,7 @@ class Limiter:
             self._recheck(self.backoff.least_cap(now))
         return first
 
-    def _conclude(self, doubt: _Doubt) -> None:
+    def _conclude(self, doubt: Doubt) -> None:
         """Decide what explains the refusals, if enough answers came or time is over."""
         now, pause_ends = self.clock(), self.backoff.ends
         if doubt.is_over(self.in_flight, now, pause_ends):
@@ -230,28 +208,25 @@ class Limiter:
         else:
             self._wake_at(pause_ends if now < pause_ends else doubt.ends)
 
-    def _resolve(self, doubt: _Doubt) -> None:
+    def _resolve(self, doubt: Doubt) -> None:
         """Decide what explains the refusals."""
         now, places = self.clock(), self.places
         alone, self._last_doubt, self._doubt = now > self._last_doubt + _ALONE, now, None
         if not doubt.good and places.explain(
             doubt.just_before, doubt.in_flight + doubt.just_before
         ):
-            doubt.good = doubt.just_before
-            doubt.in_flight = doubt.good + doubt.refused
+            doubt.add_just_before()
         if not doubt.good:
             self._probing = True
             if not doubt.retry_after:
                 self.backoff.grow(now)
                 self._recheck(self.backoff.least_cap(now))
-        few = doubt.refused == 1 or doubt.refused * _CHANCE <= doubt.good
         if not self.pace.binds(now) and places.explain(doubt.at_once, doubt.in_flight):
             places.estimate(doubt.at_once, now, doubt.retry_after)
-        elif not (few and alone):
+        elif not (doubt.may_be_chance and alone) or self.pace.is_beyond(now):
             self.pace.refused(now, max(now, self.backoff.ends))
-            places.forget(
-                places.ceiling if self.pace.learned is not None else max(1, doubt.in_flight // 2)
-            )
+            few = START if self.pace.learned is not None else max(1, doubt.in_flight // 2)
+            places.forget(max(few, places.proven))
         self.limit = 1 if self._probing else places.limit
 
     def wake(self) -> None:

@@ -4,6 +4,10 @@ No waiting and no clock: every method is given the time, in seconds. Slots (send
 with next to no tolerance, since a server without a burst (nginx's ``limit_req``) refuses the second
 of two requests that come together. The learned rate recovers along a cubic, as the window of CUBIC
 does (RFC 9438, section 4.2).
+
+Not every refusal says that the pace is too high: another client may use up the server's limit at
+any moment. If a pace that was lowered again and again is refused as soon as before, slower does not
+help: it goes back to what it was, and is held (as CUBIC's undo, RFC 9438, section 4.9).
 """
 
 from __future__ import annotations
@@ -20,9 +24,19 @@ _LEAST = 5
 #: Seconds until the pace is back at the learned rate, the plateau of the cubic; more where a
 #: refusal costs a pause, less for the first guess, which counts a second that was not full.
 _PLATEAU, _PLATEAU_PAUSED = 2.0, 5.0
-_GUESS, _GUESS_PAUSED = 0.5, 1.3
+_GUESS, _GUESS_PAUSED = 0.5, 0.7
 #: Seconds of a pause that make it one that the server asked for.
 _PAUSED = 0.5
+#: A refusal within a second of the last: too few answers for a mean, so that the pace is lowered to
+#: so much of what was tried.
+_LOWERED = 0.85
+#: Refusals in a row, each before so many good answers, after which slower does not help. A server's
+#: own limit stops to refuse sooner: the fifth pace is half of the first (0.85 to the fourth).
+_IN_A_ROW, _SOON = 5, 20
+#: Seconds for which a pace is held at first, doubled each time, and at most.
+_HOLD, _LONGEST = 4.0, 30.0
+#: A pace is no longer held with more than so many refusals, and fewer good answers to each.
+_REFUSED, _GOOD = 4, 1.5
 #: The cubic starts at so much less than the learned rate, and has so much more a plateau after it.
 _BELOW, _ABOVE = 0.05, 0.15
 #: A pace is forgotten at so many times the learned rate, and with so few of it in use.
@@ -37,7 +51,8 @@ _SLOWEST = 0.1
 class Learned:
     """A *rate* that the server was seen to allow, in requests a second.
 
-    Learned at *began*; requests are sent again since *resumed*; *good* answers came since *began*.
+    Learned at *began*; requests are sent again since *resumed*; *good* answers and *refused* ones
+    came since *began*.
     """
 
     rate: float
@@ -45,6 +60,7 @@ class Learned:
     resumed: float
     plateau: float
     good: int = 0
+    refused: int = 0
 
     def at(self, now: float) -> float:
         """The rate to try at *now*."""
@@ -57,10 +73,17 @@ class Learned:
         The server let through what came since the last refusal, a little less where a pause gave
         away what it would have allowed; it does not allow what was tried.
         """
-        most = min(self.at(now), last_second)
-        whole = now - self.began
-        rate = most if whole < 1 else math.sqrt(self.good / whole * max(most, self.good / whole))
+        tried = self.at(now)
+        if now - self.resumed < 1:
+            rate = _LOWERED * tried
+        elif self.plateau < _PLATEAU:  # a guess, which grew too quickly for a mean
+            rate = min(_LOWERED * tried, last_second)
+        else:
+            mean = self.good / (now - self.began)
+            rate = math.sqrt(mean * max(min(tried, last_second), mean))
         plateau = _PLATEAU if resumed - now < _PAUSED else _PLATEAU_PAUSED
+        if self.good < _SOON:
+            plateau = min(plateau, self.plateau)
         return Learned(rate, now, resumed, plateau)
 
 
@@ -76,6 +99,11 @@ class Pace:
         self.learned: Learned | None = None
         self._rate = rate
         self._accepted: deque[float] = deque()  # times of the last second's good answers
+        self._before = 0.0  # the pace before the first of the refusals in a row
+        self._in_a_row = 0
+        self._slower = 0.0  # the pace after them
+        self._hold = _HOLD
+        self._held_until = 0.0
 
     def take_slot(self, now: float) -> None:
         """A request is sent at *now*."""
@@ -99,7 +127,8 @@ class Pace:
         if learned is not None:
             learned.good += 1
             tried = learned.at(now)
-            if tried > _FAR * learned.rate and len(accepted) < _UNUSED * tried:
+            unused = now >= learned.resumed + 1 and len(accepted) < _UNUSED * tried
+            if unused and tried > _FAR * learned.rate:
                 self.learned = None  # it holds nothing back
                 self.is_limited = self._rate < math.inf
 
@@ -111,6 +140,19 @@ class Pace:
         """Whether a learned pace holds requests back."""
         return self.learned is not None and len(self._accepted) >= _IN_USE * self.learned.at(now)
 
+    def rejected(self, sent: float) -> None:
+        """The server refused a request of the time *sent*, for whatever reason."""
+        if self.learned is not None and sent >= self.learned.began:
+            self.learned.refused += 1
+
+    def is_held(self, now: float) -> bool:
+        """Whether slower was seen not to help."""
+        return now < self._held_until
+
+    def is_beyond(self, now: float) -> bool:
+        """Whether more is tried than the server was seen to allow."""
+        return self.learned is not None and self.learned.at(now) >= self.learned.rate
+
     def refused(self, now: float, resumed: float) -> None:
         """The server refused at *now*, by rate; requests are sent again from *resumed* on."""
         accepted, learned = self._accepted, self.learned
@@ -118,10 +160,39 @@ class Pace:
             accepted.popleft()
         if learned is None:
             if accepted:
-                plateau = _GUESS if resumed - now < _PAUSED else _GUESS_PAUSED
-                self.learned = Learned(max(len(accepted), _LEAST), now, resumed, plateau)
-                self.is_limited = True
-        elif learned.good:
-            self.learned = learned.lowered(now, resumed, len(accepted))
-        else:
+                self._guess(len(accepted), now, resumed)
+            return
+        enough = learned.refused <= _REFUSED or learned.good >= _GOOD * learned.refused
+        if not learned.good:
             learned.resumed = resumed
+        elif self.is_held(now) and enough:
+            learned.resumed += resumed - now
+        else:
+            self._lower(learned, now, resumed)
+
+    def _guess(self, accepted: int, now: float, resumed: float) -> None:
+        """So many good answers came in the last second. If they are few, that says little: the pace
+        grows whatever is refused, unless that costs pauses.
+        """
+        paused = resumed - now >= _PAUSED
+        plateau = _GUESS_PAUSED if paused else _GUESS
+        self.learned = Learned(max(accepted, _LEAST), now, resumed, plateau)
+        self.is_limited = True
+        self._in_a_row = 0
+        self._held_until = math.inf if accepted < _LEAST and not paused else 0.0
+
+    def _lower(self, learned: Learned, now: float, resumed: float) -> None:
+        failed, self._held_until = now < self._held_until < math.inf, 0.0
+        self.learned = learned.lowered(now, resumed, len(self._accepted))
+        if failed:  # slower did help, so that what was undone is done again
+            self.learned.rate = min(self.learned.rate, self._slower)
+            self._in_a_row = 0
+            return
+        if learned.good >= _SOON or not self._in_a_row:
+            self._before, self._in_a_row = learned.at(now), 0
+        self._in_a_row += 1
+        if self._in_a_row == _IN_A_ROW:
+            self._slower, self._in_a_row = self.learned.rate, 0
+            self.learned.rate = max(self._slower, self._before)
+            self._held_until = resumed + self._hold
+            self._hold = min(_LONGEST, 2 * self._hold)

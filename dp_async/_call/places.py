@@ -13,13 +13,17 @@ from msgspec import Struct
 
 #: Requests in flight at once at first: a server that takes few refuses few of them.
 START = 16
-#: Seconds for which a limit is held at first and at most; for each second of a ``Retry-After``,
-#: which makes every try cost a pause, at first so many.
-_HOLD, _LONGEST, _HOLD_PER_SECOND = 1.0, 30.0, 8.0
+#: Seconds for which a limit is held at first and at most: one refusal in two seconds is no matter.
+_HOLD, _LONGEST = 1.0, 2.0
+#: The same where a try costs a pause: so many for each second of the ``Retry-After``, and at most.
+_HOLD_PER_SECOND, _LONGEST_PAUSED = 8.0, 30.0
 #: Seconds for which a number in flight counts as proven.
 _LATELY = 5.0
-#: A number that was only estimated may be so much off, one that was proven so much.
-_ESTIMATED, _PROVEN = 0.75, 0.6
+#: A number that was estimated, or proven, may be so much off.
+_OFF = 0.6
+#: A number that is refused, though it was learned, is shared with another client. It is lowered to
+#: so much where each refusal costs a pause.
+_SHARED = 0.8
 
 
 class Permit(Struct, frozen=True):
@@ -82,15 +86,17 @@ class Places:
     def explain(self, at_once: int, in_flight: int) -> bool:
         """Whether a limit explains that of *in_flight* requests only *at_once* were let through."""
         if self._estimated:
-            return at_once >= _ESTIMATED * self.learned
+            return at_once >= _OFF * self.learned
         if self.learned:
             return at_once > 0
-        return in_flight > self.proven and at_once >= max(2, _PROVEN * self.proven)
+        return in_flight > self.proven and at_once >= max(2, _OFF * self.proven)
 
     def estimate(self, at_once: int, now: float, retry_after: float) -> None:
         """The server works on about *at_once*."""
         if not self.learned:
             at_once = max(at_once, self.proven)
+        elif retry_after:
+            at_once = min(at_once, int(_SHARED * self.learned))
         self._hold_at(at_once, now, retry_after)
         self._estimated = True
         if not retry_after:
@@ -105,7 +111,8 @@ class Places:
     def _hold_at(self, limit: int, now: float, retry_after: float) -> None:
         limit = max(1, min(limit, self.ceiling))
         hold = max(_HOLD, _HOLD_PER_SECOND * retry_after)
-        self._hold = min(_LONGEST, max(hold, 2 * self._hold)) if limit == self.learned else hold
+        longest = _LONGEST_PAUSED if retry_after else _LONGEST
+        self._hold = min(longest, max(hold, 2 * self._hold)) if limit == self.learned else hold
         self._grows = now + self._hold
         self.learned = self.limit = limit
         self.proven = min(self.proven, limit)

@@ -462,6 +462,18 @@ async def test_what_was_learned_and_the_pause_can_be_seen() -> None:
 
 
 @in_virtual_time
+async def test_a_refusal_of_a_pace_that_is_held_stops_nothing() -> None:
+    limiter = Limiter(8, jitter=no_jitter)
+    callers = await started(limiter, 8)
+    callers.succeed(0)
+    limiter.pace.refused(0.0, 0.0)  # a guess from one answer
+    assert limiter.pace.is_held(0.0)
+    callers.succeed(1)
+    assert callers.refuse(2)
+    assert (limiter.limit, limiter.pause) == (8, 0.0)
+
+
+@in_virtual_time
 async def test_a_number_that_is_refused_soon_was_a_matter_of_rate() -> None:
     limiter = Limiter(8, jitter=no_jitter)
     callers = await started(limiter, 100)

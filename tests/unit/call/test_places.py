@@ -80,8 +80,8 @@ def test_number_explains_a_refusal_with_more_in_flight_than_was_proven(
 def test_an_estimate_is_contradicted_by_fewer_until_it_is_proven() -> None:
     places = Places(64)
     places.estimate(20, 0.0, 0.0)
-    assert not places.explain(14, 20)
-    assert places.explain(15, 20)
+    assert not places.explain(11, 20)
+    assert places.explain(12, 20)
     rounds(places, 3, wanted=20)
     assert places.explain(1, 20)
     assert not places.explain(0, 20)
@@ -104,6 +104,7 @@ def test_an_estimate_may_be_too_low_and_grows_at_once_unless_that_costs_a_pause(
     places = Places(64)
     places.estimate(4, 0.0, 0.0)
     assert rounds(places, 6) == [4, 4, 5, 6, 6, 7]
+    places = Places(64)
     places.estimate(4, 1.0, 1.0)
     assert rounds(places, 70, 1.0) == [4] * 70
     assert rounds(places, 20, 9.0)[-1] > 4
@@ -120,7 +121,7 @@ def test_a_refusal_of_one_more_is_explained_and_it_is_held_longer_each_time() ->
             now += 0.1
         waits.append(round(now - began))
         assert places.refused(9, now, 0.0)
-    assert waits == [2, 4, 8, 16, 30, 30, 30]  # the first is the second time
+    assert waits == [2] * 7  # the first is the second time
 
 
 def test_another_number_is_held_for_a_short_time_again() -> None:
@@ -139,6 +140,29 @@ def test_it_is_held_longer_where_a_refusal_costs_a_pause() -> None:
     places = learned(8, retry_after=1.0)
     assert rounds(places, 79, 1.0) == [8] * 79
     assert rounds(places, 5, 9.0)[-1] > 8
+
+
+def test_where_it_costs_a_pause_it_is_held_up_to_half_a_minute() -> None:
+    places = learned(8, retry_after=1.0)
+    waits: list[float] = []
+    now = 1.0
+    for _ in range(4):
+        began = now
+        while int(places.limit) == 8:
+            rounds(places, 1, now)
+            now += 0.1
+        waits.append(round(now - began))
+        assert places.refused(9, now, 1.0)
+    assert waits == [8, 16, 30, 30]
+
+
+def test_a_number_that_another_client_shares_is_lowered_further_where_that_costs_a_pause() -> None:
+    places = learned(20, retry_after=1.0)
+    places.estimate(19, 1.0, 1.0)
+    assert places.learned == 16
+    places = learned(20)
+    places.estimate(19, 1.0, 0.0)
+    assert places.learned == 19
 
 
 def test_a_refusal_of_one_within_the_number_is_not_explained() -> None:
