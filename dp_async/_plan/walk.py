@@ -25,7 +25,7 @@ from .guard import Guard
 from .known import Key
 from .newest import newest
 from .page_ref import PageRef
-from .stage import Progress, Stage, each
+from .stage import PAUSE, Progress, Stage, each
 from .watermark import Watermark
 from .whole import whole
 
@@ -56,7 +56,9 @@ class Walk(Generic[T]):
     *evidence* holds what is known of the list, *progress* how the strategy stands. ``tick()``
     counts events for the certificate: call it before a request and after its answer. *resume* is
     where an earlier crawl of the whole list stopped. With a watermark *after*, only what is new
-    since then is read. *over*: nothing more will be requested.
+    since then is read. *over*: nothing more will be requested. *pausing*: ``plan`` may return None
+    and set *paused* in the middle of a long computation, for its caller to let others run; it goes
+    on after ``resume``.
     """
 
     def __init__(
@@ -64,7 +66,11 @@ class Walk(Generic[T]):
         options: CrawlOptions,
         resume: Checkpoint | None = None,
         after: Watermark | None = None,
+        *,
+        pausing: bool = False,
     ) -> None:
+        self.paused = False
+        self._pausing = pausing
         self.evidence = evidence = Evidence(options, Changes(after, options.allowed_lateness))
         self.progress = progress = Progress()
         self.over = False
@@ -90,13 +96,21 @@ class Walk(Generic[T]):
                 evidence.under_way += 1
                 self._requested += 1
                 return ref
-            if evidence.under_way:
+            if evidence.under_way or self.paused:
                 return None
             stage = next(self._stages, None)
             if stage is None:
                 self.over = True
                 return None
-            self._stage = stage
+            if stage is not PAUSE:
+                self._stage = stage
+            elif self._pausing:
+                self.paused = True
+                return None
+
+    def resume(self) -> None:
+        """Let ``plan`` go on after a pause."""
+        self.paused = False
 
     def learn(
         self,

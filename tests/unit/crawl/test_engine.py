@@ -17,6 +17,7 @@ from dp_async import (
     ClientClosed,
     ConfigError,
     CrawlOptions,
+    CrawlReport,
     IncompleteCrawl,
     Listing,
     Request,
@@ -645,3 +646,33 @@ async def test_the_watermark_of_now_takes_one_request() -> None:
             waiting.cancel()
             assert server.pages == [(1, 100)]
             assert watch.watermark == await marked(api.works())
+
+
+@pytest.mark.parametrize("grows", [False, True])
+def test_a_long_decision_lets_others_run(grows: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past so many reads the certificate decides in steps; what it needed is freed in steps too."""
+    paused: list[bool] = []
+    resume = Walk.resume
+
+    def counted(walk: Walk[Work]) -> None:
+        paused.append(walk.paused)
+        resume(walk)
+
+    monkeypatch.setattr(Walk, "resume", counted)
+    server = Server(701)
+
+    def write(num: int) -> None:
+        if grows and num == 40:
+            server.rows.insert(0, row(-1 - len(server.rows)))
+
+    server.before = write
+
+    async def crawled() -> CrawlReport:
+        async with client(server) as at, at.works(options=TENS).crawl() as crawl:
+            assert len(set(await drain(crawl))) == len(server.rows)
+            assert crawl.watermark is not None
+            return crawl.report
+
+    report = run(crawled())
+    assert report.complete is True
+    assert (len(paused) > 2, all(paused)) == (grows, True)
