@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -652,7 +652,7 @@ async def test_the_watermark_of_now_takes_one_request() -> None:
 def test_a_long_decision_lets_others_run(grows: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Past so many reads the certificate decides in steps; what it needed is freed in steps too."""
     paused: list[bool] = []
-    resume = Walk.resume
+    resume: Callable[[Walk[Work]], None] = Walk[Work].resume
 
     def counted(walk: Walk[Work]) -> None:
         paused.append(walk.paused)
