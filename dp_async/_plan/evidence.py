@@ -79,7 +79,7 @@ class Evidence:
         self.passes = 0
         self.reads: list[Read] = []
         self.drift = Drift()
-        self.assumptions = Assumptions()
+        self.assumptions = Assumptions(options.allowed_lateness)
         self._compared = 0  # reads that were taken into the assumptions
         self.largest = 0
         self.is_largest = False
