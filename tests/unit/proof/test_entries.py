@@ -73,13 +73,22 @@ def test_more_entered_than_the_newest_end_shows(name: str) -> None:
     assert hidden(reads) is is_hidden
 
 
-def test_answers_that_lag_in_turns_gain_each_time() -> None:
+@pytest.mark.parametrize("by", ["totals", "places"])
+def test_answers_that_lag_in_turns_gain_each_time(by: str) -> None:
     """Each of two servers shows the row of a later second: one row cannot enter twice."""
     new = entered(NEW)
     before = [page(0, ROWS, 0, 10), page(1, ROWS, 10, 10)]
     turns = [page(tick, (ROWS, new)[tick % 2], 15, 10) for tick in range(2, 6)]
-    assert hidden([*before, *turns, page(6, new, 0, 10)])
-    assert not hidden([*before, *turns[:2], page(6, new, 0, 10)])
+    entries = Entries(ALLOWED_LATENESS)
+    for place, one in enumerate([*before, *turns]):
+        if by == "places" and place > 2:
+            entries.compare(turns[place - 3], one, 1000)
+        entries.add(one if by == "totals" else replace(one, total=40))
+        if place == 3:
+            entries.add(page(3, new, 0, 10))
+            assert not entries.are_hidden
+    entries.add(page(6, new, 0, 10))
+    assert entries.are_hidden
 
 
 def test_places_count_alone_if_the_total_stays() -> None:
@@ -126,18 +135,28 @@ def test_peaks_are_those_of_the_answers_before() -> None:
     assert [peaks.until(one) for one in reads] == [1, 2, 3, 3]
 
 
-def test_a_list_that_hides_entries_is_not_complete() -> None:
+@pytest.mark.parametrize("by_create", [False, True])
+def test_a_list_that_hides_entries_is_not_complete(by_create: bool) -> None:
+    """By create time, a row may enter a filter anywhere."""
     grown = entered((99, ROWS[24][1] + 1))  # where no page was read before
     places = [(ROWS, 0), (ROWS, 8), (grown, 17), (grown, 25), (grown, 33), (grown, 0)]
     reads = [
-        read(tick, offset, 12, part, total=len(rows), created=[row % 3 for row, _ in part])
+        read(
+            tick,
+            offset,
+            12,
+            part,
+            total=len(rows),
+            created=None if by_create else [row % 3 for row, _ in part],
+        )
         for tick, (rows, offset) in enumerate(places)
         for part in [rows[offset : offset + 12]]
     ]
     assumptions = Assumptions(ALLOWED_LATENESS)
     for one in reads:
         assumptions.add(one)
-    assert decide(reads, ALLOWED_LATENESS, None, seen=assumptions) == Broken(HIDDEN)
+    decision = decide(reads, ALLOWED_LATENESS, None, seen=assumptions)
+    assert isinstance(decision, Complete) if by_create else decision == Broken(HIDDEN)
     assert isinstance(
         decide(reads, ALLOWED_LATENESS, None, seen=Assumptions(ALLOWED_LATENESS)), Complete
     )
