@@ -213,7 +213,7 @@ class Evidence:
     @property
     def covers_changes(self) -> bool:
         """Whether every wanted row that did not change was read; see ``Changes``."""
-        lateness = self.options.allowed_lateness
+        lateness = self.options.allowed_lateness + self.options.replica_lag
         return self.complete or covers(self.reads, lateness, self.changes.oldest)
 
     @property

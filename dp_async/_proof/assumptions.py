@@ -102,7 +102,7 @@ class Assumptions:
         newest, oldest = read.by_update.newest, read.by_update.oldest
         place = bisect_left(self._spans, oldest, key=lambda span: span[0])
         near = [other for _, _, other in self._spans[place : place + NEAR]]
-        for other in {one.sent: one for one in (*near, *self._heads[-NEAR:])}.values():
+        for other in {one.answered: one for one in (*near, *self._heads[-NEAR:])}.values():
             if other.by_update and other.by_update.oldest < newest:
                 yield other
 

@@ -9,7 +9,8 @@ to the last is in none of the reads.
 
 **Reads.** A *read* is one answer: the rows of one page, taken by the server at one moment between
 request and answer. Read A is *before* read B only if A was answered before B was sent. Reads that
-overlap in time have no order.
+overlap in time have no order. Where answers may be out of date by a while, a read counts as sent so
+much earlier.
 
 **Assumptions** about the server:
 
