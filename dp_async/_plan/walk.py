@@ -54,11 +54,11 @@ class Walk(Generic[T]):
     """The plan of one crawl of one list, and what its answers prove.
 
     *evidence* holds what is known of the list, *progress* how the strategy stands. ``tick()``
-    counts events for the certificate: call it before a request and after its answer. *resume* is
-    where an earlier crawl of the whole list stopped. With a watermark *after*, only what is new
-    since then is read. *over*: nothing more will be requested. *pausing*: ``plan`` may return None
-    and set *paused* in the middle of a long computation, for its caller to let others run; it goes
-    on after ``resume``.
+    counts events for the certificate: call it after an answer, and ``sent()`` before its request;
+    where *stages* has grown, pause before that for the replica lag. *resume* is where an earlier
+    crawl of the whole list stopped. With a watermark *after*, only what is new since then is read.
+    *over*: nothing more will be requested. *pausing*: ``plan`` may return None and set *paused* in
+    the middle of a long computation, for its caller to let others run; it goes on after ``resume``.
     """
 
     def __init__(
@@ -71,7 +71,8 @@ class Walk(Generic[T]):
     ) -> None:
         self.paused = False
         self._pausing = pausing
-        self.evidence = evidence = Evidence(options, Changes(after, options.allowed_lateness))
+        lateness = options.allowed_lateness + options.replica_lag
+        self.evidence = evidence = Evidence(options, Changes(after, lateness))
         self.progress = progress = Progress()
         self.over = False
         self._verify = options.verify
@@ -79,6 +80,8 @@ class Walk(Generic[T]):
         self._requested = 0
         self._last: PageResult[T] | None = None
         self.tick = count().__next__
+        self.stages = 0
+        self._began = 0 if options.replica_lag and options.verify else None
         self._stage = each(())
         if options.limit == 0:
             self._stages: Iterator[Stage] = iter(())
@@ -102,15 +105,27 @@ class Walk(Generic[T]):
             if stage is None:
                 self.over = True
                 return None
-            if stage is not PAUSE:
-                self._stage = stage
-            elif self._pausing:
-                self.paused = True
-                return None
+            if stage is PAUSE:
+                if self._pausing:
+                    self.paused = True
+                    return None
+                continue
+            self._stage = stage
+            self.stages += 1
+            if self._began is not None:
+                self._began = self.tick()
 
     def resume(self) -> None:
         """Let ``plan`` go on after a pause."""
         self.paused = False
+
+    def sent(self) -> int:
+        """The tick of a request that is sent now.
+
+        With a replica lag, that of the beginning of its stage: its answer may show the list as it
+        was then, but no earlier if the caller pauses before the stage.
+        """
+        return self.tick() if self._began is None else self._began
 
     def learn(
         self,
