@@ -53,21 +53,6 @@ def environment(**values: str) -> Generator[None]:
         os.environ |= before
 
 
-def kept(call: Callable[[], T]) -> Callable[[], T]:
-    """*call*, with glibc set to keep freed memory.
-
-    Otherwise it depends on what lies at the end of the heap whether glibc returns a page's buffers
-    to the system and faults them in again for the next page.
-    """
-
-    def calling() -> T:
-        threshold = "33554432"
-        with environment(MALLOC_TRIM_THRESHOLD_=threshold, MALLOC_MMAP_THRESHOLD_=threshold):
-            return call()
-
-    return calling
-
-
 def peak() -> float:
     """Peak resident memory of this process, in MB.
 

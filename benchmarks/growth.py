@@ -170,7 +170,7 @@ def checks(cases: dict[str, list[Case]]) -> list[Check]:
         small, *_, large = cases[VERIFIED]
         bytes_a_row = (large.peak - small.peak) * 2**20 / large.rows
         found.append(
-            at_most(100, "verified: bytes a row at a million, above a thousand", bytes_a_row)
+            at_most(75, "verified: bytes a row at a million, above a thousand", bytes_a_row)
         )
         small, *_, large = cases[PLAIN]
         found.append(

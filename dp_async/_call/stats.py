@@ -19,7 +19,8 @@ class Tally:
         """A request is sent."""
         self.requests += 1
         self.in_flight += 1
-        self.max_in_flight = max(self.max_in_flight, self.in_flight)
+        if self.in_flight > self.max_in_flight:
+            self.max_in_flight = self.in_flight
         if self.parent is not None:
             self.parent.began()
 

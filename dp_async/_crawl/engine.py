@@ -6,9 +6,11 @@ engine and never to the ``Crawl`` the caller holds, so that dropping a ``Crawl``
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from typing import Generic, TypeVar
 
 from .._call.observe import log
@@ -54,7 +56,7 @@ class Engine(Generic[T]):
         self._resumable = after is None
         self._call: Call | None = None  # made for the first page, when a loop is running
         self._tally = Tally()
-        self._walk: Walk[T] = Walk(options, resume, after)
+        self._walk: Walk[T] = Walk(options, resume, after, pausing=True)
         self.delivery: Delivery[T] = Delivery(self._walk, options)
         self._adapts = options.concurrency == "auto"
         self._adaptive = False  # whether self._call adapts by now
@@ -69,18 +71,38 @@ class Engine(Generic[T]):
         )
         self._began: float | None = None
         self._ended: float | None = None
+        self._answered = -inf  # when the last answer came
+        self._stages = 0
+        self._opens = -inf  # when the running stage may begin
 
     async def _fetch(self, ref: PageRef) -> Callable[[], PageResult[T]]:
         assert self._call is not None
-        sent = self._walk.tick()
+        if self._options.replica_lag and self._options.verify:
+            await self._await_replicas()
+        sent = self._walk.sent()
         answer = await self._call(self._source.request(ref.num, ref.size))
+        self._answered = asyncio.get_running_loop().time()
         return partial(self._learn, ref, sent, self._walk.tick(), answer)
+
+    async def _await_replicas(self) -> None:
+        """Pause until all replicas show what the answers of the last stage show."""
+        now = asyncio.get_running_loop().time()
+        if self._walk.stages > self._stages:
+            self._stages = self._walk.stages
+            self._opens = self._answered + self._options.replica_lag
+        if now < self._opens:
+            await asyncio.sleep(self._opens - now)
 
     def _learn(self, ref: PageRef, sent: int, answered: int, answer: Answer) -> PageResult[T]:
         walk = self._walk
-        created = walk.evidence.wants_created
+        evidence = walk.evidence
         try:
-            rows = self._source.read(answer.data, keys=self._options.verify, created=created)
+            rows = self._source.read(
+                answer.data,
+                keys=self._options.verify,
+                created=evidence.wants_created,
+                packed=evidence.rests,
+            )
         except DecodeError as error:
             locate(error, *ref, answer.request_id())
             raise
@@ -120,6 +142,9 @@ class Engine(Generic[T]):
                     return page
             elif (result := await self.pager()) is not None:
                 delivery.add(result)
+            elif self._walk.paused:
+                await asyncio.sleep(0)  # the certificate takes long, and others may run meanwhile
+                self._walk.resume()
             elif not delivery.release():
                 if not self._walk.over:  # a bug, which must not look like the end of the list
                     raise AssertionError("the pages ended before the plan of the crawl did")
@@ -127,6 +152,8 @@ class Engine(Generic[T]):
                 if remaining is None:
                     break
                 delivery.add(remaining)
+        for _ in iter(self._walk.evidence.release, False):
+            await asyncio.sleep(0)
         self._end()
         return None
 

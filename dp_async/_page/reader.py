@@ -16,6 +16,7 @@ from msgspec import Raw, Struct, structs
 
 from .._errors import DecodeError
 from .._models import CHINA, Key, Page
+from .._times import Times
 from .decoder import PageDecoder, RowDecoder, id_name, undecoded
 from .split import row_id
 
@@ -25,6 +26,8 @@ _EPOCH = datetime(1970, 1, 1)
 _EPOCH_CHINA = datetime(1970, 1, 1, tzinfo=CHINA)
 _AHEAD = 8 * 3600  # seconds that a clock at UTC+08:00 is ahead of UTC's
 _NONE: array[int] = array("q")
+_UPDATED: Callable[[object], datetime] = attrgetter("update_time")
+_CREATED: Callable[[object], datetime] = attrgetter("create_time")
 
 _TOO_LARGE = "the id does not fit into 64 bits"
 
@@ -37,16 +40,6 @@ class Timed(Protocol):
 
     @property
     def update_time(self) -> datetime | None: ...
-
-
-class _Plain(Protocol):
-    """A row with both times set, the usual case."""
-
-    @property
-    def create_time(self) -> datetime: ...
-
-    @property
-    def update_time(self) -> datetime: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +73,8 @@ class Rows(Generic[T]):
     count: int
     ids: Sequence[int]
     keyed: array[int]
-    updated: array[int]
-    created: array[int]
+    updated: Times | array[int]
+    created: Times | array[int]
     bad: Sequence[BadItem] = ()
 
 
@@ -105,9 +98,12 @@ class RowReader(Generic[T]):
         self._item = RowDecoder(endpoint, item)
         self._key = RowDecoder(endpoint, key)
 
-    def __call__(self, answer: Raw, *, keys: bool = True, created: bool = True) -> Rows[T]:
+    def __call__(
+        self, answer: Raw, *, keys: bool = True, created: bool = True, packed: bool = False
+    ) -> Rows[T]:
         """The rows; without times if not *keys*, without create times if not *created*.
 
+        *packed*: the times are not expected to be looked at one by one, see ``Times``.
         Not *keys*: no ids either where these would need a second decoding. Raises DecodeError, with
         the path within the answer.
         """
@@ -117,7 +113,7 @@ class RowReader(Generic[T]):
                 ids = [] if self._keys else list(map(self._id_of, page.content))
                 return Rows(page, len(page.content), ids, _NONE, _NONE, _NONE)
             timed = self._keys(answer).content if self._keys else cast("list[Timed]", page.content)
-            return Rows(page, len(timed), *_columns(timed, self._id_of, created))
+            return Rows(page, len(timed), *_columns(timed, self._id_of, created, packed))
         except DecodeError as caught:
             error = caught
         except OverflowError:  # an id of more than 64 bits
@@ -160,30 +156,39 @@ def _attribute(model: type[Struct], sent: str) -> str:
 
 
 def _columns(
-    rows: Sequence[Timed], id_of: Callable[[Timed], int], with_created: bool = True
-) -> tuple[list[int], array[int], array[int], array[int]]:
+    rows: Sequence[Timed],
+    id_of: Callable[[Timed], int],
+    with_created: bool = True,
+    packed: bool = False,
+) -> tuple[list[int], array[int], Times | array[int], Times | array[int]]:
     """The ids of *rows*; then ids, update and create times of the rows with an update time."""
     ids = list(map(id_of, rows))
     keyed = array("q", ids)  # first: raises OverflowError for an id of more than 64 bits
-    plain = cast("Sequence[_Plain]", rows)
-    try:
-        # The usual case: no time is null or has an offset (else TypeError). The loop runs for every
-        # row of a crawl, so it makes no call of its own.
-        updated = [(gap := row.update_time - _EPOCH).days * 86400 + gap.seconds for row in plain]
-        created = [
-            (gap := row.create_time - _EPOCH).days * 86400 + gap.seconds
-            for row in (plain if with_created else ())
-        ]
-        return ids, keyed, array("q", updated), array("q", created)
+    try:  # the usual case: no time is null or has an offset (else TypeError)
+        times = list(map(_UPDATED, rows))
+        updated = _seconds(times, packed)
+        if not with_created:
+            return ids, keyed, updated, _NONE
+        made = list(map(_CREATED, rows))
+        return ids, keyed, updated, updated if made == times else _seconds(made, packed)
     except TypeError:
         timed = [row for row in rows if row.update_time is not None]
-        times = [row.create_time for row in timed] if with_created else []
+        created = [row.create_time for row in timed] if with_created else []
         return (
             ids,
             array("q", map(id_of, timed)),
             _china_seconds(row.update_time for row in timed),
-            _china_seconds([] if None in times else times),
+            _china_seconds([] if None in created else created),
         )
+
+
+def _seconds(times: list[datetime], packed: bool) -> Times | array[int]:
+    """*times* in seconds. Raises TypeError if one is None or has an offset."""
+    kept = Times.packed(times) if packed else None
+    if kept is not None:
+        return kept
+    # A loop over every row, so it makes no call of its own.
+    return array("q", [(gap := time - _EPOCH).days * 86400 + gap.seconds for time in times])
 
 
 def row_time(date: float) -> float:

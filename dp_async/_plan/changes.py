@@ -47,6 +47,7 @@ from typing import Generic, NamedTuple, TypeVar, cast
 from .._errors import PaginationError
 from .._page.reader import Rows
 from .._proof.reads import Read
+from .ids import Ids
 from .known import CAPACITY, CROWD_COST, SHORT, Key, KnownRows, digest, summary
 from .watermark import Watermark
 
@@ -216,7 +217,7 @@ class Changes:
         if self._newest is not None:
             self.recent = self._newest - self._allowed_lateness
 
-    def sift(self, rows: Rows[T], seen: set[int]) -> tuple[list[T], list[Key], int]:
+    def sift(self, rows: Rows[T], seen: Ids) -> tuple[list[T], list[Key], int]:
         """The items that are new or changed, their keys, and how many of the others were *seen*.
 
         Items without an update time are left out: whether they are new cannot be known.
@@ -233,12 +234,12 @@ class Changes:
         fresh, keys, repeated = self._fresh(found, seen)
         return cast("list[T]", fresh), keys, repeated
 
-    def remaining(self, seen: set[int]) -> tuple[list[object], list[Key], int]:
+    def remaining(self, seen: Ids) -> tuple[list[object], list[Key], int]:
         """The same of the rows held back, once no more pages are read."""
         return self._fresh(self.rows.remaining(), seen)
 
     def _fresh(
-        self, found: Iterable[tuple[Key, object]], seen: set[int]
+        self, found: Iterable[tuple[Key, object]], seen: Ids
     ) -> tuple[list[object], list[Key], int]:
         fresh: list[object] = []
         keys: list[Key] = []

@@ -6,24 +6,32 @@ the certificate.
 
 from __future__ import annotations
 
-from itertools import islice
+from collections.abc import Generator
 from math import inf
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from .._page.reader import Rows, row_time
 from .._proof.assumptions import Assumptions
-from .._proof.certificate import decide
+from .._proof.certificate import deciding
 from .._proof.decision import Complete, Decision, Missing
 from .._proof.links import covers
 from .._proof.reads import Read, is_last, newest
+from .._proof.resting import Resting
+from .._proof.steps import Steps, finished
 from .._settings import CrawlOptions
 from .changes import Changes
 from .page_ref import PageRef, at_end
 from .seen import Seen
-from .stage import Stage
+from .stage import PAUSE, Stage
 
 T = TypeVar("T")
 
+FEW = 64
+"""Reads over which the certificate decides at once."""
+RELEASED = 2000
+"""Reads that are freed in one step."""
+AT_ONCE = 8
+"""Reads that are compared with others in one step."""
 LEAST_OVERLAP = 4
 WIDER = 4
 """A read of the newest end has up to so many times the page size, if the server allows it."""
@@ -79,12 +87,15 @@ class Evidence:
         self.passes = 0
         self.reads: list[Read] = []
         self.drift = Drift()
-        self.assumptions = Assumptions()
+        self.assumptions = Assumptions(options.allowed_lateness)
         self._compared = 0  # reads that were taken into the assumptions
         self.largest = 0
         self.is_largest = False
         self.wants_created = True
         self.decision: Decision | None = None
+        self._resting = Resting(options.allowed_lateness)
+        self._all_keyed = True
+        self._releases = False
 
     # Taking answers in
 
@@ -142,6 +153,12 @@ class Evidence:
             self.is_largest |= size < ref.size
         if read is not None:
             self.reads.append(read)
+            self._all_keyed = self._all_keyed and len(read.ids) == read.count
+            if self.rests:
+                added = self.seen.added
+                if added is not None and added.count == read.count == len(read.ids):
+                    read.keep(added)  # so its ids take no space of their own
+                self._resting.add(read)
             shown = read.by_create
             if shown and not (shown.falling or shown.rising):
                 self.wants_created = False
@@ -150,25 +167,63 @@ class Evidence:
         """Whether a repeated row is drift: no pages read so far are meant to share rows."""
         return self.passes == 1 and not (stage.after_pass or stage.shares_rows)
 
+    def release(self) -> bool:
+        """Free a part of a large crawl's reads and ids, once they are proven; False at the end.
+
+        The first read is kept, for ``head``. Freeing all at once would take long.
+        """
+        if not self.complete:
+            return False
+        self._releases = self._releases or len(self.reads) > FEW
+        if self._releases and len(self.reads) > 1:
+            del self.reads[max(len(self.reads) - RELEASED, 1) :]
+            return True
+        return self._releases and self.seen.ids.release()
+
     # What follows
 
     def decide(self) -> bool:
         """Let the certificate decide. True if the list is proven complete."""
-        all_keyed = all(len(read.ids) == read.count for read in self.reads)
-        changes = self.changes
-        if self.drifted:  # a list at rest shows no signs, and pays for none
-            for read in islice(self.reads, self._compared, None):
-                self.assumptions.add(read)
-            self._compared = len(self.reads)
-        self.decision = decide(
-            self.reads,
-            self.options.allowed_lateness,
-            len(self.seen.ids) if all_keyed else None,
-            changes.oldest,
-            changes.rows.known,
-            self.assumptions if self.drifted else None,
-        )
+        self.decision = finished(self._steps())
         return self.complete
+
+    def deciding(self) -> Generator[Stage, None, bool]:
+        """The same, with a pause after each step where there are many reads."""
+        steps = self._steps()
+        if len(self.reads) <= FEW:
+            self.decision = finished(steps)
+            return self.complete
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                self.decision = cast("Decision", end.value)
+                return self.complete
+            yield PAUSE
+
+    def _steps(self) -> Steps[Decision]:
+        changes = self.changes
+        distinct = len(self.seen.ids) if self._all_keyed else None
+        if self.rests and distinct is not None and len(self.reads) > FEW:
+            proof = self._resting.decide(distinct)
+            if proof is not None:
+                return proof
+        if self.drifted:  # a list at rest shows no signs, and pays for none
+            while self._compared < len(self.reads):
+                self.assumptions.add(self.reads[self._compared])
+                self._compared += 1
+                if not self._compared % AT_ONCE:
+                    yield
+        return (
+            yield from deciding(
+                self.reads,
+                self.options.allowed_lateness,
+                distinct,
+                changes.oldest,
+                changes.rows.known,
+                self.assumptions if self.drifted else None,
+            )
+        )
 
     @property
     def wants_more(self) -> bool:
@@ -180,6 +235,11 @@ class Evidence:
     def drifted(self) -> bool:
         """Whether the list was seen to change."""
         return self.drift.times > 0
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing is known to have changed, and the whole list is wanted."""
+        return not self.drift.times and self.changes.floor is None
 
     @property
     def complete(self) -> bool:
@@ -213,7 +273,7 @@ class Evidence:
     @property
     def covers_changes(self) -> bool:
         """Whether every wanted row that did not change was read; see ``Changes``."""
-        lateness = self.options.allowed_lateness
+        lateness = self.options.allowed_lateness + self.options.replica_lag
         return self.complete or covers(self.reads, lateness, self.changes.oldest)
 
     @property
@@ -224,7 +284,7 @@ class Evidence:
     def shows_again(self, read: Read) -> bool:
         """Whether the last page read shows what *read* did: reason for a pass, but no proof."""
         now = self.reads[-1]
-        return (read.ids, read.updated) == (now.ids, now.updated)
+        return list(read.ids) == list(now.ids) and list(read.updated) == list(now.updated)
 
     def newest_end(self, *, drifted: bool) -> PageRef:
         """The page that shows the newest rows; a wide one if the list is known to change."""

@@ -26,8 +26,9 @@ class Guard:
     def __init__(self, max_passes: int) -> None:
         self._max_passes = max_passes
         self._empty_pages = 0
-        self._first: dict[tuple[int, int, int], int] = {}  # the first page with these rows
-        self._again: dict[tuple[int, int, int], set[int]] = {}  # all of them, if several
+        # By a hash, since a crawl keeps one for each page: the first page with these rows ...
+        self._first: dict[int, int] = {}
+        self._again: dict[int, set[int]] = {}  # ... and all of them, if several
 
     def check(self, ref: PageRef, rows: Rows[T], evidence: Evidence, requested: int) -> None:
         """Raises PaginationError if the answer is not the page *ref*, or if the list has no end.
@@ -60,7 +61,7 @@ class Guard:
 
     def _refuse_same_rows(self, ref: PageRef, rows: Rows[T], passes: int) -> None:
         # Only within one pass and one total: a list that shifts by whole pages is no error.
-        key = (hash(tuple(rows.ids)), rows.page.total_elements, passes)
+        key = hash((*rows.ids, rows.page.total_elements, passes))
         first = self._first.setdefault(key, ref.num)
         if first != ref.num:
             nums = self._again.setdefault(key, {first})

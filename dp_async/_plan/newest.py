@@ -21,7 +21,7 @@ def newest(evidence: Evidence, progress: Progress) -> Iterator[Stage]:
     """The stages of a crawl since a watermark."""
     for stages in (_first_reads, _known_again, _down):
         yield from stages(evidence)
-        if evidence.decide() or not evidence.wants_more:
+        if (yield from evidence.deciding()) or not evidence.wants_more:
             break
     at_limit = evidence.seen.unique == evidence.options.limit
     progress.finished = evidence.wants_more or (evidence.complete and at_limit)
@@ -32,7 +32,7 @@ def _first_reads(evidence: Evidence) -> Iterator[Stage]:
     small = min(evidence.changes.known_rows + FIRST_READ, evidence.size)
     for size in dict.fromkeys([small, evidence.size]):
         yield each([PageRef(1, size)], shares_rows=True, sets_size=True)
-        if evidence.decide() or not evidence.wants_more:
+        if (yield from evidence.deciding()) or not evidence.wants_more:
             return
 
 
@@ -80,7 +80,7 @@ def _down(evidence: Evidence) -> Iterator[Stage]:
             yield each([evidence.newest_end(drifted=True)], after_pass=True)
     repair = Repair(evidence)
     nothing_new = False
-    while not (evidence.decide() or nothing_new) and evidence.wants_more:
+    while not ((yield from evidence.deciding()) or nothing_new) and evidence.wants_more:
         if evidence.passes == evidence.options.max_passes:
             return
         evidence.passes += 1

@@ -6,22 +6,23 @@ unseen.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
+
+from msgspec import Struct
 
 from .._proof.reads import Read
 from .evidence import Drift
 from .page_ref import PageRef, around, following
 
 
-@dataclass(slots=True)
-class Link:
-    """One overlapping page, and its read once it was answered.
+class Link(Struct, gc=False):  # one for each page: no collection has to visit them
+    """One overlapping page from *start* to *end*, and its read once it was answered.
 
     *repaired*: the boundary to the next page was read once more.
     """
 
-    ref: PageRef
+    start: int
+    end: int
     read: Read | None = None
     repaired: bool = False
 
@@ -41,7 +42,7 @@ class Frontier:
         self._drift = drift
         self._repairs: list[PageRef] = []
         self._links: list[Link] = []
-        self._places: dict[PageRef, int] = {}
+        self._places: dict[tuple[int, int], int] = {}  # by start and end
 
     def plain(self) -> PageRef:
         """The next page down, which shares no row with those above."""
@@ -67,13 +68,13 @@ class Frontier:
         """The next page down, which shares *overlap* rows with those above."""
         ref = following(self.edge, self._size, min(overlap, self._size // 2))
         self.edge = ref.end
-        self._places[ref] = len(self._links)
-        self._links.append(Link(ref))
+        self._places[ref.start, ref.end] = len(self._links)
+        self._links.append(Link(ref.start, ref.end))
         return ref
 
     def learned(self, ref: PageRef, read: Read) -> None:
         """Compare the page *ref* with its neighbours, if it is one of the overlapping pages."""
-        place = self._places.get(ref)
+        place = self._places.get((ref.start, ref.end))
         if place is None:
             return
         self._links[place].read = read
@@ -84,8 +85,8 @@ class Frontier:
         if above.read is None or below.read is None:
             return
         shared = len(set(above.read.ids) & set(below.read.ids))
-        meant = above.ref.end - below.ref.start
+        meant = above.end - below.start
         self._drift.slipped(abs(meant - shared))
         if not shared and not above.repaired:
             above.repaired = True
-            self._repairs.append(around(above.ref.end, self._size))
+            self._repairs.append(around(above.end, self._size))

@@ -48,7 +48,7 @@ class Repair:
             yield each([evidence.widest()], after_pass=True)
         tried: list[PageRef] = []
         for _ in range(BRIDGING):
-            if evidence.decide():
+            if (yield from evidence.deciding()):
                 return
             refs, descended = self._bridges(began, descended)
             if not refs or refs == tried:
@@ -57,7 +57,7 @@ class Repair:
             tried = refs
         yield each([evidence.newest_end(drifted=drifted())], after_pass=True)
         for _ in range(CLOSINGS):
-            if evidence.decide() or not isinstance(evidence.decision, Missing):
+            if (yield from evidence.deciding()) or not isinstance(evidence.decision, Missing):
                 return
             gaps = evidence.decision.gaps
             if not gaps or not all(evidence.is_new(gap.above) for gap in gaps):
@@ -119,7 +119,7 @@ class Repair:
         evidence = self._evidence
         upper = gap.below if evidence.is_ascending else gap.above
         place = self._place_after(upper)
-        attempt = (gap.above.sent, gap.below.sent)
+        attempt = (gap.above.answered, gap.below.answered)
         attempts = self._attempts[attempt]
         self._attempts[attempt] += 1
         # Around, below, above, further below …: half a page each time.

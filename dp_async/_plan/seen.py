@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from .._page.reader import Rows
 from .changes import Changes
+from .ids import Ids, Kept, new_of
 from .known import Key
 
 T = TypeVar("T")
@@ -15,11 +16,13 @@ T = TypeVar("T")
 class Seen:
     """The ids seen so far; *unique* counts the items that were fresh.
 
+    *added*: the ids of the last page, where all of them were fresh; else None.
     With *verify* off nothing is remembered, and every item is fresh.
     """
 
     def __init__(self, changes: Changes, *, verify: bool) -> None:
-        self.ids: set[int] = set()
+        self.ids = Ids()
+        self.added: Kept | None = None
         self.unique = 0
         self._changes = changes
         self._verify = verify
@@ -35,12 +38,10 @@ class Seen:
             self.unique += len(new)
             return new, keys, repeated
         seen, fresh = self.ids, content
-        unseen = ids
-        if not seen.isdisjoint(ids):
-            unseen = [number for number in ids if number not in seen]
-        known = len(seen)
-        seen.update(unseen)
-        if len(seen) < known + len(ids):  # some were seen before, or are on this page twice
+        unseen = ids if seen.isdisjoint(ids) else new_of(ids, seen)
+        added = seen.extend(unseen)
+        self.added = added if added.count == len(ids) else None
+        if self.added is None:  # some were seen before, or are on this page twice
             wanted, fresh = set(unseen), list[T]()
             for item, number in zip(content, ids, strict=True):
                 if number in wanted:

@@ -56,6 +56,10 @@ def each(
     )
 
 
+PAUSE = each(())
+"""In place of a stage: a long computation goes on after it. The caller may let others run."""
+
+
 @dataclass(slots=True)
 class Progress:
     """How far a strategy has come.

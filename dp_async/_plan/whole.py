@@ -37,7 +37,7 @@ def whole(evidence: Evidence, progress: Progress, before: Checkpoint | None) -> 
         # There were fewer rows after all: the whole list is wanted.
         evidence.drift.times += 1
         edge = frontier.edge
-    if evidence.decide():
+    if (yield from evidence.deciding()):
         progress.finished = True
         return
     if before is not None:
@@ -87,7 +87,7 @@ def _proven(evidence: Evidence, progress: Progress, edge: int) -> Iterator[Stage
     current = Pass(evidence, edge)
     yield from current.stages()
     repairs = current.drifted() or current.overlapping
-    while not evidence.decide() and evidence.passes < options.max_passes:
+    while not (yield from evidence.deciding()) and evidence.passes < options.max_passes:
         if not evidence.wants_more:
             return
         if isinstance(evidence.decision, Broken):

@@ -9,7 +9,8 @@ to the last is in none of the reads.
 
 **Reads.** A *read* is one answer: the rows of one page, taken by the server at one moment between
 request and answer. Read A is *before* read B only if A was answered before B was sent. Reads that
-overlap in time have no order.
+overlap in time have no order. Where answers may be out of date by a while, a read counts as sent so
+much earlier.
 
 **Assumptions** about the server:
 
@@ -104,7 +105,8 @@ stamp. If that is more than allowed, the proof has to bear twice as much. If a r
 answer and is there again with the same time, 1 or 5 does not hold, and nothing is proven. If the
 newest end, as it was last read, shows all rows that may have entered since the first read, every
 row of that moment must have been read; if its total says that there were more, 1 or 2 does not
-hold.
+hold. The same if more rows entered since the newest end was first read, by totals that grew or rows
+that went down, than the newest end shows (``entries``).
 """
 
 from __future__ import annotations
@@ -116,14 +118,17 @@ from typing import TYPE_CHECKING
 from .counts import count_rule, count_rule_down, count_rule_static, unread
 from .decision import Broken, Complete, Decision, Missing, Unprovable
 from .links import link_rule, one_reaches_down
-from .reads import horizons, in_seconds, is_first, is_last, with_true_sizes
+from .reads import horizons_in_steps, in_seconds, is_last, with_true_sizes
+from .resting import COUNTED
 from .segments import possible_orders, wanted_orders
+from .steps import finished
 
 if TYPE_CHECKING:
     from collections.abc import Sequence, Set
 
     from .assumptions import Assumptions
     from .reads import Read
+    from .steps import Steps
 
 RETURNED = (
     "a row was gone in one answer and there again as before in a later one: the answers do not all "
@@ -133,7 +138,10 @@ UNREAD = (
     "the list holds {} more rows than were read, though its pages join: rows enter or move without "
     "a new update time, or with one that goes back"
 )
-COUNTED = "as many rows were read as the list held at one moment"
+HIDDEN = (
+    "more rows entered the list than its newest end shows: update times go back, as after a clock "
+    "was set back, or answers do not show the list of their moment, as with a replica that lags"
+)
 
 
 def decide(
@@ -159,10 +167,23 @@ def decide(
     Near-linear in the number of reads; the count rule without *distinct*, tried last, is linear in
     the number of rows for each last page read.
     """
+    return finished(deciding(reads, allowed_lateness, distinct, down_to, known, seen))
+
+
+def deciding(
+    reads: Sequence[Read],
+    allowed_lateness: float,
+    distinct: int | None = None,
+    down_to: float = -inf,
+    known: Set[tuple[int, int]] = frozenset(),
+    seen: Assumptions | None = None,
+) -> Steps[Decision]:
+    """``decide`` in steps, none of which takes long, however many *reads* there are."""
     if not reads:
         return Unprovable("nothing was read")
     reads = with_true_sizes(reads)
-    if any(is_first(read) and is_last(read) for read in reads):
+    yield
+    if any(is_last(read) for read in reads if not read.offset):
         return Complete("single page", "the whole list came in one answer", inf)
     if down_to > -inf and one_reaches_down(reads, down_to):
         reason = "one answer holds all that is newer than what was known"
@@ -170,19 +191,24 @@ def decide(
     if seen and seen.returned:
         return Broken(RETURNED)
     if seen is None:
-        return proven(reads, allowed_lateness, distinct, down_to, known, dated=True)
+        return (yield from proven(reads, allowed_lateness, distinct, down_to, known, dated=True))
     wanted = seen.needed(allowed_lateness)
     orders = possible_orders(reads)
+    yield
     # The newest end of an ascending list is read too seldom to be a clock.
     dated = seen.dated and not any(order.descending for order in orders)
-    decision = proven(reads, wanted, distinct, down_to, known, dated=dated)
+    decision = yield from proven(reads, wanted, distinct, down_to, known, dated=dated)
     if not isinstance(decision, Complete):
         if wanted == allowed_lateness:
             return decision
         seconds = f"{seen.lateness:.0f} s after the time that they carry, or more"
         return replace(decision, reason=f"{decision.reason}; rows became visible {seconds}")
+    if seen.entries_hidden and not any(order.by_create for order in orders):
+        return Broken(HIDDEN)
     if distinct is not None and down_to == -inf:
-        more = unread(reads, horizons(reads, allowed_lateness, dated=dated), orders, distinct)
+        yield
+        bounds = yield from horizons_in_steps(reads, allowed_lateness, dated=dated)
+        more = unread(reads, bounds, orders, distinct)
         if more:
             return Missing((), True, False, orders[0].descending, UNREAD.format(more))
     return decision
@@ -196,19 +222,20 @@ def proven(
     known: Set[tuple[int, int]],
     *,
     dated: bool,
-) -> Decision:
+) -> Steps[Decision]:
     """What the rules say of *reads*, none of which is the whole list."""
     lateness = in_seconds(allowed_lateness)
-    bounds = horizons(reads, allowed_lateness, dated=dated)
+    bounds = yield from horizons_in_steps(reads, allowed_lateness, dated=dated)
     if distinct is not None:
-        margin = count_rule_static(reads, bounds, distinct)
+        margin = yield from count_rule_static(reads, bounds, distinct)
         if margin is not None:
             return Complete("count", COUNTED, lateness + margin)
     orders = wanted_orders(reads, down_to)
-    linked = link_rule(reads, bounds, orders, lateness)
+    yield
+    linked = yield from link_rule(reads, bounds, orders, lateness)
     if isinstance(linked, Complete):
         return linked
-    margin = count_rule(reads, bounds)
+    margin = yield from count_rule(reads, bounds)
     if margin is not None:
         return Complete("count", COUNTED, lateness + margin)
     if down_to > -inf:

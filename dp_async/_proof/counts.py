@@ -13,25 +13,69 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from .reads import Read, is_before, is_last, is_old, newest
+from .steps import AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence, Set
 
     from .segments import Order
+    from .steps import Steps
+
+ROWS_AT_ONCE = 20
+"""Reads whose rows are looked at in one step."""
 
 
-def count_rule(reads: Sequence[Read], bounds: Sequence[float]) -> float | None:
+class _Rows:
+    """A set of ids that grows and is freed in steps: one set of millions would take long."""
+
+    SHARDS = 61  # a prime: ids may all end in the same bits
+
+    def __init__(self) -> None:
+        self._shards: list[set[int]] = [set() for _ in range(self.SHARDS)]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._shards))
+
+    def __contains__(self, row: int) -> bool:
+        return row in self._shards[row % self.SHARDS]
+
+    def add(self, row: int) -> None:
+        self._shards[row % self.SHARDS].add(row)
+
+    def extend(self, rows: Iterable[int]) -> bool:
+        """Add *rows*; whether one of them was not there."""
+        shards, number = self._shards, self.SHARDS
+        new = [row for row in rows if row not in shards[row % number]]
+        for row in new:
+            shards[row % number].add(row)
+        return bool(new)
+
+    def has_all(self, rows: Iterable[int]) -> bool:
+        shards, number = self._shards, self.SHARDS
+        return all(row in shards[row % number] for row in rows)
+
+    def free(self) -> Steps[None]:
+        """Forget all of them."""
+        while self._shards:
+            self._shards.pop()
+            yield
+
+
+def count_rule(reads: Sequence[Read], bounds: Sequence[float]) -> Steps[float | None]:
     """For one last page read, the rows surely there then are as many as it says.
 
     *bounds* are the horizons of *reads*. Linear in the rows for each last page.
     """
-    return best(
-        margin
-        for end, horizon in zip(reads, bounds, strict=True)
-        if is_last(end) and has_enough_rows(reads, end)
-        for there, margin in [surely_there(reads, end, horizon)]
-        if len(there) == end.offset + end.count
-    )
+    margins: list[float] = []
+    for number, (end, horizon) in enumerate(zip(reads, bounds, strict=True)):
+        if not number % AT_ONCE:
+            yield
+        if is_last(end) and has_enough_rows(reads, end):
+            there, margin = yield from surely_there(reads, end, horizon)
+            if len(there) == end.offset + end.count:
+                margins.append(margin)
+            yield from there.free()
+    return best(margins)
 
 
 def best(margins: Iterable[float]) -> float | None:
@@ -40,36 +84,42 @@ def best(margins: Iterable[float]) -> float | None:
 
 def count_rule_static(
     reads: Sequence[Read], bounds: Sequence[float], distinct: int
-) -> float | None:
+) -> Steps[float | None]:
     """The count rule for a list in which nothing changed: no set of all ids has to be built.
 
     *distinct* is the number of different ids in *reads*. The rule holds if every id read was surely
     there when one last page was taken.
     """
-    return best(
-        margin
-        for end, horizon in zip(reads, bounds, strict=True)
-        if is_last(end) and distinct == end.offset + end.count
-        for margin in [none_in_doubt(reads, end, horizon)]
-        if margin is not None
-    )
+    margins: list[float] = []
+    for number, (end, horizon) in enumerate(zip(reads, bounds, strict=True)):
+        if not number % AT_ONCE:
+            yield
+        if is_last(end) and distinct == end.offset + end.count:
+            margin = yield from none_in_doubt(reads, end, horizon)
+            if margin is not None:
+                margins.append(margin)
+    return best(margins)
 
 
-def none_in_doubt(reads: Sequence[Read], end: Read, horizon: float) -> float | None:
+def none_in_doubt(reads: Sequence[Read], end: Read, horizon: float) -> Steps[float | None]:
     """All ids read were in the list when *end* was taken.
 
     Pages read after *end* that show only old rows need no check per row.
     """
     doubtful: list[Read] = []
     latest = -inf
-    for read in reads:
+    for number, read in enumerate(reads):
+        if not number % AT_ONCE:
+            yield
         if is_before(end, read) and is_old(time := newest(read), horizon):
             latest = time if time > latest else latest
         else:
             doubtful.append(read)
-    there, spare = surely_there(doubtful, end, horizon)
+    there, spare = yield from surely_there(doubtful, end, horizon)
     margin = min(to_spare(latest, horizon), spare)
-    return margin if all(there.issuperset(read.ids) for read in doubtful) else None
+    certain = all(there.has_all(read.ids) for read in doubtful)
+    yield from there.free()
+    return margin if certain else None
 
 
 def has_enough_rows(reads: Sequence[Read], end: Read) -> bool:
@@ -131,18 +181,24 @@ def counts_down(
     return margin if len(wanted) == number else None
 
 
-def surely_there(reads: Sequence[Read], end: Read, horizon: float) -> tuple[set[int], float]:
+def surely_there(reads: Sequence[Read], end: Read, horizon: float) -> Steps[tuple[_Rows, float]]:
     """Ids of rows that were in the list when *end* was taken, and the margin of that."""
-    known = seen_young((read for read in reads if is_before(read, end)), horizon)
-    there = set(end.ids)
+    known: set[tuple[int, int]] = set()
+    for place in range(0, len(reads), AT_ONCE):
+        part = reads[place : place + AT_ONCE]
+        known |= seen_young((read for read in part if is_before(read, end)), horizon)
+        yield
+    there = _Rows()
+    there.extend(end.ids)
     margin = inf
-    for read in reads:
+    for number, read in enumerate(reads):
+        if not number % ROWS_AT_ONCE:
+            yield
         if not is_before(end, read):
             continue
         if is_old(newest(read), horizon):
-            if not there.issuperset(read.ids):
+            if there.extend(read.ids):
                 margin = min(margin, to_spare(newest(read), horizon))
-                there.update(read.ids)
             continue
         for row, time in zip(read.ids, read.updated, strict=True):
             if row in there:

@@ -6,19 +6,23 @@ which pages join within one second is in ``ties``.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from heapq import heappop, heappush
-from itertools import islice, takewhile
+from itertools import compress, islice, takewhile
 from math import inf
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from .decision import Complete, Decision, Gap, Missing, Unprovable
 from .reads import Read, horizons, is_before, is_first, with_true_sizes
 from .segments import Order, Segment, downward, entry_of, segments, wanted_orders
+from .steps import AT_ONCE, finished, mapped
 from .ties import Second
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from .steps import Steps
 
 NEAR = 64
 """How many of the pages above a second are searched for rows of it."""
@@ -39,7 +43,7 @@ CROWDED = (
 
 def link_rule(
     reads: Sequence[Read], bounds: Sequence[float], orders: Sequence[Order], lateness: float = 0
-) -> Decision:
+) -> Steps[Decision]:
     """Complete if a chain holds for each of *orders*, else what the first one without it lacks.
 
     *bounds* are the horizons of *reads* at this *lateness*, in whole seconds: the margin adds to
@@ -51,10 +55,10 @@ def link_rule(
         return Unprovable(UNSORTED)
     margin, joined = inf, False
     for order in orders:
-        found = find_chain(segments(reads, bounds, order), order)
+        found = yield from find_chain((yield from segments(reads, bounds, order)), order)
         if not isinstance(found, Descent):
             return found
-        margin = min(margin, found.margin())
+        margin = min(margin, (yield from found.margin()))
         joined |= found.joined
     down = orders[0].down_to > -inf
     where = (
@@ -96,25 +100,27 @@ def covers(reads: Sequence[Read], allowed_lateness: float, down_to: float = -inf
 
 def leads_down(reads: Sequence[Read], bounds: Sequence[float], order: Order) -> bool:
     """Whether pages that meet lead from the first read to the oldest wanted row."""
-    found = [segment._replace(horizon=inf) for segment in segments(reads, bounds, order)]
+    found = [segment._replace(horizon=inf) for segment in finished(segments(reads, bounds, order))]
     start = next((segment for segment in found if segment.read is reads[0]), None)
     if start is None or not order.is_head(start.read):
         return False
     again = bounds[0]  # by create time as well, since no row is updated before it is created
     if start.oldest >= again > -inf:
         start = start._replace(column=replace(start.column, oldest=int(again) - 1))
-    return Descent(start, found, order).holds
+    return finished(descended(start, found, order)).holds
 
 
-def find_chain(found: Sequence[Segment], order: Order) -> Missing | Unprovable | Descent:
+def find_chain(found: Sequence[Segment], order: Order) -> Steps[Missing | Unprovable | Descent]:
     """A chain from the newest end to the oldest, or what it lacks."""
-    heads = [segment for segment in found if order.is_head(segment.read)]
+    are_heads = yield from mapped(order.is_head, [segment.read for segment in found])
+    heads = list(compress(found, are_heads))
     closing = max(heads, key=lambda head: head.read.sent, default=None)
     earlier = usable(found, closing.read) if closing else []
-    chain = Descent(closing, earlier, order) if closing else None
+    yield
+    chain = (yield from descended(closing, earlier, order)) if closing else None
     if chain and chain.holds and not chain.joined:
         return chain
-    descent = Descent(closing, found, order)
+    descent = yield from descended(closing, found, order)
     if descent.swapped and (descent.gaps or descent.joined):
         return Unprovable(SWAPPED)
     if chain and chain.holds:
@@ -144,8 +150,15 @@ def is_crowded(gaps: Sequence[Gap], found: Sequence[Segment], order: Order) -> b
     )
 
 
+def descended(start: Segment | None, found: Sequence[Segment], order: Order) -> Steps[Descent]:
+    """The way down from *start* through *found*."""
+    descent = Descent(start, (yield from downward(found, order)), order)
+    yield from descent.descend()
+    return descent
+
+
 class Descent:
-    """The way down from *start* through *found*: its gaps, and whether it ends at the oldest row.
+    """The way down from *start* through *found*, which is sorted, once ``descend`` is done.
 
     One pass suffices: the lowest read so far links to every segment that a higher one links to.
     Only within one second it matters which of the pages that end there were reached.
@@ -155,18 +168,15 @@ class Descent:
     - *joined*: pages were joined within a second. *swapped*: rows of one were seen to swap places.
     """
 
-    def __init__(self, start: Segment | None, found: Sequence[Segment], order: Order) -> None:
+    def __init__(self, start: Segment | None, found: list[Segment], order: Order) -> None:
         self.gaps: list[Gap] = []
         self.arrived = self.joined = self.swapped = False
         self._order = order
-        self._sorted = downward(found, order)
+        self._sorted = found
         self._seconds: dict[int, Second] = {}
         self._ends: list[Segment] = []  # the lowest reached, all of which end in one second
         self._expanded = 0  # how many of them were searched for what they join
         self._start = start or next(iter(self._sorted), None)
-        if self._start:
-            self._reach(self._start)
-            self._descend()
 
     @property
     def holds(self) -> bool:
@@ -180,9 +190,16 @@ class Descent:
             self._ends.append(segment)
         self.arrived |= self._order.is_tail(segment.read)
 
-    def _descend(self) -> None:
-        place = 0
+    def descend(self) -> Steps[None]:
+        """Go down, in steps."""
+        if self._start is None:
+            return
+        self._reach(self._start)
+        place = number = 0
         while place < len(self._sorted) and not self.arrived:
+            number += 1
+            if not number % AT_ONCE:
+                yield
             segment, second = self._sorted[place], self._ends[0].oldest
             if segment.oldest > second:
                 place += 1
@@ -215,7 +232,9 @@ class Descent:
         """The pages of *second*; those that it enters begin at *place*."""
         entries = [
             segment
-            for segment in takewhile(lambda segment: segment.entry == second, self._sorted[place:])
+            for segment in takewhile(
+                lambda segment: segment.entry == second, islice(self._sorted, place, None)
+            )
             if segment.column.newest == second < segment.horizon
         ]
         near = [*self._sorted[max(place - NEAR, 0) : place], *self._ends]
@@ -235,7 +254,7 @@ class Descent:
                 return segment
         return None
 
-    def margin(self) -> float:
+    def margin(self) -> Steps[float]:
         """By how much older every horizon might be while some chain still holds.
 
         The best chain is the one whose weakest link is the strongest. What can be reached is taken
@@ -243,12 +262,21 @@ class Descent:
         to another as the lowest one so far does.
         """
         assert self._start is not None
-        margin, lowest, number = inf, self._start, 0
-        above = sorted(self._sorted, key=lambda segment: segment.column.newest)
+        margin, lowest, number, taken = inf, self._start, 0, 0
+        newest = yield from mapped(_newest, self._sorted)
+        places = sorted(range(len(newest)), key=newest.__getitem__)
+        above = list(map(self._sorted.__getitem__, places))
+        least = min(segment.horizon for segment in self._sorted)  # of the links further down
+        yield
         heap: list[tuple[float, int, Segment]] = []
         joined: set[int] = set()
         reached = self._start
         while not self._order.is_tail(reached.read):
+            if least - lowest.oldest - 1 >= margin:
+                break  # no link further down is weaker
+            taken += 1
+            if not taken % AT_ONCE:
+                yield
             offers: list[tuple[float, Segment]] = []
             while above and entry_of(above[-1].column, inf) > lowest.oldest:
                 offers.append((above[-1].horizon, above[-1]))
@@ -265,6 +293,10 @@ class Descent:
             if reached.oldest < lowest.oldest:
                 lowest = reached
         return margin
+
+
+def _newest(segment: Segment) -> int:
+    return segment.column.newest
 
 
 def explain(gaps: int, head: bool, tail: bool) -> str:

@@ -6,41 +6,55 @@ No rule and no decision belongs here.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import accumulate
 from math import ceil, floor, inf
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from .._times import Times
+from .steps import finished, mapped
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from .steps import Steps
 
 
-@dataclass
-class Column:
+_ANSWERED, _COUNT, _SIZE = map(attrgetter, ("answered", "count", "size"))
+
+
+class Ids(Protocol):
+    """Ids of rows, in the order of the answer."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[int]: ...
+    def __getitem__(self, place: int, /) -> int: ...
+
+
+class Column(Struct, gc=False):
     """One time column of one page: its extremes, and whether it never rises or never falls."""
 
     newest: int
     oldest: int
     falling: bool
     rising: bool
-    times: Sequence[int] = field(compare=False, repr=False)
-    ids: Sequence[int] = field(compare=False, repr=False)
+    times: Times
+    ids: Ids
 
     @classmethod
-    def of(cls, times: Sequence[int], ids: Sequence[int]) -> Column | None:
+    def of(cls, times: Times | Sequence[int], ids: Ids) -> Column | None:
         """The column of *times*, in the order of the answer, or None if a row lacks its time."""
-        if not times or len(times) != len(ids):
+        shown = times if isinstance(times, Times) else Times.of(times)
+        if not shown.count or shown.count != len(ids):
             return None
-        shown = list(times)
-        ordered = sorted(shown, reverse=True)  # linear if they fall already, the usual case
-        falling = shown == ordered
-        newest, oldest = ordered[0], ordered[-1]
-        rising = newest == oldest if falling else shown == ordered[::-1]
-        return cls(newest, oldest, falling, rising, times, ids)
+        return cls(shown.newest, shown.oldest, shown.falling, shown.rising, shown, ids)
 
 
-@dataclass(slots=True)
-class Read:
+class Read(Struct, gc=False):  # a crawl keeps one for each page, which no collection has to visit
     """The rows of one page, taken by the server at one moment between *sent* and *answered*.
 
     Both are ticks of the crawl's own counter of events, not of a clock. *newest_past*: the newest
@@ -53,8 +67,8 @@ class Read:
     size: int
     count: int
     total: int
-    ids: Sequence[int]
-    updated: Sequence[int]
+    ids: Ids
+    updated: Times
     by_update: Column | None
     by_create: Column | None
     newest_past: float
@@ -72,8 +86,8 @@ class Read:
         count: int,
         total: int,
         ids: Sequence[int],
-        updated: Sequence[int],
-        created: Sequence[int],
+        updated: Times | Sequence[int],
+        created: Times | Sequence[int],
         date: float | None = None,
         now: float = inf,
     ) -> Read:
@@ -84,11 +98,15 @@ class Read:
         counted as the times are; None if it did not send it. *now*: the same, or else this
         machine's clock.
         """
-        by_update = Column.of(updated, ids)
-        by_create = by_update if created == updated else Column.of(created, ids)
+        times = updated if isinstance(updated, Times) else Times.of(updated)
+        by_update = by_create = Column.of(times, ids)
+        if created is not updated:
+            others = created if isinstance(created, Times) else Times.of(created)
+            if others != times:
+                by_create = Column.of(others, ids)
         newest_past = by_update.newest if by_update else -inf
         if newest_past > now:
-            newest_past = max((time for time in updated if time <= now), default=-inf)
+            newest_past = max((time for time in times if time <= now), default=-inf)
         return cls(
             sent,
             answered,
@@ -97,13 +115,20 @@ class Read:
             count,
             total,
             ids,
-            updated,
+            times,
             by_update,
             by_create,
             newest_past,
             date,
             now,
         )
+
+    def keep(self, ids: Ids) -> None:
+        """Take *ids*, which are the same ones, and take less space."""
+        self.ids = ids
+        for column in (self.by_update, self.by_create):
+            if column is not None:
+                column.ids = ids
 
 
 def is_first(read: Read) -> bool:
@@ -133,11 +158,26 @@ def with_true_sizes(reads: Sequence[Read]) -> Sequence[Read]:
     then too large as well, so a full page in the middle seems to end at the total; it must not pass
     for a short page. Page 1 keeps its size, since its offset is right for any size.
     """
-    fullest = max(read.count for read in reads)
+    fullest = max(map(_COUNT, reads))
+    if max(map(_SIZE, reads)) <= fullest:
+        return reads
     return [
         read if is_first(read) or read.size <= fullest else replace(read, size=fullest)
         for read in reads
     ]
+
+
+def reaches_head(read: Read) -> bool:
+    """Whether no row is newer than those of *read*; False where its times are all the same."""
+    column = read.by_update
+    if column is None or column.falling is column.rising:
+        return False
+    return is_first(read) if column.falling else is_last(read)
+
+
+def rows_of(read: Read) -> Iterator[tuple[int, int]]:
+    """Ids and update times."""
+    return zip(read.ids, read.updated, strict=True)
 
 
 def is_before(first: Read, second: Read) -> bool:
@@ -146,28 +186,40 @@ def is_before(first: Read, second: Read) -> bool:
 
 def horizons(reads: Sequence[Read], allowed_lateness: float, *, dated: bool = True) -> list[float]:
     """For each read, its horizon: a row that enters or is updated later is at least this new."""
+    return finished(horizons_in_steps(reads, allowed_lateness, dated=dated))
+
+
+def horizons_in_steps(
+    reads: Sequence[Read], allowed_lateness: float, *, dated: bool = True
+) -> Steps[list[float]]:
+    """``horizons``, none of whose steps takes long."""
     lateness = in_seconds(allowed_lateness)
-    return [clock - lateness for clock in clocks(reads, dated=dated)]
+    found = yield from clocks(reads, dated=dated)
+    return [clock - lateness for clock in found]
 
 
-def clocks(reads: Sequence[Read], *, dated: bool = True) -> list[float]:
+def clocks(reads: Sequence[Read], *, dated: bool = True) -> Steps[list[float]]:
     """For each read, what the server's clock had reached when it was taken, as far as is known.
 
     That is the newest time in it or in any read before it, or, if *dated*, the ``Date`` of a read
     before it: its own was written after it was taken. A row dated in the future does not count.
     """
-    known = [
-        read.newest_past if read.date is None or not dated else floor(read.date) for read in reads
-    ]
-    order = sorted(range(len(reads)), key=[read.answered for read in reads].__getitem__)
-    ticks = [reads[place].answered for place in order]
-    peaks = [-inf, *accumulate([known[place] for place in order], max)]
-    return [
-        time
-        if (time := read.newest_past) > (peak := peaks[bisect_left(ticks, read.sent)])
-        else peak
-        for read in reads
-    ]
+    known = yield from mapped(partial(shown_by, dated=dated), reads)
+    shown = sorted(zip(map(_ANSWERED, reads), known, strict=True))
+    yield
+    ticks = [tick for tick, _ in shown]
+    peaks = [-inf, *accumulate([time for _, time in shown], max)]
+    yield
+
+    def clock(read: Read) -> float:
+        return max(read.newest_past, peaks[bisect_left(ticks, read.sent)])
+
+    return (yield from mapped(clock, reads))
+
+
+def shown_by(read: Read, *, dated: bool = True) -> float:
+    """What the server's clock had surely reached once *read* was answered."""
+    return read.newest_past if read.date is None or not dated else floor(read.date)
 
 
 def newest(read: Read) -> float:

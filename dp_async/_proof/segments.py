@@ -5,13 +5,24 @@ Facts only: how chains go is in ``links``, which pages join within one second in
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from .reads import Column, Read, is_first, is_last
+from .steps import AT_ONCE, mapped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
+
+    from .steps import Steps
+
+
+_BY_UPDATE: Callable[[Read], Column | None] = attrgetter("by_update")
+_BY_CREATE: Callable[[Read], Column | None] = attrgetter("by_create")
+_FALLING: Callable[[Column], bool] = attrgetter("falling")
+_RISING: Callable[[Column], bool] = attrgetter("rising")
 
 
 class Order(NamedTuple):
@@ -63,14 +74,16 @@ def entry_of(column: Column, horizon: float) -> float:
     return min(column.newest, horizon)
 
 
-def segments(reads: Sequence[Read], bounds: Sequence[float], order: Order) -> list[Segment]:
+def segments(reads: Sequence[Read], bounds: Sequence[float], order: Order) -> Steps[list[Segment]]:
     """The reads that show times as segments; *bounds* are their horizons."""
-    return [
-        Segment(read, column, bound, bound)
-        for read, horizon in zip(reads, bounds, strict=True)
-        if (column := order.column(read))
-        for bound in [update_horizon(horizon, order)]
-    ]
+    found: list[Segment] = []
+    for number, (read, horizon) in enumerate(zip(reads, bounds, strict=True)):
+        if not number % AT_ONCE:
+            yield
+        if column := order.column(read):
+            bound = update_horizon(horizon, order)
+            found.append(Segment(read, column, bound, bound))
+    return found
 
 
 def update_horizon(horizon: float, order: Order) -> float:
@@ -78,22 +91,27 @@ def update_horizon(horizon: float, order: Order) -> float:
     return inf if order.by_create else horizon
 
 
-def downward(found: Iterable[Segment], order: Order) -> list[Segment]:
+def downward(found: Sequence[Segment], order: Order) -> Steps[list[Segment]]:
     """*found* in the order in which a chain can reach them; those of one second by their place."""
     sign = 1 if order.descending else -1
-    return sorted(found, key=lambda segment: (-segment.entry, sign * segment.read.offset))
+
+    def key(segment: Segment) -> tuple[float, int]:
+        return -segment.entry, sign * segment.read.offset
+
+    keys = yield from mapped(key, found)
+    places = sorted(range(len(found)), key=keys.__getitem__)
+    yield
+    return list(map(found.__getitem__, places))
 
 
-def possible_orders(reads: Iterable[Read]) -> list[Order]:
+def possible_orders(reads: Sequence[Read]) -> list[Order]:
     """The orders that no answer contradicts: a chain has to hold for each of them."""
     orders: list[Order] = []
-    for by_create in (False, True):
-        columns = [
-            column for read in reads if (column := read.by_create if by_create else read.by_update)
-        ]
-        if columns and all(column.falling for column in columns):
+    for by_create, column_of in ((False, _BY_UPDATE), (True, _BY_CREATE)):
+        columns = list(filter(None, map(column_of, reads)))
+        if columns and all(map(_FALLING, columns)):
             orders.append(Order(by_create, descending=True))
-        if columns and all(column.rising for column in columns):
+        if columns and all(map(_RISING, columns)):
             orders.append(Order(by_create, descending=False))
     return orders
 

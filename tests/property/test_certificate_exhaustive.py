@@ -20,6 +20,7 @@ from dp_async._proof import certificate, counts, links, reads, segments, ties
 from dp_async._proof.decision import Complete
 from dp_async._proof.reads import Column, Read, newest
 from dp_async._proof.segments import Order, Segment
+from dp_async._proof.steps import Steps
 from tests.property.listmodel import (
     Findings,
     Moment,
@@ -376,7 +377,8 @@ def at_the_horizon(horizon: float, order: Order) -> float:
 
 def of_any_read(
     reads: Sequence[Read], allowed_lateness: float, *, dated: bool = True
-) -> list[float]:
+) -> Steps[list[float]]:
+    yield
     return [max(map(newest, reads)) - allowed_lateness for _ in reads]
 
 
@@ -440,7 +442,7 @@ STORIES: dict[str, tuple[Callable[[], Tape], float, str, object]] = {
     "the horizon comes from reads before": (
         stamp_in_the_past_then_new_row,
         1,
-        "horizons",
+        "horizons_in_steps",
         of_any_read,
     ),
     "a full page is not the last": (full_page_at_the_end, 0, "is_short", full_is_short),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -17,6 +17,7 @@ from dp_async import (
     ClientClosed,
     ConfigError,
     CrawlOptions,
+    CrawlReport,
     IncompleteCrawl,
     Listing,
     Request,
@@ -75,6 +76,26 @@ async def test_page_1_is_fetched_alone_and_its_size_plans_the_others() -> None:
         assert len(await drain(crawl)) == 25
     # The last page comes second, and page 1 again at the end: nothing changed meanwhile.
     assert server.pages == [(1, 100), (4, 10), (2, 10), (3, 10), (1, 10)]
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_crawl_pauses_for_replicas_between_its_stages(verify: bool) -> None:
+    server = Server(35, clamp=10)
+    times: list[float] = []
+
+    async def send(request: Request, /) -> Response:
+        times.append(asyncio.get_running_loop().time())
+        return await server(request)
+
+    async def main() -> None:
+        options = replace(TENS, replica_lag=1.5, verify=verify)
+        async with Client(SETTINGS, send=send) as api, api.works(options=options).crawl() as crawl:
+            assert len(await drain(crawl)) == 35
+            assert crawl.report.complete is (True if verify else None)
+
+    run(main())
+    # Page 1, the last one, those between at once, page 1 again.
+    assert [round(time, 1) for time in times] == ([0, 1.5, 3, 3, 4.5] if verify else [0] * 4)
 
 
 async def test_a_list_that_grows_meanwhile_is_read_to_its_new_end() -> None:
@@ -645,3 +666,33 @@ async def test_the_watermark_of_now_takes_one_request() -> None:
             waiting.cancel()
             assert server.pages == [(1, 100)]
             assert watch.watermark == await marked(api.works())
+
+
+@pytest.mark.parametrize("grows", [False, True])
+def test_a_long_decision_lets_others_run(grows: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past so many reads the certificate decides in steps; what it needed is freed in steps too."""
+    paused: list[bool] = []
+    resume: Callable[[Walk[Work]], None] = Walk[Work].resume
+
+    def counted(walk: Walk[Work]) -> None:
+        paused.append(walk.paused)
+        resume(walk)
+
+    monkeypatch.setattr(Walk, "resume", counted)
+    server = Server(701)
+
+    def write(num: int) -> None:
+        if grows and num == 40:
+            server.rows.insert(0, row(-1 - len(server.rows)))
+
+    server.before = write
+
+    async def crawled() -> CrawlReport:
+        async with client(server) as at, at.works(options=TENS).crawl() as crawl:
+            assert len(set(await drain(crawl))) == len(server.rows)
+            assert crawl.watermark is not None
+            return crawl.report
+
+    report = run(crawled())
+    assert report.complete is True
+    assert (len(paused) > 2, all(paused)) == (grows, True)

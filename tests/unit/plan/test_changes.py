@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 from msgspec import structs
@@ -13,10 +12,11 @@ from dp_async import PaginationError, Watermark
 from dp_async._models import Page
 from dp_async._page.reader import Rows
 from dp_async._plan.changes import Changes
+from dp_async._plan.ids import Ids
 from dp_async._plan.known import CAPACITY, SHORT, Crowd, digest
 from dp_async._proof.reads import Read
 
-NONE: set[int] = set()
+NONE = Ids()
 SCOPE = "0123456789abcdef01234567"
 
 Shown = tuple[int, int | None, str]
@@ -85,7 +85,7 @@ def remembers(mark: Watermark, *rows: tuple[int, int, int]) -> bool:
 def taken(changes: Changes, *shown: Shown) -> list[str]:
     """The new items of one answer, all delivered."""
     answer = rows(*shown)
-    seen: set[int] = set()
+    seen = Ids()
     changes.note(answer, seen)
     fresh, keys, _ = changes.sift(answer, seen)
     changes.delivered(keys)
@@ -119,7 +119,7 @@ def test_allowed_lateness_is_rounded_up_to_whole_seconds() -> None:
 
 
 def test_the_first_version_of_a_row_is_delivered_once() -> None:
-    changes, seen = Changes(MARK, 2), set[int]()
+    changes, seen = Changes(MARK, 2), Ids()
     first, again = rows((4, 101, "one"), (1, 100, "a")), rows((4, 102, "two"), (1, 101, "a2"))
     changes.note(first, seen)
     assert changes.sift(first, seen)[0] == ["one"]
@@ -155,7 +155,7 @@ def test_a_possible_gap_keeps_the_watermark_and_adds_what_was_delivered() -> Non
 def test_only_delivered_rows_are_added() -> None:
     changes = Changes(MARK, 2)
     answer = rows((5, 201, "x"), (4, 200, "y"))
-    _, keys, _ = changes.sift(answer, set[int]())
+    _, keys, _ = changes.sift(answer, Ids())
     changes.delivered(keys[:1])
     mark = changes.watermark(SCOPE, covered=False)
     assert mark is not None
@@ -227,7 +227,7 @@ def test_a_list_must_be_sorted_newest_first(pages: list[Times], sorted_: bool) -
 
 
 def test_a_first_page_without_update_times_is_refused() -> None:
-    bare = replace(read([], []), count=3)
+    bare = structs.replace(read([], []), count=3)
     Changes(None, 2).check(bare)
     changes = Changes(MARK, 2)
     with pytest.raises(PaginationError, match="no row at the head of the list has an update time"):
@@ -260,7 +260,7 @@ def noted(
     after: Watermark | None, now: float, *pages: Sequence[Shown], by_update: bool = True
 ) -> tuple[Changes, Watermark]:
     """The changes of *pages*, and the watermark after them."""
-    changes, seen = Changes(after, 2), set[int]()
+    changes, seen = Changes(after, 2), Ids()
     changes.check(read([9, 8, 7], [1, 2, 1]) if by_update else read([7, 9, 8], [3, 2, 1]))
     for shown in pages:
         answer = rows(*shown)
@@ -398,7 +398,8 @@ def test_what_was_delivered_over_a_possible_gap_is_remembered_as_far_as_there_is
 def test_the_rows_held_back_come_at_the_end() -> None:
     crowd = Crowd.of([(100, digest(number, 100, "x")) for number in range(3)])
     mark = Watermark.at(SCOPE, 100, [], [crowd], compared=98, recent=3)
-    changes, seen = Changes(mark, 2), {1}
+    changes, seen = Changes(mark, 2), Ids()
+    seen.add(1)
     assert changes.sift(rows((0, 100, "x"), (1, 100, "x")), seen) == ([], [], 0)
     assert changes.remaining(seen) == (["x"], [known(0, 100, "x")], 1)
     assert changes.remaining(seen) == ([], [], 0)

@@ -225,7 +225,7 @@ def test_rows_are_not_counted_where_one_has_no_key() -> None:
         shown = served(ref)
         if ref.num != 2:
             return shown
-        keyed, times = shown.keyed[:], shown.updated[:]
+        keyed, times = shown.keyed[:], array("q", shown.updated)
         del keyed[2], times[2]
         return replace(shown, keyed=keyed, updated=times, created=times)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import replace
 from itertools import pairwise
 from random import Random
@@ -261,7 +262,7 @@ def test_a_list_that_cannot_be_proven_is_not_read_again_and_again() -> None:
         if 1 not in shown.ids:
             return shown
         place = shown.ids.index(1)  # the row has no update time: known rows cannot be counted
-        keyed, times = shown.keyed[:], shown.updated[:]
+        keyed, times = shown.keyed[:], array("q", shown.updated)
         del keyed[place], times[place]
         return replace(shown, keyed=keyed, updated=times, created=times)
 

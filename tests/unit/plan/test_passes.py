@@ -112,7 +112,7 @@ def test_from_the_first_drift_on_pages_overlap_and_boundaries_are_read_once_more
     for boundary in (5, 10, 15):
         assert any(ref.start < boundary < ref.end for ref in covered)
     assert {row for ref in refs for row in range(ref.start, ref.end)} >= set(range(5, 40))
-    assert set(range(1, 41)) == evidence.seen.ids
+    assert set(range(1, 41)) == set(evidence.seen.ids)
 
 
 def test_repairs_are_deferred_and_other_pages_are_not() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from dp_async._proof.assumptions import Assumptions
 from dp_async._proof.certificate import decide
@@ -22,7 +22,7 @@ ROWS = listed(20, apart=5)
 
 
 def seen(*reads: Read) -> Assumptions:
-    assumptions = Assumptions()
+    assumptions = Assumptions(2.0)
     for one in reads:
         assumptions.add(one)
     return assumptions

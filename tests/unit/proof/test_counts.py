@@ -10,6 +10,7 @@ import pytest
 from dp_async._proof.counts import count_rule, count_rule_down, count_rule_static
 from dp_async._proof.reads import Read, horizons
 from dp_async._proof.segments import Order
+from dp_async._proof.steps import finished
 
 from .lists import ALLOWED_LATENESS, listed, page, read
 
@@ -20,15 +21,16 @@ if TYPE_CHECKING:
 def counted(reads: Sequence[Read], allowed_lateness: float = ALLOWED_LATENESS) -> bool:
     """What both forms of the rule say, if the second may say no where it is not cheap."""
     bounds = horizons(reads, allowed_lateness)
-    whole = count_rule(reads, bounds)
+    whole = finished(count_rule(reads, bounds))
     distinct = len({row for one in reads for row in one.ids})
-    static = count_rule_static(reads, bounds, distinct)
+    static = finished(count_rule_static(reads, bounds, distinct))
     assert static is None or static == whole
     return whole is not None
 
 
 def static(reads: Sequence[Read], distinct: int) -> bool:
-    return count_rule_static(reads, horizons(reads, ALLOWED_LATENESS), distinct) is not None
+    bounds = horizons(reads, ALLOWED_LATENESS)
+    return finished(count_rule_static(reads, bounds, distinct)) is not None
 
 
 def test_a_static_list_needs_its_last_page_early_and_page_1_again() -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import ceil, inf
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from dp_async._proof import ties
 from dp_async._proof.decision import Complete, Decision, Gap, Missing, Unprovable
-from dp_async._proof.links import Descent, covers, link_rule, one_reaches_down
+from dp_async._proof.links import covers, descended, link_rule, one_reaches_down
 from dp_async._proof.reads import Read, horizons
 from dp_async._proof.segments import Order, possible_orders, wanted_orders
+from dp_async._proof.steps import finished
 
 from .lists import ALLOWED_LATENESS, listed, page, read
 
@@ -28,7 +29,7 @@ def link(
 ) -> Decision:
     orders = wanted_orders(reads, down_to)
     bounds = horizons(reads, allowed_lateness)
-    return link_rule(reads, bounds, orders, ceil(allowed_lateness))
+    return finished(link_rule(reads, bounds, orders, ceil(allowed_lateness)))
 
 
 def missing(decision: object) -> Missing:
@@ -319,5 +320,5 @@ def test_a_first_page_of_rows_dated_in_the_future_covers_nothing_of_its_own() ->
 
 
 def test_no_pages_lead_nowhere() -> None:
-    descent = Descent(None, [], FALLING)
+    descent = finished(descended(None, [], FALLING))
     assert (descent.holds, descent.gaps, descent.arrived) == (False, [], False)

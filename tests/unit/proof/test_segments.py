@@ -7,6 +7,7 @@ from math import inf
 import pytest
 
 from dp_async._proof.segments import Order, downward, possible_orders, segments, wanted_orders
+from dp_async._proof.steps import finished
 
 from .lists import listed, page, read
 
@@ -37,12 +38,13 @@ def test_pages_are_sorted_by_where_a_chain_enters_them(order: Order) -> None:
     young = 6 if order.descending else 0
     reads = [page(tick, rows, start, 2) for tick, start in enumerate(starts)]
     bounds = [3 if start == young else 20 for start in starts]
-    offsets = [segment.read.offset for segment in downward(segments(reads, bounds, order), order)]
+    found = finished(downward(finished(segments(reads, bounds, order)), order))
+    offsets = [segment.read.offset for segment in found]
     assert offsets == ([0, 2, 4, 6] if order.descending else [6, 4, 2, 0])
 
 
 def test_where_no_row_moves_no_horizon_counts() -> None:
     reads = [page(0, listed(4), 0, 4)]
     by_update, by_create = possible_orders(reads)
-    assert [segment.entry for segment in segments(reads, [998], by_update)] == [998]
-    assert [segment.entry for segment in segments(reads, [998], by_create)] == [1000]
+    assert [segment.entry for segment in finished(segments(reads, [998], by_update))] == [998]
+    assert [segment.entry for segment in finished(segments(reads, [998], by_create))] == [1000]

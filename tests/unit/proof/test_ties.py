@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dp_async._proof.segments import Order, Segment, segments
+from dp_async._proof.steps import finished
 from dp_async._proof.ties import SHARED, Second, are_swapped
 
 from .lists import page
@@ -20,7 +21,7 @@ ROWS = [(i, 5) for i in range(10)]
 
 def pages(*places: tuple[int, int], rows: Sequence[tuple[int, int]] = ROWS) -> list[Segment]:
     reads = [page(tick, rows, start, size) for tick, (start, size) in enumerate(places)]
-    return segments(reads, [8] * len(reads), ORDER)
+    return finished(segments(reads, [8] * len(reads), ORDER))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,124 @@
+"""The ids that a crawl has seen, in shards: however many they are, no step with them takes long.
+
+Plain containers. A set of millions of ids holds the event loop when it grows, when it is freed, and
+at each garbage collection. A shard is closed before it would grow beyond ``MOST``. It is a dict and
+not a set: a dict of plain numbers is not tracked by the garbage collector of Python 3.11 to 3.13.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+
+from msgspec import Struct
+
+MOST = 2**16 * 2 // 3
+"""Ids of a shard: a dict of so many is full, and takes about as little space as it can."""
+
+
+class Shard:
+    """Ids in the order in which they were added; all are from *least* to *most*."""
+
+    __slots__ = ("_listed", "ids", "least", "most")
+
+    def __init__(self) -> None:
+        self.ids: dict[int, None] = {}
+        self.least = self.most = 0
+        self._listed: array[int] = array("q")
+
+    def listed(self, end: int) -> array[int]:
+        """The ids, at least the first *end*."""
+        if len(self._listed) < end:
+            self._listed = array("q", self.ids)
+        return self._listed
+
+
+class Kept(Struct, gc=False):
+    """*count* ids of *shard* from place *start* on, as a sequence that takes no space for each."""
+
+    shard: Shard
+    start: int
+    count: int
+
+    def _ids(self) -> array[int]:
+        end = self.start + self.count
+        return self.shard.listed(end)[self.start : end]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._ids())
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._ids()
+
+    def __getitem__(self, place: int) -> int:
+        return self._ids()[place]
+
+
+class Ids:
+    """A set of ids, that only grows until it is released."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._shards = [Shard()]
+        self._number = 0
+
+    def __len__(self) -> int:
+        return self._number
+
+    def __iter__(self) -> Iterator[int]:
+        return chain.from_iterable(shard.ids for shard in self._shards)
+
+    def __contains__(self, number: object) -> bool:
+        return any(number in shard.ids for shard in self._shards)
+
+    def isdisjoint(self, ids: Sequence[int]) -> bool:
+        """Whether none of *ids* is among them."""
+        others = self._shards[1:]
+        if not self._shards[0].ids.keys().isdisjoint(ids):
+            return False
+        if not others or not ids:
+            return True
+        least, most = min(ids), max(ids)  # ids are given in the order of creation, as a rule
+        return all(
+            shard.most < least or most < shard.least or shard.ids.keys().isdisjoint(ids)
+            for shard in others
+        )
+
+    def add(self, number: int) -> None:
+        """Add one id."""
+        if number not in self:
+            self.extend([number])
+
+    def extend(self, ids: Sequence[int]) -> Kept:
+        """Add *ids*, none of which is among them; returns those that were added, each once."""
+        shard = self._shards[-1]
+        start = len(shard.ids)
+        if start and start + len(ids) > self._most:
+            shard, start = Shard(), 0
+            self._shards.append(shard)
+        shard.ids.update(dict.fromkeys(ids))
+        added = len(shard.ids) - start
+        self._number += added
+        if shard is not self._shards[0] and ids:
+            least, most = min(ids), max(ids)
+            shard.least = min(shard.least, least) if start else least
+            shard.most = max(shard.most, most) if start else most
+        return Kept(shard, start, added)
+
+    def release(self) -> bool:
+        """Forget some of them; False if none is left. Freeing all at once would take long."""
+        self._shards.pop()
+        if not self._shards:
+            self._shards.append(Shard())
+            self._number = 0
+            return False
+        return True
+
+
+def new_of(ids: Iterable[int], seen: Ids) -> list[int]:
+    """Those of *ids* that are not among *seen*."""
+    return [number for number in ids if number not in seen]
