@@ -1,16 +1,18 @@
 """Structs that mirror the wire: rows, pages, open enums, queries and keys.
 
 ``rename="camel"`` is the only translation. In an answer, None is the server's null or a field that
-it left out; no other default. No I/O, and no import from this package.
+it left out; no other default. No I/O, and nothing from this package but what pydantic asks for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Annotated, Generic, Self, TypeAlias, TypeVar
 
 from msgspec import Meta, Struct, field
+
+from ._pydantic import Handler, enum_schema, struct_schema
 
 T = TypeVar("T")
 
@@ -40,6 +42,10 @@ class OpenEnum(StrEnum):
         member._name_ = value
         member._value_ = value
         return member
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Handler) -> Mapping[str, object]:
+        return enum_schema(cls)
 
 
 class WorkStatus(OpenEnum):
@@ -76,7 +82,24 @@ def _aware(time: datetime | None) -> datetime | None:
     return time.replace(tzinfo=CHINA) if time is not None and time.tzinfo is None else time
 
 
-class _Row(Struct, frozen=True, gc=False, kw_only=True, rename="camel"):
+def _as_sent(time: datetime | None) -> datetime | None:
+    """*time*, without its offset if that is +08:00."""
+    if time is not None and time.utcoffset() == CHINA.utcoffset(None):
+        return time.replace(tzinfo=None)
+    return time
+
+
+class _Schema:
+    """Makes a Struct a type that pydantic knows: camelCase, and times with their offset."""
+
+    __slots__ = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Handler) -> Mapping[str, object]:
+        return struct_schema(source, handler, time_dumped=_aware, time_loaded=_as_sent)
+
+
+class _Row(_Schema, Struct, frozen=True, gc=False, kw_only=True, rename="camel"):
     """The fields that the rows of all lists share."""
 
     create_time: datetime | None = None
@@ -126,7 +149,7 @@ class Message(_Row, frozen=True, gc=False, kw_only=True, rename="camel"):
     params: Json = None
 
 
-class Page(Struct, Generic[T], frozen=True, gc=False, kw_only=True, rename="camel"):
+class Page(_Schema, Struct, Generic[T], frozen=True, gc=False, kw_only=True, rename="camel"):
     """One page of a list: iterate it for its items; ``len()`` counts them.
 
     ``page_num`` counts from 1, as in the request; ``number`` is the server's count from 0. ``size``
