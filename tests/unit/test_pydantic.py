@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -111,7 +111,7 @@ def test_what_is_no_row_is_refused_with_its_path() -> None:
 
 def test_a_page_of_no_type_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"write Page\[Work\]"):
-        TypeAdapter[Any](Page)
+        TypeAdapter(cast("type[object]", Page))
 
 
 NULL: dict[str, object] = {"type": "null"}
