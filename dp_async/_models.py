@@ -120,8 +120,20 @@ class _Row(_Schema, Struct, frozen=True, gc=False, kw_only=True, rename="camel")
 class Work(_Row, frozen=True, gc=False, kw_only=True, rename="camel"):
     """One video of the account. Only the id is always there; any other field may be None.
 
-    ``duration`` is in seconds. ``works_url`` holds raw Chinese characters (percent-encode it before
-    fetching) and is not unique. ``create_time`` and ``update_time`` are as sent, without an offset.
+    | field | what it is | known from |
+    |---|---|---|
+    | ``digital_person_works_id`` | the id | documented |
+    | create_time, update_time | whole seconds, as sent, without an offset | documented |
+    | created_at, updated_at | the same at UTC+08:00 | presumed: the URLs' times agree |
+    | user_id | whose work it is | documented |
+    | ``name`` | its title, not unique | documented |
+    | ``avatar`` | URL of the cover; may be ``""`` | documented |
+    | ``status`` | see ``WorkStatus`` | documented; FAIL is presumed |
+    | ``align`` | see ``Align`` | documented |
+    | ``resolution`` | such as ``1080P`` | documented |
+    | ``works_url`` | the video, not unique; raw Chinese in it: percent-encode it | documented |
+    | ``fee`` | any JSON; null in all examples | its type is not known |
+    | ``duration`` | length in seconds | documented; the unit is presumed |
     """
 
     digital_person_works_id: int
@@ -138,7 +150,16 @@ class Work(_Row, frozen=True, gc=False, kw_only=True, rename="camel"):
 class Message(_Row, frozen=True, gc=False, kw_only=True, rename="camel"):
     """One message to the account. Only the id is always there; any other field may be None.
 
-    ``create_time`` and ``update_time`` are as sent, without an offset.
+    | field | what it is | known from |
+    |---|---|---|
+    | ``msg_id`` | the id | documented |
+    | create_time, update_time | whole seconds, as sent, without an offset | documented |
+    | created_at, updated_at | the same at UTC+08:00 | presumed, as for works |
+    | user_id | whom it is for | documented |
+    | ``read_status`` | see ``ReadStatus`` | UNREAD is documented, READ is presumed |
+    | ``type`` | any JSON; null in all examples | its type is not known |
+    | ``title``, ``content`` | texts | documented |
+    | ``params`` | any JSON; an empty object or null in all examples | its type is not known |
     """
 
     msg_id: int
