@@ -1,16 +1,18 @@
 """Structs that mirror the wire: rows, pages, open enums, queries and keys.
 
 ``rename="camel"`` is the only translation. In an answer, None is the server's null or a field that
-it left out; no other default. No I/O, and no import from this package.
+it left out; no other default. No I/O, and nothing from this package but what pydantic asks for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Annotated, Generic, Self, TypeAlias, TypeVar
 
 from msgspec import Meta, Struct, field
+
+from ._pydantic import Handler, enum_schema, struct_schema
 
 T = TypeVar("T")
 
@@ -40,6 +42,10 @@ class OpenEnum(StrEnum):
         member._name_ = value
         member._value_ = value
         return member
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Handler) -> Mapping[str, object]:
+        return enum_schema(cls)
 
 
 class WorkStatus(OpenEnum):
@@ -76,7 +82,24 @@ def _aware(time: datetime | None) -> datetime | None:
     return time.replace(tzinfo=CHINA) if time is not None and time.tzinfo is None else time
 
 
-class _Row(Struct, frozen=True, gc=False, kw_only=True, rename="camel"):
+def _as_sent(time: datetime | None) -> datetime | None:
+    """*time*, without its offset if that is +08:00."""
+    if time is not None and time.utcoffset() == CHINA.utcoffset(None):
+        return time.replace(tzinfo=None)
+    return time
+
+
+class _Schema:
+    """Makes a Struct a type that pydantic knows: camelCase, and times with their offset."""
+
+    __slots__ = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Handler) -> Mapping[str, object]:
+        return struct_schema(source, handler, time_dumped=_aware, time_loaded=_as_sent)
+
+
+class _Row(_Schema, Struct, frozen=True, gc=False, kw_only=True, rename="camel"):
     """The fields that the rows of all lists share."""
 
     create_time: datetime | None = None
@@ -97,8 +120,20 @@ class _Row(Struct, frozen=True, gc=False, kw_only=True, rename="camel"):
 class Work(_Row, frozen=True, gc=False, kw_only=True, rename="camel"):
     """One video of the account. Only the id is always there; any other field may be None.
 
-    ``duration`` is in seconds. ``works_url`` holds raw Chinese characters (percent-encode it before
-    fetching) and is not unique. ``create_time`` and ``update_time`` are as sent, without an offset.
+    | field | what it is | known from |
+    |---|---|---|
+    | ``digital_person_works_id`` | the id | documented |
+    | create_time, update_time | whole seconds, as sent, without an offset | documented |
+    | created_at, updated_at | the same at UTC+08:00 | presumed: the URLs' times agree |
+    | user_id | whose work it is | documented |
+    | ``name`` | its title, not unique | documented |
+    | ``avatar`` | URL of the cover; may be ``""`` | documented |
+    | ``status`` | see ``WorkStatus`` | documented; FAIL is presumed |
+    | ``align`` | see ``Align`` | documented |
+    | ``resolution`` | such as ``1080P`` | documented |
+    | ``works_url`` | the video, not unique; raw Chinese in it: percent-encode it | documented |
+    | ``fee`` | any JSON; null in all examples | its type is not known |
+    | ``duration`` | length in seconds | documented; the unit is presumed |
     """
 
     digital_person_works_id: int
@@ -115,7 +150,16 @@ class Work(_Row, frozen=True, gc=False, kw_only=True, rename="camel"):
 class Message(_Row, frozen=True, gc=False, kw_only=True, rename="camel"):
     """One message to the account. Only the id is always there; any other field may be None.
 
-    ``create_time`` and ``update_time`` are as sent, without an offset.
+    | field | what it is | known from |
+    |---|---|---|
+    | ``msg_id`` | the id | documented |
+    | create_time, update_time | whole seconds, as sent, without an offset | documented |
+    | created_at, updated_at | the same at UTC+08:00 | presumed, as for works |
+    | user_id | whom it is for | documented |
+    | ``read_status`` | see ``ReadStatus`` | UNREAD is documented, READ is presumed |
+    | ``type`` | any JSON; null in all examples | its type is not known |
+    | ``title``, ``content`` | texts | documented |
+    | ``params`` | any JSON; an empty object or null in all examples | its type is not known |
     """
 
     msg_id: int
@@ -126,7 +170,7 @@ class Message(_Row, frozen=True, gc=False, kw_only=True, rename="camel"):
     params: Json = None
 
 
-class Page(Struct, Generic[T], frozen=True, gc=False, kw_only=True, rename="camel"):
+class Page(_Schema, Struct, Generic[T], frozen=True, gc=False, kw_only=True, rename="camel"):
     """One page of a list: iterate it for its items; ``len()`` counts them.
 
     ``page_num`` counts from 1, as in the request; ``number`` is the server's count from 0. ``size``

@@ -2,6 +2,7 @@
 
 import logging
 from inspect import get_annotations
+from types import FunctionType
 
 from ._accounts import AccountsCrawl, AccountsFailed, crawl_accounts
 from ._call.auth import Md5Signer
@@ -90,7 +91,9 @@ __all__ = [
 for _name in __all__:
     if _name != "__version__":
         _public = globals()[_name]
-        if isinstance(_public, type):  # typing.get_type_hints would look in the public module
+        if isinstance(
+            _public, type | FunctionType
+        ):  # typing.get_type_hints would look in the public module
             _public.__annotations__ = get_annotations(_public, eval_str=True)
         _public.__module__ = "dp_async"  # tracebacks and pickles show the public name
 

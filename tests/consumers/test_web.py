@@ -21,9 +21,33 @@ import anyio
 import pytest
 import uvicorn
 from aiohttp import web
+from starlette.applications import Starlette
+from starlette.routing import Route
 
-from dp_async import Client, RetryPolicy, TransportError, Watermark
-from dp_async.testing import Reset, Simulator
+from dp_async import (
+    AttemptTimeout,
+    Client,
+    ClientClosed,
+    ConfigError,
+    DpError,
+    PaginationError,
+    RateLimited,
+    RetryPolicy,
+    ServerError,
+    TransportError,
+    Watermark,
+)
+from dp_async.testing import (
+    AuthFailure,
+    Fault,
+    Hang,
+    Html,
+    Malformed,
+    Reset,
+    Simulator,
+    Throttle,
+    WrongCode,
+)
 from tests.support.loopback import (
     LoopbackLoop,
     connections,
@@ -178,6 +202,123 @@ def test_the_paged_endpoint_refuses_an_invalid_page(
     under_uvicorn(test, monkeypatch)
 
 
+def test_a_page_is_in_camel_case_with_offsets_as_openapi_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(served: Served) -> None:
+        async with served.browser.get(f"{served.url}/works") as response:
+            page = await response.json()
+        async with served.browser.get(f"{served.url}/openapi.json") as response:
+            schemas = (await response.json())["components"]["schemas"]
+        assert page.keys() == schemas["Page_Work_"]["properties"].keys()
+        for row in page["content"]:
+            assert row.keys() == schemas["Work"]["properties"].keys()
+            assert row["createTime"].endswith("+08:00")
+
+    under_uvicorn(test, monkeypatch)
+
+
+#: What the platform does, and the status and header of the app's answer.
+FAILURES: list[tuple[Fault, int, str | None]] = [
+    (Html(502), 502, None),
+    (AuthFailure(), 502, None),
+    (WrongCode(code=500), 502, None),
+    (Malformed(), 502, None),
+    (Throttle(retry_after=90), 503, "90"),
+    (Hang(), 504, None),
+]
+
+
+@pytest.mark.parametrize(("fault", "status", "wait"), FAILURES)
+def test_a_failure_of_the_platform_has_its_status(
+    fault: Fault, status: int, wait: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(served: Served) -> None:
+        served.simulator.fail(fault, times=None)
+        async with served.browser.get(f"{served.url}/works") as response:
+            assert (response.status, response.headers.get("Retry-After")) == (status, wait)
+            assert response.content_type == "application/json"
+        served.simulator.heal()
+
+    under_uvicorn(test, monkeypatch)
+
+
+ERRORS: list[tuple[Exception, int, str | None]] = [
+    (TransportError("no answer"), 502, None),
+    (PaginationError("the pages contradict each other"), 502, None),
+    (RateLimited("429", status=429), 503, "1"),
+    (ServerError("503", status=503, retry_after=7), 503, "7"),
+    (ClientClosed("the client is closed"), 503, "1"),
+    (AttemptTimeout("one attempt"), 504, None),
+    (TimeoutError(), 504, None),
+    (ConfigError("a mistake"), 500, None),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "wait"), ERRORS)
+def test_starlette_and_aiohttp_give_each_error_its_status(
+    error: Exception, status: int, wait: str | None
+) -> None:
+    async def raising(request: Any) -> Any:
+        raise error
+
+    async def main() -> None:
+        failed = example("from fastapi import").failed
+        app = Starlette(
+            routes=[Route("/", raising)],
+            exception_handlers={DpError: failed, TimeoutError: failed},
+        )
+        config = uvicorn.Config(app, port=0, log_level="critical", lifespan="off")
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server.serve())
+        await soon(lambda: server.started)
+        statuses = example("from aiohttp import web").statuses
+
+        async def handler(request: web.Request) -> web.Response:
+            with statuses():
+                return web.Response(text=await raising(request))
+
+        other = web.Application()
+        other.router.add_get("/", handler)
+        runner = web.AppRunner(other)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        async with aiohttp.ClientSession() as browser:
+            ports = server.servers[0].sockets[0].getsockname()[1], runner.addresses[0][1]
+            for port in ports:
+                async with browser.get(f"http://127.0.0.1:{port}/") as response:
+                    assert (response.status, response.headers.get("Retry-After")) == (status, wait)
+        await runner.cleanup()
+        server.should_exit = True
+        await serving
+        await soon(lambda: not connections())
+
+    quietly(main(), LoopbackLoop)
+
+
+def test_one_short_attempt_and_a_limit_for_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with simulated(monkeypatch) as simulator, Client.from_env() as client:
+            simulator.fail(Hang())
+            short = client.with_options(timeout=2, retry=RetryPolicy(attempts=1, cap=1))
+            loop = asyncio.get_running_loop()
+            begun = loop.time()
+            with pytest.raises(AttemptTimeout):
+                await short.work_list()
+            assert loop.time() - begun == pytest.approx(2, abs=0.5)
+            simulator.fail(Throttle(retry_after=5))
+            with pytest.raises(RateLimited, match="5"):
+                await short.work_list()
+            simulator.fail(Hang(), times=None)
+            begun = loop.time()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(10):
+                    await client.work_list()
+            assert loop.time() - begun == pytest.approx(10, abs=0.5)
+
+    quietly(main(), LoopbackLoop)
+
+
 @pytest.mark.slow
 def test_the_feed_sends_changes_and_a_disconnect_closes_it(
     monkeypatch: pytest.MonkeyPatch,
@@ -314,6 +455,25 @@ def test_the_download_is_the_list_as_sent(
                 lines = (await response.text()).splitlines()
             ids = [json.loads(line)["digitalPersonWorksId"] for line in lines]
             assert ids == simulator.works.ids()
+            await soon(lambda: tasks() == {asyncio.current_task()})
+            assert client.stats.in_flight == 0
+
+    quietly(main(), LoopbackLoop)
+
+
+def test_a_download_that_fails_has_a_status_or_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        async with under_aiohttp(monkeypatch) as (browser, url, client, simulator):
+            simulator.fail(AuthFailure())
+            async with browser.get(url) as response:
+                assert response.status == 502
+            simulator.fail(AuthFailure(), page=20)
+            with pytest.raises(aiohttp.ClientPayloadError):
+                async with browser.get(url) as response:
+                    assert response.status == 200
+                    await response.read()
             await soon(lambda: tasks() == {asyncio.current_task()})
             assert client.stats.in_flight == 0
 

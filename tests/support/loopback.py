@@ -39,14 +39,17 @@ class LoopbackLoop(asyncio.SelectorEventLoop):
 
 
 class _Noise(logging.Handler):
-    """Warnings of asyncio and aiohttp's client. The server's are ignored: its clients hang up."""
+    """Warnings of asyncio and aiohttp's client.
+
+    Ignored are those of the server, whose clients hang up, and of README's app about failures.
+    """
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.heard: list[object] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name not in ("dp_async", "aiohttp.server"):
+        if record.name not in ("app", "dp_async", "aiohttp.server"):
             self.heard.append(record.getMessage())
 
 

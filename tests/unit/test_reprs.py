@@ -154,8 +154,7 @@ def test_what_could_not_be_made_has_a_repr_too() -> None:
         lambda: Simulator(works=-1),
         lambda: client(Server(1)).works().crawl(resume="damaged"),
     ):
-        try:
+        with pytest.raises(ConfigError) as failed:
             make()
-        except ConfigError as error:
-            lines = traceback.TracebackException.from_exception(error, capture_locals=True)
+        lines = traceback.TracebackException.from_exception(failed.value, capture_locals=True)
         assert "object at 0x" in "".join(lines.format())
