@@ -16,6 +16,7 @@ from .._proof.certificate import decide
 from .._proof.decision import Complete, Decision, Missing
 from .._proof.links import covers
 from .._proof.reads import Read, is_last, newest
+from .._proof.segments import possible_orders
 from .._settings import CrawlOptions
 from .changes import Changes
 from .page_ref import PageRef, at_end
@@ -180,6 +181,12 @@ class Evidence:
     def drifted(self) -> bool:
         """Whether the list was seen to change."""
         return self.drift.times > 0
+
+    @property
+    def keeps_places(self) -> bool:
+        """Whether only create times can sort the list, so that no row moves when it is updated."""
+        orders = possible_orders(self.reads)
+        return bool(orders) and all(order.by_create for order in orders)
 
     @property
     def complete(self) -> bool:
