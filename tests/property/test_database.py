@@ -16,8 +16,6 @@ from tests.property.databasewriter import Load
 
 CRAWLS = [30, pytest.param(200, marks=pytest.mark.slow)]
 BROKEN = [6, pytest.param(60, marks=pytest.mark.slow)]
-#: Of a clock set back by an hour the signs may be missed, so that a tenth may be certified falsely.
-FALSE: dict[Breach, float] = {"hour back": 0.1}
 
 
 def played(breach: Breach, crawls: int) -> list[Result]:
@@ -40,7 +38,7 @@ def test_hardly_a_crawl_is_complete_falsely_where_an_assumption_is_broken(
     breach: Breach, crawls: int
 ) -> None:
     results = played(breach, crawls)
-    assert sum(one.false for one in results) <= crawls * FALSE.get(breach, 0.02)
+    assert sum(one.false for one in results) <= crawls // 50
     assert not [one.case.seed for one in results if one.twice]
 
 
