@@ -40,15 +40,18 @@ by a clock that was wrong: what it hides is not known, so the whole list is want
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
-from itertools import repeat
 from math import ceil, inf
-from typing import Generic, NamedTuple, TypeVar, cast
+from typing import TypeVar, cast
+
+from msgspec import structs
 
 from .._errors import PaginationError
 from .._page.reader import Rows
 from .._proof.reads import Read
 from .ids import Ids
-from .known import CAPACITY, CROWD_COST, SHORT, Key, KnownRows, digest, summary
+from .known import Key, KnownRows, digest
+from .next_watermark import mark_after, mark_at
+from .order import LOWEST, Order, Row, timed
 from .watermark import Watermark
 
 T = TypeVar("T")
@@ -57,46 +60,6 @@ SLOWEST_ANSWER = 60
 """Seconds that an answer takes at most from reading the rows to its ``Date``."""
 LARGEST_SKEW = 60
 """Seconds by which the clocks of servers that answer in turn differ at most."""
-LOWEST = -(2**53)
-"""Below any time."""
-
-
-class Row(NamedTuple, Generic[T]):
-    """A row of an answer with an id and an update time; *created*: None where it is not shown."""
-
-    number: int
-    updated: int
-    created: int | None
-    item: T
-
-
-class Order(NamedTuple):
-    """How the list is sorted, newest first: *by_update*, *by_create*, or not known which of both.
-
-    *by_update*: no answer contradicts it. *by_create*: the same; None before any create time.
-    """
-
-    by_update: bool = True
-    by_create: bool | None = None
-
-    def after(self, read: Read) -> Order:
-        """What is left of it by *read*."""
-        update, create = read.by_update, read.by_create
-        by_create = self.by_create
-        if create is not None:
-            by_create = by_create is not False and create.falling
-        return Order(self.by_update and (update is None or update.falling), by_create)
-
-    @property
-    def is_newest_first(self) -> bool:
-        return self.by_update or bool(self.by_create)
-
-    def places(self, updated: int, created: int | None) -> list[int]:
-        """The times by which a row may be sorted; ``LOWEST`` where that is not shown."""
-        return [
-            *([updated] if self.by_update else ()),
-            *([LOWEST if created is None else created] if self.by_create else ()),
-        ]
 
 
 class Changes:
@@ -173,7 +136,7 @@ class Changes:
         untimed = self._newest is None and self._latest is None
         if untimed or max(rows.updated, default=-inf) < self.recent:
             return
-        shown = list(_timed(rows))
+        shown = list(timed(rows))
         start, end = self._extent(rows, shown)
         for number, updated, created, item in shown:
             if number not in seen:
@@ -223,7 +186,7 @@ class Changes:
         Items without an update time are left out: whether they are new cannot be known.
         """
         found: list[tuple[Key, object]] = []
-        for row in _timed(rows):
+        for row in timed(rows):
             number, updated, created, item = row
             places = self._order.places(updated, created)
             if updated >= self.oldest or min(places) >= self._compared:
@@ -281,77 +244,16 @@ class Changes:
             return Watermark.start(scope)
         floor = newest - self._allowed_lateness
         compared = max(min(floor, self._compared_down_to(floor)), LOWEST)
-        wanted: list[tuple[int, int]] = []
-        below: list[tuple[int, int]] = []
-        others: list[int] = []
-        for row in self._shown.values():
-            places = self._order.places(row.updated, row.created)
-            if places[0] >= floor:
-                wanted.append((places[0], row.item))
-            elif max(places) >= compared:
-                below.append((max(places), row.item))
-            elif row.updated >= floor:
-                others.append(row.item)
-        single, crowds = summary(wanted, CAPACITY)
-        space = CAPACITY - CROWD_COST * len(crowds)
-        single = [*single, *others][:space]
-        space -= len(single)
-        below.sort(reverse=True)
-        if len(below) > space:
-            compared = below[space][0] + 1
-            below = [row for row in below if row[0] >= compared]
-        single += [digest for _, digest in below]
-        if not self._order.by_update:
-            # A row that was not shown is gone, or by create time it stands further down.
-            before = [] if self._after is None else self._after.digests
-            shown = {digest & SHORT for digest in single}
-            single += [one for one in before if one not in shown]
-        return Watermark.at(
-            scope,
-            newest,
-            single[: CAPACITY - CROWD_COST * len(crowds)],
-            crowds,
-            compared=int(compared),
-            recent=len(wanted) + len(others),
-            by_create=self._order.by_create is not False,
-        )
+        before = [] if self._after is None else self._after.digests
+        shown = self._shown.values()
+        return mark_at(scope, newest, shown, self._order, floor, int(compared), before)
 
     def _with_delivered(self) -> Watermark | None:
-        """The last watermark, with what was delivered since, as far as it has space.
-
-        Rows for which there is none come again.
-        """
+        """The last watermark, with what was delivered since, as far as it has space."""
         after = self._after
         if after is None or self.floor is None:
             return after
-        single, crowds, compared = after.digests, [*after.crowds], after.compared
         delivered = [(time, digest) for _, time, digest in self._delivered]
-
-        def space() -> int:
-            return CAPACITY - len(single) - CROWD_COST * len(crowds)
-
-        if len(delivered) > space():  # the rows that are not wanted again make space
-            del single[max(after.recent - sum(crowd.count for crowd in crowds), 0) :]
-            compared = max(compared, self.floor)
-        if space() >= CROWD_COST and self._order.by_update:
-            more, new = summary(delivered, space())
-        else:
-            more, new = [digest for _, digest in delivered][: space()], []
-        return Watermark.at(
-            after.scope,
-            0 if self.started_over else after.updated,
-            [*more, *single],
-            [*crowds, *new],
-            compared=compared,
-            recent=after.recent + len(delivered),
-            by_create=after.by_create,
-        )
-
-
-def _timed(rows: Rows[T]) -> Iterable[Row[T]]:
-    """The rows that have an id, an update time and an item, with their create times if shown."""
-    created: Iterable[int | None] = rows.created or repeat(None)
-    times = dict(zip(rows.keyed, zip(rows.updated, created, strict=False), strict=True))
-    for number, item in zip(rows.ids, rows.page.content, strict=True):
-        if number in times:
-            yield Row(number, *times[number], item)
+        if self.started_over:
+            after = structs.replace(after, updated=0)
+        return mark_after(after, delivered, self.floor, by_update=self._order.by_update)

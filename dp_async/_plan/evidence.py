@@ -18,6 +18,7 @@ from .._proof.links import covers
 from .._proof.reads import Read, is_last, newest
 from .._proof.resting import Resting
 from .._proof.steps import Steps, finished
+from .._proof.segments import possible_orders
 from .._settings import CrawlOptions
 from .changes import Changes
 from .page_ref import PageRef, at_end
@@ -240,6 +241,12 @@ class Evidence:
     def rests(self) -> bool:
         """Whether nothing is known to have changed, and the whole list is wanted."""
         return not self.drift.times and self.changes.floor is None
+
+    @property
+    def keeps_places(self) -> bool:
+        """Whether only create times can sort the list, so that no row moves when it is updated."""
+        orders = possible_orders(self.reads)
+        return bool(orders) and all(order.by_create for order in orders)
 
     @property
     def complete(self) -> bool:

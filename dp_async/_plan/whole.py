@@ -86,7 +86,8 @@ def _proven(evidence: Evidence, progress: Progress, edge: int) -> Iterator[Stage
     repair = Repair(evidence)
     current = Pass(evidence, edge)
     yield from current.stages()
-    repairs = current.drifted() or current.overlapping
+    # By create time, rows are updated where they stand: a further pass finds others that were.
+    repairs = current.drifted() or current.overlapping or evidence.keeps_places
     while not (yield from evidence.deciding()) and evidence.passes < options.max_passes:
         if not evidence.wants_more:
             return

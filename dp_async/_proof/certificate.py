@@ -128,6 +128,7 @@ if TYPE_CHECKING:
 
     from .assumptions import Assumptions
     from .reads import Read
+    from .segments import Order
     from .steps import Steps
 
 RETURNED = (
@@ -188,12 +189,13 @@ def deciding(
     if down_to > -inf and one_reaches_down(reads, down_to):
         reason = "one answer holds all that is newer than what was known"
         return Complete("single page", reason, inf)
-    if seen and seen.returned:
-        return Broken(RETURNED)
     if seen is None:
         return (yield from proven(reads, allowed_lateness, distinct, down_to, known, dated=True))
-    wanted = seen.needed(allowed_lateness)
     orders = possible_orders(reads)
+    tells = is_by_update(reads, orders)
+    if tells and seen.returned:
+        return Broken(RETURNED)
+    wanted = seen.needed(allowed_lateness) if tells else allowed_lateness
     yield
     # The newest end of an ascending list is read too seldom to be a clock.
     dated = seen.dated and not any(order.descending for order in orders)
@@ -203,7 +205,7 @@ def deciding(
             return decision
         seconds = f"{seen.lateness:.0f} s after the time that they carry, or more"
         return replace(decision, reason=f"{decision.reason}; rows became visible {seconds}")
-    if seen.entries_hidden and not any(order.by_create for order in orders):
+    if tells and seen.entries_hidden:
         return Broken(HIDDEN)
     if distinct is not None and down_to == -inf:
         yield
@@ -212,6 +214,15 @@ def deciding(
         if more:
             return Missing((), True, False, orders[0].descending, UNREAD.format(more))
     return decision
+
+
+def is_by_update(reads: Sequence[Read], orders: Sequence[Order]) -> bool:
+    """Whether the update times, by which signs are seen, are those that sort the list.
+
+    They are not known to be if it may be sorted by create times, which differ from them.
+    """
+    by_create = any(order.by_create for order in orders)
+    return not by_create or all(read.by_create is read.by_update for read in reads)
 
 
 def proven(

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import pytest
 
+from dp_async import CrawlOptions
 from tests.property.database import SECOND, Database, Row, Schema, Ties
 from tests.property.databasecrawl import BREACHES, Breach, Result, draw, play
+from tests.property.databasewriter import Load
 
 CRAWLS = [30, pytest.param(200, marks=pytest.mark.slow)]
 BROKEN = [6, pytest.param(60, marks=pytest.mark.slow)]
-#: Of a clock set back by an hour the signs may be missed, so that a tenth may be certified falsely.
-FALSE: dict[Breach, float] = {"hour back": 0.1}
 
 
 def played(breach: Breach, crawls: int) -> list[Result]:
@@ -38,7 +38,7 @@ def test_hardly_a_crawl_is_complete_falsely_where_an_assumption_is_broken(
     breach: Breach, crawls: int
 ) -> None:
     results = played(breach, crawls)
-    assert sum(one.false for one in results) <= crawls * FALSE.get(breach, 0.02)
+    assert sum(one.false for one in results) <= crawls // 50
     assert not [one.case.seed for one in results if one.twice]
 
 
@@ -50,6 +50,17 @@ def test_crawls_that_know_the_lag_of_a_replica_are_complete_only_if_they_are(cra
         results.append(play(replace(case, options=replace(case.options, replica_lag=1.5))))
     assert not [one.case.seed for one in results if one.false or one.twice]
     assert sum(one.complete for one in results) >= crawls / 3
+
+
+def test_rows_that_are_updated_where_they_stand_cost_one_round_of_repair() -> None:
+    for seed in range(6):
+        case = draw(seed)
+        schema = Schema(by_create=True, descending=case.schema.descending)
+        load = Load(pace=4.0, kinds=(("update", 1.0),))
+        case = replace(case, schema=schema, load=load, rows=900, past=1.0, latency=50_000)
+        result = play(replace(case, options=CrawlOptions(page_size=50)))
+        assert (result.complete, result.false) == (True, False), seed
+        assert result.requests <= 2.4 * result.plain, seed
 
 
 # The model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dp_async import PaginationError
+from dp_async import CrawlOptions, PaginationError, Watermark
 from dp_async._plan.known import SHORT
 from dp_async._plan.page_ref import PageRef
 from dp_async._plan.walk import Walk
@@ -152,3 +152,21 @@ def test_only_delivered_items_reach_the_watermark() -> None:
     assert (after.updated, after.compared) == (mark.updated, mark.compared)
     new = [key[2] & SHORT for key in result.keys[:2]]
     assert after.digests == [*new, *mark.digests]
+
+
+def test_with_a_replica_lag_the_requests_of_a_stage_have_no_order() -> None:
+    walk: Walk[str] = Walk(CrawlOptions(replica_lag=1.5))
+    assert walk.stages == 0
+    assert walk.plan() is not None
+    sent = walk.sent()
+    answered = walk.tick()
+    assert walk.stages == 1
+    assert sent == walk.sent() < answered
+    plain: Walk[str] = Walk(CrawlOptions(replica_lag=1.5, verify=False))
+    assert plain.sent() < plain.sent()
+
+
+def test_a_replica_lag_counts_as_lateness_since_a_watermark() -> None:
+    options = CrawlOptions(allowed_lateness=10, replica_lag=1.5)
+    walk: Walk[str] = Walk(options, after=Watermark.at("0" * 24, 100, [], compared=90, recent=0))
+    assert walk.evidence.changes.floor == 100 - 12

@@ -15,7 +15,7 @@ from dp_async._proof.entries import Entries, Peaks, pushed
 from .lists import ALLOWED_LATENESS, listed, page, read
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dp_async._proof.reads import Read
 
@@ -135,9 +135,16 @@ def test_peaks_are_those_of_the_answers_before() -> None:
     assert [peaks.until(one) for one in reads] == [1, 2, 3, 3]
 
 
-@pytest.mark.parametrize("by_create", [False, True])
-def test_a_list_that_hides_entries_is_not_complete(by_create: bool) -> None:
-    """By create time, a row may enter a filter anywhere."""
+SHOWN: dict[str, tuple[Callable[[int, int], int] | None, bool]] = {
+    "no row was updated": (None, False),
+    "not sorted by create time": (lambda row, time: row % 3, False),
+    "maybe sorted by create time": (lambda row, time: time - 1, True),  # it may enter anywhere
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_list_that_hides_entries_is_not_complete(name: str) -> None:
+    created, is_complete = SHOWN[name]
     grown = entered((99, ROWS[24][1] + 1))  # where no page was read before
     places = [(ROWS, 0), (ROWS, 8), (grown, 17), (grown, 25), (grown, 33), (grown, 0)]
     reads = [
@@ -147,7 +154,7 @@ def test_a_list_that_hides_entries_is_not_complete(by_create: bool) -> None:
             12,
             part,
             total=len(rows),
-            created=None if by_create else [row % 3 for row, _ in part],
+            created=created and [created(*row) for row in part],
         )
         for tick, (rows, offset) in enumerate(places)
         for part in [rows[offset : offset + 12]]
@@ -156,7 +163,7 @@ def test_a_list_that_hides_entries_is_not_complete(by_create: bool) -> None:
     for one in reads:
         assumptions.add(one)
     decision = decide(reads, ALLOWED_LATENESS, None, seen=assumptions)
-    assert isinstance(decision, Complete) if by_create else decision == Broken(HIDDEN)
+    assert isinstance(decision, Complete) if is_complete else decision == Broken(HIDDEN)
     assert isinstance(
         decide(reads, ALLOWED_LATENESS, None, seen=Assumptions(ALLOWED_LATENESS)), Complete
     )
