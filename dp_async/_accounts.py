@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Generic, Self, TypeAlias, TypeVar, cast
 
 from ._checks import callback, header, instance, whole
@@ -85,6 +85,15 @@ class AccountsCrawl(Generic[T]):
         self._raised = False
         self.errors: dict[str, DpError] = {}
         self.reports: dict[str, CrawlReport] = {}
+
+    def __repr__(self) -> str:
+        done, failed = len(self.reports), len(self.errors)
+        running, waiting = len(self._crawls), len(self._waiting)
+        accounts = (
+            "1 account" if (total := done + running + waiting) == 1 else f"{total:,} accounts"
+        )
+        ended = f"{done:,} done ({failed:,} failed)" if failed else f"{done:,} done"
+        return f"<AccountsCrawl of {accounts}: {ended}, {running:,} under way>"
 
     def _plan(self) -> str | None:
         """The account to fetch the next page of: first those begun, in turn, then a new one."""
@@ -199,6 +208,13 @@ def crawl_accounts(
     listings: dict[str, Listing[T]] = {}
     for place, account in enumerate(accounts):
         header(f"accounts[{place}]", account)
-        listings[account] = listing(client.for_account(account))
-        instance("what listing() returns", listings[account], Listing)
+        made = cast("object", listing(client.for_account(account)))
+        if isinstance(made, Coroutine):
+            made.close()  # it is never awaited
+            raise ConfigError(
+                "listing() must return a list that is not awaited, such as sub.works(); what it "
+                "returned, as sub.work_list() does, is a request for one page"
+            )
+        instance("what listing() returns", made, Listing)
+        listings[account] = cast("Listing[T]", made)
     return AccountsCrawl(listings, at_once, client.settings.max_in_flight, progress)

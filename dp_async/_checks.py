@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import wraps
+from inspect import iscoroutinefunction
 from typing import TypeVar
 
 from ._errors import ConfigError
@@ -59,9 +60,19 @@ def instance(name: str, value: object, kind: type[object]) -> None:
 
 
 def callback(name: str, value: object) -> None:
-    """Raise unless *value* is None or can be called."""
-    if value is not None and not callable(value):
+    """Raise unless *value* is None or can be called, and is not an async function.
+
+    What an async function returns would never be awaited: it would do nothing, without an error.
+    """
+    if value is None:
+        return
+    if not callable(value):
         raise ConfigError(f"{name} must be a callable, not {type(value).__name__}")
+    if any(map(iscoroutinefunction, (value, getattr(value, "__call__", None)))):  # noqa: B004  # its method
+        raise ConfigError(
+            f"{name} must be a plain function: an async one would never be awaited. "
+            "Start a task in it, or put what it gets into a queue"
+        )
 
 
 def text(name: str, value: object) -> None:

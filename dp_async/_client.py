@@ -11,9 +11,11 @@ from typing import Literal, NoReturn, Self, TypeAlias, TypeVar
 from msgspec import Struct
 
 from ._call.auth import Md5Signer
+from ._call.checked_send import checked_send
 from ._call.observe import Attempt
 from ._call.stats import ClientStats
 from ._call.transport import ClientSession, HttpTransport
+from ._checks import callback as check_callback
 from ._checks import instance
 from ._errors import ConfigError
 from ._http import Send, Sign
@@ -68,7 +70,10 @@ class Client:
                 unit=settings.timestamp_unit,
             )
         own = HttpTransport(settings, session)  # opens nothing until it is used
-        core = Core(settings, own if send is None else send, sign, own if send is None else None)
+        if send is None:
+            core = Core(settings, own, sign, own)
+        else:
+            core = Core(settings, checked_send(send), sign, None)
         self._view = View(core, settings)
         self._owner = True
 
@@ -123,6 +128,7 @@ class Client:
         """
         if not callable(callback):
             raise ConfigError(f"observe() needs a callable, not {type(callback).__name__}")
+        check_callback("the callback of observe()", callback)
         return self._view.core.observers.add(callback)
 
     async def work_list(

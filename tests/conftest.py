@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
+import signal
+from collections.abc import Generator
 from types import SimpleNamespace
 
 import aiohttp
@@ -28,6 +30,21 @@ class _Answer(aiohttp.ClientResponse):
     def __init__(self, *args: object, **kwargs: object) -> None:
         kwargs.setdefault("stream_writer", SimpleNamespace(output_size=0))
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # as aioresponses gives them
+
+
+@pytest.fixture(autouse=True)
+def signals_as_on_a_terminal() -> Generator[None]:
+    """Under nohup and in a shell's background some are ignored, and child processes inherit it."""
+    ignored = [
+        number
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is signal.SIG_IGN
+    ]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture(autouse=True)

@@ -41,6 +41,7 @@ LIMITS: dict[str, tuple[float, float]] = {
 }
 DATE = "Thu, 13 Jul 2023 09:00:00 GMT"
 PACKAGE = "dp_async."
+CHECKED_SEND = "dp_async._call.checked_send"
 FEW, MANY = 20, 60  # pages
 SMALL, LARGE = 20, 100  # rows of a page
 PAGES, ITEMS = MANY - FEW, (MANY - FEW) * (LARGE - SMALL)
@@ -70,8 +71,12 @@ class Counting:
 
 
 def ours(frame: FrameType | None) -> bool:
-    """Whether the frame runs code of the package, generated code of its dataclasses included."""
-    return frame is not None and str(frame.f_globals.get("__name__")).startswith(PACKAGE)
+    """Whether the frame runs code of the package, generated code of its dataclasses included.
+
+    Not the checks of an application's own ``Send``, which stands here for the client's exchange.
+    """
+    name = "" if frame is None else str(frame.f_globals.get("__name__"))
+    return name.startswith(PACKAGE) and name != CHECKED_SEND
 
 
 Form: TypeAlias = Callable[[Client, CrawlOptions], Awaitable[int]]

@@ -29,7 +29,20 @@ def number(name: str, value: object, least: float, most: float | None = None) ->
         raise ConfigError(f"{name} must be a number of at least {least:g}{to}, not {value!r}")
 
 
-def whole(name: str, value: object, least: int) -> None:
-    """Raises ConfigError unless *value* is an int of at least *least*."""
-    if type(value) is not int or value < least:
-        raise ConfigError(f"{name} must be a whole number of at least {least}, not {value!r}")
+def whole(name: str, value: object, least: int, most: int | None = None) -> None:
+    """Raises ConfigError unless *value* is an int in the range."""
+    if type(value) is not int or value < least or (most is not None and value > most):
+        to = "" if most is None else f" and at most {most}"
+        raise ConfigError(f"{name} must be a whole number of at least {least}{to}, not {value!r}")
+
+
+def called(name: str, value: object) -> None:
+    """Raises ConfigError unless *value* can be called."""
+    if not callable(value):
+        raise ConfigError(f"{name} must be a callable, not {value!r}")
+
+
+def instance(name: str, value: object, kind: type[object]) -> None:
+    """Raises ConfigError unless *value* is an instance of *kind*."""
+    if not isinstance(value, kind):
+        raise ConfigError(f"{name} must be a {kind.__name__}, not {value!r}")

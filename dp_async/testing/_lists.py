@@ -13,7 +13,7 @@ import msgspec
 
 from dp_async import ConfigError
 
-from ._arguments import number, whole
+from ._arguments import called, instance, number, whole
 from ._database import Database, Stamps
 from ._history import Change, History, Mark
 from ._pending import PendingWrites
@@ -63,6 +63,8 @@ class SimulatedList:
     ) -> None:
         whole("count", count, 0)
         number("lateness", lateness, 0)
+        called("clock", clock)
+        instance("database", database or Database(), Database)
         self.kind: Kind = kind_named(endpoint)
         self.between: Callable[[], object] | None = None
         self._database = database or Database()
@@ -115,7 +117,7 @@ class SimulatedList:
         self._apply_due()
         version = self._primary.version(key)
         if version is None:
-            raise KeyError(key)
+            raise self._missing(key)
         return dict(version.row)
 
     def ids(self, *, ascending: bool = False, **filters: str | None) -> list[int]:
@@ -198,7 +200,7 @@ class SimulatedList:
     def _update(self, key: int, fields: Row, *, stamped: bool) -> None:
         before = self._known(key)
         if before is None:
-            raise KeyError(key)
+            raise self._missing(key)
         time = self._database.stored(self._stamps.next())
         stamp: Row = {"updateTime": text_of(self._database.shown(time))} if stamped else {}
         row = before.row | stamp | fields
@@ -207,7 +209,7 @@ class SimulatedList:
     def delete(self, key: int) -> None:
         """Deletes a row. Raises KeyError."""
         if self._known(key) is None:
-            raise KeyError(key)
+            raise self._missing(key)
         self._write({key: None})
 
     def move_clock(self, seconds: float) -> None:
@@ -219,6 +221,9 @@ class SimulatedList:
         self._apply_due()
         key = self._primary.any_key(random)
         return None if key is None or self._known(key) is None else key
+
+    def _missing(self, key: object) -> KeyError:
+        return KeyError(f"{self.kind.endpoint} has no row {key!r}")
 
     def _version(self, row: Row, stamp: Row, time: int, before: Version | None) -> Version:
         """The row with the time that orders it: that of its stamp, of before, or of its text."""

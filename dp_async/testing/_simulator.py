@@ -9,13 +9,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager
+from math import inf
 from random import Random
-from types import TracebackType
 from typing import ClassVar, Literal, Self, TypeVar
 
 from dp_async import Request, Response, Settings
 
 from ._answers import INTERNAL_HOST, INTERNAL_TRACE, Api, Rules
+from ._arguments import called, number
 from ._database import Database
 from ._faults import Fault, Throttle, WireFault
 from ._in_process import deliver_in_process
@@ -63,7 +64,8 @@ class Simulator:
     - *clock*: seconds since the epoch; the newest row to begin with is of 1,689,239,845.
     - *remember*: keep ``requests``; turn it off for a server that runs for long.
 
-    ``internals`` are texts in the answers that a client must never show or log.
+    Raises ConfigError for any other value. ``internals`` are texts in the answers that a client
+    must never show or log.
     """
 
     internals: ClassVar[tuple[str, str]] = (INTERNAL_HOST, INTERNAL_TRACE)
@@ -98,6 +100,8 @@ class Simulator:
         def now() -> float:
             return clock() + skew
 
+        called("clock", clock)
+        number("skew", skew, -inf)
         database = database or Database()
         self._lists: dict[Endpoint, SimulatedList] = {
             endpoint: SimulatedList(
@@ -135,6 +139,7 @@ class Simulator:
         self._seed = seed
         self._writers = 0
         self._running = Running(self._exchange, port)
+        self._settings(f"http://{HOST}")  # raises for a secret or template that no client can have
 
     # Running
 
@@ -142,13 +147,14 @@ class Simulator:
         await self._running.start()
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self._running.stop()
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_running"):  # in a traceback of the constructor
+            return object.__repr__(self)
+        rows = ", ".join(f"{len(each):,} rows in {name}" for name, each in self._lists.items())
+        return f"<Simulator {self._running.where}: {rows}, {self.served:,} requests>"
 
     @property
     def works(self) -> SimulatedList:
@@ -235,12 +241,7 @@ class Simulator:
         One request gets one fault: the first that matches. Raises ConfigError.
         """
         self._script.add(
-            fault,
-            times=times,
-            endpoint=endpoint,
-            page=page,
-            probability=probability,
-            after=after,
+            fault, times=times, endpoint=endpoint, page=page, probability=probability, after=after
         )
 
     def heal(self) -> None:

@@ -961,6 +961,14 @@ def test_callbacks_that_raise_change_nothing(
     assert sync.agrees()
 
 
+@pytest.mark.parametrize("name", ["progress", "on_outcome"])
+def test_a_callback_that_nothing_would_await_is_refused(sync: Sync, name: str) -> None:
+    async def function(*args: object) -> None: ...
+
+    with pytest.raises(ConfigError, match=f"^{name} must be a plain function: an async one"):
+        source(sync.settings, **{name: function})  # type: ignore[arg-type]
+
+
 def test_an_interrupt_in_a_callback_ends_the_run(sync: Sync) -> None:
     def interrupt(outcome: Outcome) -> None:
         raise KeyboardInterrupt

@@ -479,6 +479,14 @@ def test_callbacks_are_callable() -> None:
         crawl_accounts(api, NAMES, works, progress=not_callable)
 
 
+def test_a_listing_that_is_a_request_for_one_page_is_refused() -> None:
+    def page(view: Client) -> Any:
+        return view.work_list()
+
+    with pytest.raises(ConfigError, match=r"^listing\(\) must return a list that is not awaited"):
+        crawl_accounts(client(Many()), NAMES, page)
+
+
 def test_progress_is_called_after_each_page_of_each_account() -> None:
     async def main() -> None:
         seen: dict[str, list[int]] = {}

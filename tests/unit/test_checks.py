@@ -6,6 +6,7 @@ import math
 import traceback
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import hypothesis
@@ -118,6 +119,15 @@ def test_a_header_is_printable_ascii_without_spaces() -> None:
 def test_a_callback_is_callable_or_none() -> None:
     checks.callback("name", None)
     checks.callback("name", print)
+
+    async def function(_: object) -> None: ...
+
+    class WithCall:
+        async def __call__(self, _: object) -> None: ...
+
+    for never_awaited in (function, partial(function, 1), WithCall()):
+        with pytest.raises(ConfigError, match=r"^name must be a plain function: an async one"):
+            checks.callback("name", never_awaited)
     with pytest.raises(ConfigError, match=r"^name must be a callable, not str$"):
         checks.callback("name", "print")
 

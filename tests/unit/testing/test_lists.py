@@ -1,10 +1,12 @@
 """One simulated list: its order, its writes, and the history of its rows."""
 
 from random import Random
+from typing import Any
 
 import msgspec
 import pytest
 
+from dp_async import ConfigError
 from dp_async.testing import Endpoint, SimulatedList
 
 NOW = 1_700_000_000.75
@@ -119,12 +121,15 @@ def test_a_delete(works: SimulatedList) -> None:
 
 
 def test_unknown_ids(works: SimulatedList) -> None:
-    with pytest.raises(KeyError):
-        works.update(1)
-    with pytest.raises(KeyError):
-        works.delete(1)
-    with pytest.raises(KeyError):
-        works.row(1)
+    for use in (works.update, works.update_unstamped, works.delete, works.row):
+        with pytest.raises(KeyError, match="work_list has no row 1"):
+            use(1)
+
+
+def test_a_clock_must_be_callable() -> None:
+    not_callable: Any = 5
+    with pytest.raises(ConfigError, match="clock must be a callable, not 5"):
+        SimulatedList("work_list", 1, clock=not_callable)
 
 
 def test_a_row_is_a_copy(works: SimulatedList) -> None:

@@ -244,6 +244,17 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"max_page_size": 0}, "max_page_size must be a whole number of at least 1"),
     ({"shape": "deep"}, "shape must be 'flat' or 'nested', not 'deep'"),
     ({"timestamp_unit": "us"}, "timestamp_unit must be 'ms' or 's', not 'us'"),
+    ({"port": -1}, "port must be a whole number of at least 0 and at most 65535, not -1"),
+    ({"port": 99_999}, "port must be a whole number of at least 0 and at most 65535, not 99999"),
+    ({"accounts": "123"}, "accounts must be a list of texts or None, not '123'"),
+    ({"accounts": 7}, "accounts must be a list of texts or None, not 7"),
+    ({"tolerance": -1}, "tolerance must be a number of at least 0, not -1"),
+    ({"skew": "1"}, "skew must be a number"),
+    ({"clock": 5}, "clock must be a callable, not 5"),
+    ({"database": "pg"}, "database must be a Database, not 'pg'"),
+    ({"auth_template": "{x}"}, "auth_template may hold only the plain fields"),
+    ({"app_id": ""}, "app_id must be printable ASCII"),
+    ({"app_secret": ""}, "app_secret must not be empty"),
 ]
 
 
