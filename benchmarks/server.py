@@ -107,7 +107,7 @@ def _run(
 
 
 async def _rendered(simulator: Simulator, size: int) -> Mapping[Key, bytes]:
-    """Every page of both lists, and the empty page after the last, as bytes to send."""
+    """Every page of both lists, the empty page after the last, and each smaller first page."""
     answers: dict[Key, bytes] = {}
 
     async def keep(request: Request, /) -> Response:
@@ -124,6 +124,8 @@ async def _rendered(simulator: Simulator, size: int) -> Mapping[Key, bytes]:
         ):
             for num in range(1, -(-len(rows) // size) + 2):
                 await listing.page(num, size)
+            for small in range(1, size):  # the first page of a crawl that knows the other rows
+                await listing.page(1, small)
     return answers
 
 

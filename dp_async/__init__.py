@@ -2,7 +2,8 @@
 
 ``_public`` lists the whole public surface; all modules with a leading underscore are private. They
 are imported when the first public name is used, not before: importing aiohttp takes long, and until
-the command line has set its signal handlers, Ctrl-C would show a traceback.
+the command line has set its signal handlers, Ctrl-C would show a traceback. Some names of values
+are loaded without it.
 """
 
 from __future__ import annotations
@@ -14,16 +15,45 @@ if TYPE_CHECKING:
     from ._public import __all__ as __all__
 
 else:  # type checkers would take __getattr__ for "any name"
+    #: Names that are loaded alone, from files that import no network library: the help of the
+    #: command line, and an error in its flags, need no more.
+    _ALONE = {
+        "ConfigError": "_errors",
+        "DpError": "_errors",
+        "ReadStatus": "_models",
+        "SortOrder": "_models",
+        "WorkStatus": "_models",
+        "CrawlOptions": "_settings",
+        "Settings": "_settings",
+    }
 
     def __getattr__(name: str) -> object:
-        if name in ("__all__", "__version__") or not name.startswith("__"):
-            from importlib import import_module
+        from importlib import import_module
 
+        if name == "__version__":
+            return import_module("._version", __name__).VERSION
+        if name in _ALONE:
+            return _published(getattr(import_module(f".{_ALONE[name]}", __name__), name))
+        if name == "__all__" or not name.startswith("__"):
             public = import_module("._public", __name__)
-            globals().update({each: getattr(public, each) for each in ("__all__", *public.__all__)})
+            names = {each: _published(getattr(public, each)) for each in public.__all__}
+            globals().update(names, __all__=public.__all__)
             if name in globals():
                 return globals()[name]
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def _published(value: object) -> object:
+        """*value*, which shows as this module's in tracebacks and pickles, if it can."""
+        from inspect import get_annotations
+        from types import FunctionType
+
+        if getattr(value, "__module__", __name__) != __name__:
+            if isinstance(
+                value, type | FunctionType
+            ):  # typing.get_type_hints would look in this module
+                value.__annotations__ = get_annotations(value, eval_str=True)
+            value.__module__ = __name__
+        return value
 
     def __dir__() -> list[str]:
         __getattr__("__all__")

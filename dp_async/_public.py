@@ -1,8 +1,6 @@
 """All public names. ``dp_async`` imports this file when the first of them is used."""
 
 import logging
-from inspect import get_annotations
-from types import FunctionType
 
 from ._accounts import AccountsCrawl, AccountsFailed, crawl_accounts
 from ._call.auth import Md5Signer
@@ -87,14 +85,5 @@ __all__ = [
     "__version__",
     "crawl_accounts",
 ]
-
-for _name in __all__:
-    if _name != "__version__":
-        _public = globals()[_name]
-        if isinstance(
-            _public, type | FunctionType
-        ):  # typing.get_type_hints would look in the public module
-            _public.__annotations__ = get_annotations(_public, eval_str=True)
-        _public.__module__ = "dp_async"  # tracebacks and pickles show the public name
 
 logging.getLogger("dp_async").addHandler(logging.NullHandler())

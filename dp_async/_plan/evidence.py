@@ -17,8 +17,8 @@ from .._proof.decision import Complete, Decision, Missing
 from .._proof.links import covers
 from .._proof.reads import Read, is_last, newest
 from .._proof.resting import Resting
-from .._proof.steps import Steps, finished
 from .._proof.segments import possible_orders
+from .._proof.steps import Steps, finished
 from .._settings import CrawlOptions
 from .changes import Changes
 from .page_ref import PageRef, at_end

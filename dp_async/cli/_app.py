@@ -1,28 +1,19 @@
-"""The commands, their filters and their help. Flags that commands share are in ``_flags``."""
+"""The commands, their filters and their help. Flags that commands share are in ``_flags``.
+
+A command imports what it needs when it runs: help and an error in the flags need no network.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter
 from msgspec import Struct
 
-from dp_async import (
-    Client,
-    ConfigError,
-    CrawlOptions,
-    Listing,
-    Message,
-    ReadStatus,
-    SortOrder,
-    Work,
-    WorkStatus,
-    __version__,
-)
-from dp_async.testing import Simulator
+from dp_async import ConfigError, CrawlOptions, ReadStatus, SortOrder, WorkStatus, __version__
 
-from ._export import export
 from ._flags import (
     NO_LIST_FLAGS,
     NO_SERVER_FLAGS,
@@ -43,7 +34,11 @@ from ._flags import (
     required,
 )
 from ._run import Exit, attempt, execute, guarded
-from ._simulator import JITTER, demonstrate, simulate
+from ._streams import forget
+
+if TYPE_CHECKING:
+    from dp_async import Client, Listing, Message, Work
+    from dp_async.testing import Simulator
 
 R = TypeVar("R", bound=Struct)
 
@@ -86,6 +81,8 @@ def works(
             options=options,
         )
 
+    from dp_async import Work
+
     return _export(listing, Work, server, flags)
 
 
@@ -103,6 +100,8 @@ def messages(
             read_status=chosen("--read-status", ReadStatus, read_status), options=options
         )
 
+    from dp_async import Message
+
     return _export(listing, Message, server, flags)
 
 
@@ -112,10 +111,14 @@ def _export(
     server: ServerFlags,
     flags: ListFlags,
 ) -> int:
+    from dp_async import Client
+
+    from ._export import export
+
     async def work() -> int:
-        options = flags.options()
+        options, target = flags.options(), flags.target()
         async with Client(server.settings()) as client:
-            return await export(client, listing(client, options), model, flags.target())
+            return await export(client, listing(client, options), model, target)
 
     return execute(work(), debug=flags.debug)
 
@@ -131,7 +134,6 @@ def sync_command(*, server: ServerFlags = NO_SERVER_FLAGS, flags: SyncFlags = NO
 
     def work() -> int:
         try:
-            from ._demo import demonstrate_sync
             from ._sync import Job, accounts_in, sync
             from ._target import target_of
         except ImportError:
@@ -140,6 +142,8 @@ def sync_command(*, server: ServerFlags = NO_SERVER_FLAGS, flags: SyncFlags = NO
             ) from None
         options = flags.options()
         if flags.demo:
+            from ._demo import demonstrate_sync
+
             return demonstrate_sync(flags.to, flags.dataset, options)
         target = target_of(required(flags.to, "DP_SYNC_TO", "--to"), flags.dataset)
         settings = server.settings()
@@ -174,6 +178,8 @@ def demo(
     Needs no server and no account. Exits with 1 if a row is missing.
     """
 
+    from ._simulator import demonstrate
+
     async def work() -> int:
         options = CrawlOptions(page_size=page_size, concurrency=concurrency)
         return await demonstrate(_simulator(works, messages, latency), options)
@@ -195,6 +201,8 @@ def simulate_command(
     Its secret is made up and opens nothing else.
     """
 
+    from ._simulator import simulate
+
     async def work() -> int:
         return await simulate(_simulator(works, messages, latency, port))
 
@@ -203,6 +211,10 @@ def simulate_command(
 
 def _simulator(works: int, messages: int, latency: float, port: int = 0) -> Simulator:
     """A simulator that keeps no log of requests, so may run for long. *latency* in milliseconds."""
+    from dp_async.testing import Simulator
+
+    from ._simulator import JITTER
+
     return Simulator(
         works=works,
         messages=messages,
@@ -222,5 +234,10 @@ def _dispatch(argv: Sequence[str]) -> int:
     try:
         code: int | None = app(argv, exit_on_error=False, result_action="return_value")
     except CycloptsError:  # cyclopts has printed the error
+        return Exit.USAGE
+    except (OSError, SystemExit) as error:  # it could not print it
+        if not isinstance(error.__context__, CycloptsError):
+            raise
+        forget(sys.stderr)
         return Exit.USAGE
     return Exit.OK if code is None else code  # help and version return nothing

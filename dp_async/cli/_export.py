@@ -9,13 +9,13 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias, TypeVar
+from typing import TypeVar
 
 from msgspec import Raw, Struct
 
 from dp_async import BadItem, Client, ConfigError, CrawlReport, Listing
 
-from ._formats import Csv, Format, Ndjson, Table
+from ._formats import Csv, Format, FormatName, Ndjson, Table
 from ._output import opened, replaceable
 from ._progress import counted, named, progress_bar, summary
 from ._run import Exit, say
@@ -25,7 +25,6 @@ from ._text import visible
 T = TypeVar("T")
 R = TypeVar("R", bound=Struct)
 
-FormatName: TypeAlias = Literal["table", "ndjson", "csv", "parquet"]
 #: The format of a file by its suffix.
 SUFFIXES: dict[str, FormatName] = {".csv": "csv", ".parquet": "parquet"}
 #: The width of a table that is not written to a terminal.

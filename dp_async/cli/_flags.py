@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, TypeVar
 
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
 from dp_async import ConfigError, CrawlOptions, ReadStatus, Settings, SortOrder, WorkStatus
 
-from ._export import FormatName, Target
+from ._formats import FormatName
+
+if TYPE_CHECKING:
+    from ._export import Target
 
 E = TypeVar("E", WorkStatus, ReadStatus, SortOrder)
 
@@ -209,7 +212,11 @@ class ListFlags:
         )
 
     def target(self) -> Target:
-        """Where the rows go and in which format."""
+        """Where the rows go and in which format. Raises ConfigError."""
+        from ._export import Target
+
+        if self.output is not None and not self.output.name:
+            raise ConfigError("--output: it must name a file")
         return Target(
             format=self.format, output=self.output, limit=self.limit, verbose=self.verbose
         )

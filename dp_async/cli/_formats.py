@@ -12,12 +12,14 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 
 from ._text import line, visible, width
+
+FormatName: TypeAlias = Literal["table", "ndjson", "csv", "parquet"]
 
 ItemT = TypeVar("ItemT", contravariant=True)
 

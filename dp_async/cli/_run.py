@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Coroutine
 from enum import IntEnum
 
-from dp_async import ConfigError, DpError, IncompleteCrawl
+from dp_async import ConfigError, DpError
 
 from ._signals import signals
 from ._streams import forget
@@ -27,15 +27,6 @@ class Exit(IntEnum):
     INCOMPLETE = 3
     BAD_ROWS = 4
     CLOSED_PIPE = 141
-
-
-#: The exit code by the class of the error; the first match counts.
-CODES: tuple[tuple[type[Exception], Exit], ...] = (
-    (ConfigError, Exit.USAGE),
-    (IncompleteCrawl, Exit.INCOMPLETE),
-    (DpError, Exit.FAILED),
-    (OSError, Exit.FAILED),
-)
 
 
 def execute(work: Coroutine[object, object, int], *, debug: bool) -> int:
@@ -69,7 +60,16 @@ def attempt(work: Callable[[], int], *, debug: bool) -> int:
         if debug:
             sys.stderr.write("".join(traceback.format_exception(error)))
         say(_line(error))
-        return next(code for kind, code in CODES if isinstance(error, kind))
+        return _code(error)
+
+
+def _code(error: Exception) -> Exit:
+    """The exit code of a command that ended in *error*."""
+    if isinstance(error, ConfigError):
+        return Exit.USAGE
+    from dp_async import IncompleteCrawl  # with all that a crawl needs, which help does not
+
+    return Exit.INCOMPLETE if isinstance(error, IncompleteCrawl) else Exit.FAILED
 
 
 def guarded(command: Callable[[], int]) -> int:

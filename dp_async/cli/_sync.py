@@ -21,7 +21,7 @@ from ._output import standard_output
 from ._progress import bars, named, verdict
 from ._run import Exit, say
 from ._signals import signals
-from ._target import LoadFailed, Target  # first: it configures dlt
+from ._target import LoadFailed, OutOfMemory, Target  # first: it configures dlt
 from ._text import line, width
 
 from dp_async.dlt import source  # isort: skip
@@ -43,7 +43,20 @@ class Job:
     options: CrawlOptions = field(default_factory=CrawlOptions)
 
     def run(self) -> list[Outcome]:
-        """Sync once and return the outcome of each list of each account. Raises DpError."""
+        """Sync once and return the outcome of each list of each account. Raises DpError.
+
+        If the rows are too large for the memory that DuckDB is allowed, they are all read again,
+        and DuckDB takes what it wants: nothing was loaded.
+        """
+        try:
+            return self._loaded()
+        except OutOfMemory:
+            if self.target.unbounded is None:
+                raise
+            target = replace(self.target, database=self.target.unbounded, unbounded=None)
+            return replace(self, target=target).run()
+
+    def _loaded(self) -> list[Outcome]:
         outcomes: list[Outcome] = []
         with self.target.opened() as pipeline, _bars() as (progress, done):
 

@@ -20,14 +20,14 @@ from typing import Any
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 os.environ["RUNTIME__INTERCEPT_SIGNALS"] = "false"
 os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
+# Before pyarrow is imported: its own allocator keeps freed memory to itself, tens of MB.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 import dlt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from dlt.destinations.exceptions import DestinationConnectionError
-from dlt.destinations.impl.postgres.configuration import PostgresCredentials
-from psycopg2 import ProgrammingError
-from psycopg2.extensions import parse_dsn
+from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
 from dp_async import ConfigError, DpError, Message, Work
 from dp_async.tables import schema
@@ -41,6 +41,12 @@ STATE = ".dp-async.duckdb"
 LOCK = "SELECT pg_try_advisory_lock(hashtextextended('dp_async ' || %s, 0))"
 #: Seconds to wait for a PostgreSQL server, unless the URL or the environment says otherwise.
 CONNECT_TIMEOUT = 15
+#: DuckDB's own limit is most of the machine's memory. Each of its threads takes memory of its own.
+BOUNDED: dict[str, object] = {
+    "memory_limit": "64MB",
+    "threads": 1,
+    "preserve_insertion_order": False,
+}
 MODELS: dict[str, type[Work | Message]] = {"works": Work, "messages": Message}
 #: The packages whose errors are about the database.
 DATABASES = {"dlt", "duckdb", "psycopg2", "adbc_driver_manager", "pyarrow"}
@@ -51,11 +57,16 @@ class LoadFailed(DpError):
     """The destination could not be reached, or refused the rows."""
 
 
+class OutOfMemory(LoadFailed):
+    """The rows do not fit into the memory that DuckDB was allowed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A destination: dlt's *database*, the *dataset* in it, and a *folder* for a Parquet copy.
 
-    *secrets* are never shown. *locks*: whether the database has advisory locks.
+    *secrets* are never shown. *locks*: whether the database has advisory locks. *unbounded*: the
+    same database without a limit of its memory, if it has one.
     """
 
     database: Any = field(repr=False)
@@ -63,6 +74,7 @@ class Target:
     folder: Path | None = None
     secrets: tuple[str, ...] = field(default=(), repr=False)
     locks: bool = False
+    unbounded: Any = field(default=None, repr=False)
 
     @contextmanager
     def opened(self) -> Generator[dlt.Pipeline]:
@@ -91,6 +103,7 @@ class Target:
         if self.folder is None:
             return
         with pipeline.sql_client() as client:
+            client.execute_sql("RESET GLOBAL memory_limit")  # sorting takes more
             for name, model in MODELS.items():
                 with part_file(self.folder / f"{name}.parquet") as (_, part):
                     self._write(client, name, schema(model), part)
@@ -136,9 +149,10 @@ def load_errors(secrets: Sequence[str]) -> Generator[None]:
         problem = lines[0]
         for secret in secrets:
             problem = problem.replace(secret, "…")
+        kind = OutOfMemory if type(cause).__name__ == "OutOfMemoryException" else LoadFailed
     else:
         return
-    raise LoadFailed(f"--to: {problem}")
+    raise kind(f"--to: {problem}")
 
 
 def target_of(to: str, dataset: str) -> Target:
@@ -155,14 +169,26 @@ def target_of(to: str, dataset: str) -> Target:
             raise ConfigError("--to: a DuckDB file is duckdb:///FILE, or duckdb:////FOLDER/FILE")
         if Path(location).stem.lower() in (dataset, f"{dataset}_staging"):
             raise ConfigError(f"--dataset: DuckDB calls the file {dataset} too; use another name")
-        return Target(dlt.destinations.duckdb(location[1:]), dataset)
+        return _duckdb(location[1:], dataset)
     if scheme in ("postgresql", "postgres"):
         return _postgresql(to, dataset)
     raise ConfigError(f"--to: {scheme[:20]}:// is not supported; use {HOW}")
 
 
-def _as_given(url: str, parts: dict[str, str]) -> PostgresCredentials:
+def _duckdb(file: str, dataset: str, folder: Path | None = None) -> Target:
+    """DuckDB in bounded memory: what does not fit goes to a temporary folder beside the *file*."""
+    bounded = DuckDbCredentials(file, global_config=dict(BOUNDED))
+    return Target(
+        dlt.destinations.duckdb(bounded),
+        dataset,
+        folder=folder,
+        unbounded=dlt.destinations.duckdb(file),
+    )
+
+
+def _as_given(url: str, parts: dict[str, str]) -> Any:
     """Credentials whose *url* libpq gets as it was given; dlt itself wants a password in it."""
+    from dlt.destinations.impl.postgres.configuration import PostgresCredentials
 
     class AsGiven(PostgresCredentials):
         def to_native_representation(self) -> str:
@@ -180,6 +206,9 @@ def _as_given(url: str, parts: dict[str, str]) -> PostgresCredentials:
 
 def _postgresql(to: str, dataset: str) -> Target:
     """Any URL that libpq takes; what it leaves out, libpq takes from its environment and files."""
+    from psycopg2 import ProgrammingError
+    from psycopg2.extensions import parse_dsn
+
     try:
         parts: dict[str, str] = parse_dsn(to)
         named = all(0 < int(port) < 65_536 for port in parts.get("port", "5432").split(","))
@@ -200,4 +229,4 @@ def _folder(path: Path, dataset: str) -> Target:
         raise ConfigError(
             f"--to: {path} is no folder; for DuckDB say duckdb:///{path}; else use {HOW}"
         )
-    return Target(dlt.destinations.duckdb(str(path / STATE)), dataset, folder=path)
+    return _duckdb(str(path / STATE), dataset, path)

@@ -6,11 +6,13 @@ rows, each later run what is new or updated.
 - ``_resource``: a list as a dlt resource; its accounts are crawled concurrently, in a thread.
 - ``_run``: one list of one account, crawled once.
 - ``_store``: what the destination holds, read by SQL.
+- ``_comparison``: the rows that were read, compared with those inside the database.
 - ``_callbacks``: the application's callbacks, which end no run.
 
 The watermark of each account and list is kept in dlt's state. State counts only once dlt has loaded
 the rows it came with, so a run that is stopped before is simply repeated. The destination is
-changed by the rows that the source yields, and by nothing else.
+changed by the rows that the source yields, and by nothing else; rows are compared in temporary
+tables, which end with their session.
 """
 # The types of dlt and pyarrow are partial:
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false

@@ -81,11 +81,15 @@ def resource(of: List[S], shared: SharedClient) -> DltResource:
 
 def _tables(of: List[S], shared: SharedClient) -> Iterator[pa.Table]:
     """The tables for dlt to load, of all accounts. Runs in dlt's thread."""
+    with Store(of.name, of.key, schema(of.model)) as store:
+        yield from _loaded(of, shared, store)
+
+
+def _loaded(of: List[S], shared: SharedClient, store: Store) -> Iterator[pa.Table]:
     plan = of.plan
     state = dlt.current.resource_state()
     marks: Marks = state.setdefault("watermarks", {})
     rules: dict[str, int] = state.setdefault("column_names", {})
-    store = Store(of.name, of.key, schema(of.model))
     store.check_shape()
     newest: Newest = state.setdefault("newest", {})
     store.make_again()
@@ -114,6 +118,7 @@ def _tables(of: List[S], shared: SharedClient) -> Iterator[pa.Table]:
             while (found := portal.call(workers.next)) is not None:
                 run, piece = found
                 if piece is not None:
+                    run.took(piece)
                     yield piece
                     continue
                 yield from run.end()

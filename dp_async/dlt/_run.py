@@ -7,6 +7,7 @@ Knows no other account and no thread.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -14,14 +15,18 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import pyarrow as pa
 from msgspec import Raw, Struct, structs
 
-from .. import BadItem, Client, Crawl, CrawlReport, DpError, Listing, Page, Watermark
+from .. import BadItem, Client, CrawlReport, DpError, Listing, Page, Watermark
 from ..tables import ListName, Outcome, TableReader, warn
-from ._store import IDS_PER_QUERY, Store
+from ._comparison import Comparison
+from ._store import Store
 
 S = TypeVar("S", bound=Struct)
 
 #: Rows per table given to dlt, which has a high cost per table however small it is.
 PIECE = 5_000
+
+#: Rows whose proof takes so much memory that the database should have it next.
+MANY = 100_000
 
 #: The watermark of each account, as JSON.
 Marks: TypeAlias = dict[str, str]
@@ -64,8 +69,20 @@ def mark_of(account: str, marks: Marks) -> Watermark | None:
     return Watermark.from_json(marks[account]) if account in marks else None
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """What is left of a crawl that has ended."""
+
+    report: CrawlReport
+    watermark: Watermark | None
+    bad_items: Sequence[BadItem]
+
+
 class Run(Generic[S]):
-    """One list of one account: ``crawl`` in the thread of the crawls, then ``end`` in dlt's."""
+    """One list of one account: ``crawl`` in the thread of the crawls, the rest in dlt's.
+
+    ``took`` is called with each piece, then ``end``.
+    """
 
     def __init__(
         self,
@@ -91,46 +108,65 @@ class Run(Generic[S]):
         self._reader = TableReader(
             of.endpoint, of.model, keep=self._listing.options.on_bad_item == "keep"
         )
-        self._times: dict[int, int | None] = {}
-        self._crawl: Crawl[Raw] | None = None
+        self._latest: list[int | None] | None = None  # the newest row read: id and update time
+        self._comparison: Comparison | None = None
+        if store.is_there and (self._plan.on_outcome is not None or self._plan.reconcile):
+            self._comparison = Comparison(store, account)
+        self._read = 0
+        self._end: End
 
     async def crawl(self) -> AsyncGenerator[pa.Table, None]:
         """The rows in pieces. A DpError ends them and is kept in ``error``."""
         mark = None if self._plan.full else mark_of(self.account, self._marks)
         rows = self._listing.typed(Raw)
         kept: list[pa.Table] = []
+        number = 0
         async with rows.since(
             mark, allowed_lateness=self._plan.allowed_lateness, progress=self._progress
         ) as crawl:
-            self._crawl = crawl
             try:
                 async for page in crawl.pages():
                     if page.content:
                         kept.append(self._table(page))
-                    if sum(table.num_rows for table in kept) >= PIECE:
+                        number += kept[-1].num_rows
+                    if number >= PIECE:
                         yield _joined(kept)
-                        kept = []
+                        kept, number = [], 0
             except DpError as caught:
                 self.error = caught
         if kept:
             yield _joined(kept)
+        # The crawl itself goes now: its proof takes memory for each row.
+        self._end = End(crawl.report, crawl.watermark, crawl.bad_items)
+
+    def took(self, piece: pa.Table) -> None:
+        """Note a piece that goes to dlt."""
+        ids: list[Any] = piece[self._store.key].to_pylist()
+        times: list[Any] = piece["update_time"].cast(pa.int64()).to_pylist()
+        self._read += len(ids)
+        rows = list(zip(ids, times, strict=True))
+        if self._latest is not None:
+            rows.append((self._latest[0], self._latest[1]))
+        self._latest = [*max(rows, key=_age)]
+        if self._comparison is not None:
+            self._comparison.add(ids, times)
 
     def end(self) -> Iterator[pa.Table]:
         """The rows to mark as gone; then keeps the watermark and reports the outcome."""
-        assert self._crawl is not None
-        bad = [*self._crawl.bad_items, *self._reader.bad_items]
-        report, gone = self._report(self._crawl.report), None
-        new = updated = 0
-        if self._plan.on_outcome is not None and self._times:
-            new, updated = self._compared()
+        if self._read >= MANY:  # the proof is in cycles, and would wait for a full collection
+            gc.collect()
+        bad = [*self._end.bad_items, *self._reader.bad_items]
+        report, gone = self._report(self._end.report), 0
+        new, updated = self._read, 0
+        if self._plan.on_outcome is not None and self._comparison is not None:
+            new, updated = self._comparison.changes()
         if self._plan.reconcile and self.error is None:
-            gone = self._gone(report, bad)
-            if gone is not None:
-                yield gone
-        if self._times:  # also after an error: the rows before it are loaded
-            newest = max(self._times.items(), key=_age)
-            self._newest[self.account] = list(newest)
-        reached = self._crawl.watermark if self.error is None else None
+            for piece in self._gone(report, bad):
+                gone += piece.num_rows
+                yield piece
+        if self._latest is not None:  # also after an error: the rows before it are loaded
+            self._newest[self.account] = self._latest
+        reached = self._end.watermark if self.error is None else None
         if reached is not None:
             self._marks[self.account] = reached.to_json()
         if self._plan.on_outcome is not None:
@@ -141,7 +177,7 @@ class Run(Generic[S]):
                     account=self.account,
                     new=new,
                     updated=updated,
-                    gone=0 if gone is None else gone.num_rows,
+                    gone=gone,
                     report=report,
                     bad_items=bad,
                     reloaded=self._reloaded,
@@ -159,31 +195,14 @@ class Run(Generic[S]):
             self._plan.progress(self._of.name, self.account, self._report(report))
 
     def _table(self, page: Page[Raw]) -> pa.Table:
-        table = self._reader(page)
-        ids: list[Any] = table[self._store.key].to_pylist()
-        times = table["update_time"].cast(pa.int64()).to_pylist()
-        self._times.update(zip(ids, times, strict=True))
-        return self._store.with_own_columns(table, self.account)
+        return self._store.with_own_columns(self._reader(page), self.account)
 
-    def _compared(self) -> tuple[int, int]:
-        """How many rows the destination lacks, and how many differ from what it holds."""
-        ids = list(self._times) if len(self._times) <= IDS_PER_QUERY else None
-        known = dict(self._store.known(self.account, ids))
-        common = self._times.keys() & known.keys()
-        return (
-            len(self._times) - len(common),
-            sum(known[number] != (self._times[number], False) for number in common),
-        )
-
-    def _gone(self, report: CrawlReport, bad: Sequence[BadItem]) -> pa.Table | None:
-        """The rows that the destination holds and the list does not, marked; None without any."""
+    def _gone(self, report: CrawlReport, bad: Sequence[BadItem]) -> Iterator[pa.Table]:
+        """The rows that the destination holds and the list does not, marked."""
         if not report.complete:  # as where a bad row has no id
             warn("no row of the %s is marked as gone: %s", self._of.name, report.reason)
-            return None
-        found = self._times.keys() | {one.id for one in bad}
-        there = [number for number, (_, gone) in self._store.known(self.account) if not gone]
-        missing = [number for number in there if number not in found]
-        return self._store.rows(self.account, missing) if missing else None
+        elif self._comparison is not None:
+            yield from self._comparison.gone(one.id for one in bad if one.id is not None)
 
 
 def _joined(tables: Sequence[pa.Table]) -> pa.Table:

@@ -1,24 +1,26 @@
-"""What the destination holds of one list. It is only read here, by SQL; dlt alone writes."""
+"""What the destination holds of one list. It is only read here, by SQL; dlt alone writes.
+
+Temporary tables are the exception: they are of a session of this run's own, and end with it.
+"""
 # The types of dlt and pyarrow are partial:
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from contextlib import ExitStack
+from typing import Any, Self, cast
 from uuid import uuid4
 
 import dlt
 import pyarrow as pa
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.sql_client import SqlClientBase
 from dlt.extract.decorators import get_resource
 
 from .. import ConfigError
 from ..tables import INSTANT, ListName
 
-#: Ids in one SQL query. To compare more rows than that, all rows of the account are read.
-IDS_PER_QUERY = 500
 #: A time in whole microseconds since 1970: Python's own times end with the years 1 and 9999.
 MICROSECONDS = (
     "CAST(EXTRACT(EPOCH FROM date_trunc('minute', {0})) AS BIGINT) * 1000000"
@@ -52,8 +54,22 @@ class Store:
             self._dataset, self._staging = client.dataset_name, client.staging_dataset_name
         self._tables = self._existing()
         self._there = self._tables.get((self._dataset, table), {})
+        self._ends = ExitStack()
+        self._session: SqlClientBase[Any] | None = None
+        self._temporary = 0  # temporary tables made so far
         made = table in self._schema.tables and self._schema.get_table_columns(table)
         self._made = {*made} if made else set[str]()  # by earlier loads, if dlt's schema is kept
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ends.close()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the destination had the table when the run began."""
+        return bool(self._there)
 
     def with_own_columns(self, rows: pa.Table, account: str) -> pa.Table:
         """*rows* with the columns that are not the server's: ``account`` and ``gone_at``."""
@@ -61,35 +77,29 @@ class Store:
         rows = rows.add_column(0, self._columns.field("account"), accounts)
         return rows.append_column("gone_at", pa.nulls(rows.num_rows, INSTANT))
 
-    def known(
-        self, account: str, ids: Sequence[int] | None = None
-    ) -> Iterator[tuple[int, tuple[int | None, bool]]]:
-        """The id of each row, its update time (µs since 1970) and whether it is marked as gone.
-
-        *ids*: of these rows only.
-        """
-        some = "" if ids is None else f" AND {self.key} IN ({','.join(map(str, ids))})"
-        values = f"{self.key}, {self._selected('update_time')}, {self._selected('gone_at')}"
-        sql = f"SELECT {values} FROM {{table}} WHERE account = %s{some}"
-        for number, updated, gone in self._query(sql, account):
-            yield number, (updated, gone is not None)
-
-    def rows(self, account: str, ids: Sequence[int]) -> pa.Table:
-        """The rows with *ids* as the destination holds them, marked as gone now."""
+    def rows(self, condition: str, *values: object, gone_at: int) -> pa.Table:
+        """The rows of the table, which is ``held`` in *condition*, marked as gone at that time."""
         more = [pa.field(name, pa.string()) for name in self.undocumented()]
         columns = pa.schema([*self._columns, *more])
-        names = ", ".join(self._selected(name) for name in columns.names if name != "gone_at")
-        now = time.time_ns() // 1000
-        found: list[dict[str, object]] = []
-        for start in range(0, len(ids), IDS_PER_QUERY):
-            some = ",".join(map(str, ids[start : start + IDS_PER_QUERY]))
-            sql = f"SELECT {names} FROM {{table}} WHERE account = %s AND {self.key} IN ({some})"
-            for row in self._query(sql, account):
-                values = iter(row)
-                found.append(
-                    {name: now if name == "gone_at" else next(values) for name in columns.names}
-                )
-        return pa.Table.from_pylist(found, columns)
+        names = [name for name in columns.names if name != "gone_at"]
+        selected = ", ".join(self.selected(name, "held") for name in names)
+        found = self.temporarily(f"SELECT {selected} FROM {{table}} AS held {condition}", *values)
+        rows = [dict(zip(names, row, strict=True), gone_at=gone_at) for row in found]
+        return pa.Table.from_pylist(rows, columns)
+
+    def temporary(self, definition: str, *values: object) -> str:
+        """The name of a new temporary table, made by *definition*; it ends with the session."""
+        self._temporary += 1
+        name = f"dp_async_{self._temporary}"
+        self.temporarily(f"CREATE TEMPORARY TABLE {name} {definition}", *values)
+        return name
+
+    def temporarily(self, sql: str, *values: object) -> list[Sequence[Any]]:
+        """The rows that *sql* selects, in the one session that knows the temporary tables."""
+        if self._session is None:
+            client: Any = self._pipeline.sql_client()  # dlt types its exit without None
+            self._session = self._ends.enter_context(client)
+        return self._rows(self._session, sql, *values)
 
     def undocumented(self) -> list[str]:
         """The columns of undocumented fields that the table has."""
@@ -107,8 +117,8 @@ class Store:
             return [*rows]
         ids = ",".join(str(number) for number, _ in rows.values())
         sql = (
-            f"SELECT account, {self.key}, {self._selected('update_time')} FROM {{table}}"
-            f" WHERE {self.key} IN ({ids})"
+            f"SELECT account, {self.key}, {self.selected('update_time', 'held')}"
+            f" FROM {{table}} AS held WHERE {self.key} IN ({ids})"
         )
         found = {tuple(row) for row in self._query(sql)}
         return [account for account, row in rows.items() if (account, *row) not in found]
@@ -173,18 +183,22 @@ class Store:
             found.setdefault((dataset, table), {})[name] = kind.lower()
         return found
 
-    def _selected(self, name: str) -> str:
-        """What selects the column *name*: itself, or its microseconds; null if there is none."""
+    def selected(self, name: str, table: str) -> str:
+        """What selects the column *name* of *table*, a time in microseconds; null without it."""
         if name not in self._there:
             return "NULL"
         is_time = name in self._columns.names and self._columns.field(name).type == INSTANT
-        return MICROSECONDS.format(name) if is_time else f'"{name}"'
+        column = f'{table}."{name}"'
+        return MICROSECONDS.format(column) if is_time else column
 
     def _query(self, sql: str, *values: object) -> list[Sequence[Any]]:
         """The rows that *sql* selects; none if there is no table yet."""
         with self._pipeline.sql_client() as client:
-            sql = sql.replace("{table}", client.make_qualified_table_name(self._table))
             try:
-                return list(client.execute_sql(sql, *values) or [])
+                return self._rows(client, sql, *values)
             except DatabaseUndefinedRelation:
                 return []
+
+    def _rows(self, client: SqlClientBase[Any], sql: str, *values: object) -> list[Sequence[Any]]:
+        sql = sql.replace("{table}", client.make_qualified_table_name(self._table))
+        return list(client.execute_sql(sql, *values) or [])

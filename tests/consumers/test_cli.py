@@ -370,6 +370,12 @@ async def test_a_full_disk_is_one_line(cli: Cli) -> None:
     assert ended == Ended(1, "", "dp-async: /dev/full: No space left on device\n")
 
 
+async def test_an_output_without_a_name_is_refused_before_any_request(cli: Cli) -> None:
+    ended = await cli("works --output ''")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == "dp-async: --output: it must name a file\n"
+
+
 @pytest.mark.parametrize(
     ("name", "problem"),
     [("nowhere/x", "No such file or directory"), (".", "Is a directory")],

@@ -105,6 +105,14 @@ def test_a_full_standard_error_stops_nothing(monkeypatch: pytest.MonkeyPatch) ->
     assert isinstance(sys.stderr, Full)
 
 
+@pytest.mark.parametrize("words", [["works", "--nope"], ["nope"], ["works", "--limit", "x"]])
+def test_a_usage_error_that_cannot_be_printed_is_one_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "stderr", Full())
+    assert main(words) == 2
+
+
 def test_what_a_forgotten_stream_holds_goes_nowhere() -> None:
     reader, writer = os.pipe()
     os.close(reader)

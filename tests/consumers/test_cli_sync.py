@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
+import duckdb
 import psycopg2
 import pytest
 from anyio.from_thread import start_blocking_portal
@@ -90,6 +91,25 @@ def agrees(warehouse: Warehouse, simulator: Simulator, account: str = "") -> boo
 
 
 # What is loaded, and the summary of it
+
+
+def test_rows_too_large_for_the_memory_of_duckdb_are_read_again_without_a_limit(
+    cli: Cli, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(_target.BOUNDED, "memory_limit", "2MB")  # too little for any row
+    folder = tmp_path / "rows"
+    code, out, err = cli(f"sync --to {folder}")
+    assert (code, err) == (0, "")
+    assert table(out)["works", "main"][0] == "330"
+    assert parquet.read_table(folder / "works.parquet").num_rows == 330
+
+
+def test_an_unbounded_database_that_lacks_memory_ends_the_sync(tmp_path: Path) -> None:
+    with pytest.raises(LoadFailed, match=r"^--to: Out of Memory"):
+        with _target.load_errors(()):
+            duckdb.connect(config={"memory_limit": "1MB"}).execute(
+                "SELECT list(i) FROM range(9999999) r(i)"
+            )
 
 
 @pytest.mark.slow  # test_the_demo_needs_no_settings is the quick one

@@ -240,7 +240,7 @@ def test_undocumented_fields_become_columns(first_run: Sync) -> None:
 def test_reconcile_marks_rows_that_are_gone_and_keeps_their_columns(
     sync: Sync, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dp_async.dlt._store.IDS_PER_QUERY", 2)
+    monkeypatch.setattr("dp_async.dlt._comparison.PIECE", 2)
     gone = simulator.works.ids()[:5]
     sql = "SELECT * FROM dp_data.works WHERE brand_new IS NOT NULL ORDER BY brand_new"
     before = sync.warehouse.run(sql)
@@ -876,13 +876,13 @@ def test_only_the_account_that_lost_rows_is_loaded_again_after_one_query(
     sync.load(accounts=ACCOUNTS)
     warehouse.run(f"DELETE FROM dp_data.works WHERE account = '{ACCOUNTS[1]}'")
     queries: list[str] = []
-    query = Store._query  # pyright: ignore[reportPrivateUsage]
+    query = Store._rows  # pyright: ignore[reportPrivateUsage]
 
-    def counted(store: Store, sql: str, *values: object) -> Any:
+    def counted(store: Store, client: Any, sql: str, *values: object) -> Any:
         queries.append(sql)
-        return query(store, sql, *values)
+        return query(store, client, sql, *values)
 
-    monkeypatch.setattr(Store, "_query", counted)
+    monkeypatch.setattr(Store, "_rows", counted)
     sync.load(accounts=ACCOUNTS)
     assert [key for key, one in sync.outcomes.items() if one.reloaded] == [("works", ACCOUNTS[1])]
     assert sync.agrees(ACCOUNTS[1])
