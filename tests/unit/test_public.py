@@ -18,7 +18,6 @@ def test_a_name_that_is_not_public_is_no_attribute() -> None:
     "use",
     [
         "dp_async.Client",
-        "dp_async.__version__",
         "dp_async._client.Client",
         "from dp_async import Client",
         "from dp_async import *; Client",
@@ -33,5 +32,22 @@ assert "aiohttp" not in sys.modules
 {use}
 assert "aiohttp" in sys.modules
 assert vars(dp_async).keys() >= {{*dp_async.__all__}}
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["__version__", "ConfigError", "DpError", "Settings", "WorkStatus"]
+)
+def test_some_names_load_without_the_network_library(name: str) -> None:
+    code = f"""
+import sys
+import dp_async
+value = dp_async.{name}
+assert "aiohttp" not in sys.modules
+dp_async.Client
+assert "aiohttp" in sys.modules
+assert value is dp_async.{name}
+assert getattr(value, "__module__", "dp_async") == "dp_async"
 """
     subprocess.run([sys.executable, "-c", code], check=True)
