@@ -45,13 +45,10 @@ else:  # type checkers would take __getattr__ for "any name"
     def _published(value: object) -> object:
         """*value*, which shows as this module's in tracebacks and pickles, if it can."""
         from inspect import get_annotations
-        from types import FunctionType
 
         if getattr(value, "__module__", __name__) != __name__:
-            if isinstance(
-                value, type | FunctionType
-            ):  # typing.get_type_hints would look in this module
-                value.__annotations__ = get_annotations(value, eval_str=True)
+            # typing.get_type_hints would look for the names of its annotations in this module.
+            value.__annotations__ = get_annotations(value, eval_str=True)
             value.__module__ = __name__
         return value
 

@@ -91,6 +91,8 @@ class Entries:
         if is_head:
             self._most = max(self._gained.before(read), self._pushed.before(read), self._most)
             self._total = read.total
+        if contradicts_total(read):
+            return
         gained = max(self._gained.before(read), read.total + self._base.before(read), 0)
         self._gained.add(read, gained)
         self._base.add(read, gained - read.total)
@@ -105,6 +107,12 @@ class Entries:
         if 2 * shown >= self._total:
             return self._rose
         return self._rose or self._most > shown + shown * shown // self._total
+
+
+def contradicts_total(read: Read) -> bool:
+    """Whether the rows of *read* end before its total, or after: one of the two is wrong."""
+    end = read.offset + read.count
+    return end > read.total or (read.count < read.size and end < read.total)
 
 
 def pushed(first: Read, second: Read, horizon: float) -> int:

@@ -14,7 +14,6 @@ from uuid import uuid4
 
 import dlt
 import pyarrow as pa
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.sql_client import SqlClientBase
 from dlt.extract.decorators import get_resource
 
@@ -192,12 +191,9 @@ class Store:
         return MICROSECONDS.format(column) if is_time else column
 
     def _query(self, sql: str, *values: object) -> list[Sequence[Any]]:
-        """The rows that *sql* selects; none if there is no table yet."""
+        """The rows that *sql* selects."""
         with self._pipeline.sql_client() as client:
-            try:
-                return self._rows(client, sql, *values)
-            except DatabaseUndefinedRelation:
-                return []
+            return self._rows(client, sql, *values)
 
     def _rows(self, client: SqlClientBase[Any], sql: str, *values: object) -> list[Sequence[Any]]:
         sql = sql.replace("{table}", client.make_qualified_table_name(self._table))

@@ -30,7 +30,6 @@ Rows past the documented ones, the ``host`` and all error texts are made up.
 """
 
 from inspect import get_annotations
-from types import FunctionType
 
 from ._arguments import SimulatorMisused
 from ._database import Database, Delay
@@ -112,8 +111,6 @@ __all__ = [
 
 for _name in {*__all__} - {"Endpoint"}:  # an alias of a Literal has no module
     _public = globals()[_name]
-    if isinstance(
-        _public, type | FunctionType
-    ):  # typing.get_type_hints would look in the public module
-        _public.__annotations__ = get_annotations(_public, eval_str=True)
+    # typing.get_type_hints would look for the names of its annotations in this module.
+    _public.__annotations__ = get_annotations(_public, eval_str=True)
     _public.__module__ = __name__  # tracebacks show the public name

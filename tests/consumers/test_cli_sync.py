@@ -26,11 +26,11 @@ from anyio.from_thread import start_blocking_portal
 from dlt.common.exceptions import SignalReceivedException
 from pyarrow import parquet
 
-from dp_async import AuthError, BadItem, Client, CrawlReport
+from dp_async import AuthError, BadItem, Client, CrawlReport, Settings
 from dp_async.cli import _sync, _target, main
 from dp_async.cli._run import Exit
 from dp_async.cli._signals import Signals, as_current
-from dp_async.cli._target import LoadFailed, target_of
+from dp_async.cli._target import LoadFailed, OutOfMemory, Target, target_of
 from dp_async.tables import Outcome
 from dp_async.testing import Simulator
 from tests.support.databases import PASSWORD, Warehouse, truth
@@ -110,6 +110,25 @@ def test_an_unbounded_database_that_lacks_memory_ends_the_sync(tmp_path: Path) -
             duckdb.connect(config={"memory_limit": "1MB"}).execute(
                 "SELECT list(i) FROM range(9999999) r(i)"
             )
+
+
+def test_a_sync_without_a_limit_that_lacks_memory_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tries: list[Target] = []
+
+    def loaded(job: _sync.Job) -> list[Outcome]:
+        tries.append(job.target)
+        raise OutOfMemory("full")
+
+    monkeypatch.setattr(_sync.Job, "_loaded", loaded)
+    settings = Settings(base_url="https://api.example.com", app_id="app", app_secret="secret")
+    for unbounded, number in ((None, 1), ("without a limit", 2)):
+        tries.clear()
+        with pytest.raises(OutOfMemory, match="full"):
+            target = Target(database="duckdb", dataset="d", unbounded=unbounded)
+            _sync.Job(settings=settings, target=target).run()
+        assert [target.database for target in tries] == ["duckdb", "without a limit"][:number]
 
 
 @pytest.mark.slow  # test_the_demo_needs_no_settings is the quick one

@@ -237,10 +237,13 @@ def test_undocumented_fields_become_columns(first_run: Sync) -> None:
     ]
 
 
+@pytest.mark.parametrize("piece", [2, 150])
 def test_reconcile_marks_rows_that_are_gone_and_keeps_their_columns(
-    sync: Sync, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    sync: Sync, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, piece: int
 ) -> None:
-    monkeypatch.setattr("dp_async.dlt._comparison.PIECE", 2)
+    monkeypatch.setattr("dp_async.dlt._comparison.PIECE", piece)
+    monkeypatch.setattr("dp_async.dlt._run.PIECE", 150)
+    monkeypatch.setattr("dp_async.dlt._run.MANY", 200)
     gone = simulator.works.ids()[:5]
     sql = "SELECT * FROM dp_data.works WHERE brand_new IS NOT NULL ORDER BY brand_new"
     before = sync.warehouse.run(sql)

@@ -169,6 +169,22 @@ def test_a_list_that_hides_entries_is_not_complete(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("offset", "size", "total", "is_hidden"),
+    [
+        (8, 8, 0, False),  # the rows go on after its total
+        (35, 8, 10_000, False),  # they end before it
+        (8, 8, 25, True),
+    ],
+)
+def test_a_total_that_the_rows_of_its_answer_contradict_tells_nothing(
+    offset: int, size: int, total: int, is_hidden: bool
+) -> None:
+    odd = replace(page(1, ROWS, offset, size), total=total)
+    reads = [page(0, ROWS, 0, 8), odd, page(2, ROWS, 8, 8), page(3, ROWS, 0, 8)]
+    assert hidden(reads) is is_hidden
+
+
 def test_a_list_in_no_order_by_time_shows_no_entries() -> None:
     mixed = [(1, 5), (2, 9), (3, 1)]
     assumptions = Assumptions(ALLOWED_LATENESS)

@@ -48,8 +48,12 @@ def test_rows_in_no_order_prove_nothing() -> None:
     assert "not sorted" in decision.reason
 
 
+@pytest.mark.parametrize("at_once", [1, 400])
 @pytest.mark.parametrize("descending", [True, False])
-def test_links_lead_through_a_list_that_changes(descending: bool) -> None:
+def test_links_lead_through_a_list_that_changes(
+    descending: bool, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dp_async._proof.links.AT_ONCE", at_once)
     before = listed(20)
     after = [(30, 1030), *(row for row in before if row[0] != 7)]
     if not descending:
