@@ -95,10 +95,11 @@ class Store:
 
     def temporarily(self, sql: str, *values: object) -> list[Sequence[Any]]:
         """The rows that *sql* selects, in the one session that knows the temporary tables."""
-        if self._session is None:
+        session = self._session
+        if session is None:
             client: Any = self._pipeline.sql_client()  # dlt types its exit without None
-            self._session = self._ends.enter_context(client)
-        return self._rows(self._session, sql, *values)
+            session = self._session = cast("SqlClientBase[Any]", self._ends.enter_context(client))
+        return self._rows(session, sql, *values)
 
     def undocumented(self) -> list[str]:
         """The columns of undocumented fields that the table has."""
