@@ -101,10 +101,11 @@ class Entries:
     def are_hidden(self) -> bool:
         """Whether more rows entered than were shown at the newest end, as it was last read.
 
-        Some may have left again since, the more the larger a part of the list entered.
+        Some may have left again since, the more the larger a part of the list entered. If half of
+        the list seems to have entered, an answer was wrong, or nothing can be told.
         """
         shown = len(self._shown)
-        if 2 * shown >= self._total:
+        if 2 * max(shown, self._most) >= self._total:
             return self._rose
         return self._rose or self._most > shown + shown * shown // self._total
 
@@ -118,13 +119,14 @@ def contradicts_total(read: Read) -> bool:
 def pushed(first: Read, second: Read, horizon: float) -> int:
     """By how many places a row of *first* that is older than *horizon* is further down in *second*.
 
-    Rows that share their second with a neighbour do not count: they may have changed places.
+    Rows that share their second with a neighbour do not count: they may have changed places. Rows
+    that went down by a page or more do not either: such an answer has the rows of another page.
     """
     if any(read.count < read.size and read.offset for read in (first, second)):
         return 0  # the page may have been cut: its offset is not known
     places = {row: first.offset + place for place, row in enumerate(first.ids)}
     times, ids = second.updated, second.ids
-    return max(
+    places_down = max(
         (
             second.offset + place - places[ids[place]]
             for place in range(1, len(ids) - 1)
@@ -134,3 +136,4 @@ def pushed(first: Read, second: Read, horizon: float) -> int:
         ),
         default=0,
     )
+    return places_down if places_down < second.size else 0
