@@ -92,7 +92,7 @@ class Stored:
                 yield rows.take(left["place"].combine_chunks())
 
     def _common(self, read: pa.Table) -> Iterator[pa.Table]:
-        """The rows of *read* that are stored, with the time stored and whether it is marked as gone."""
+        """The rows of *read* that are stored, with the stored time and whether they are gone."""
         if not read.num_rows:
             return
         accounts = ", ".join(map(text, dict.fromkeys(accounts_of(read))))
