@@ -7,10 +7,12 @@ Nothing is open between two rounds. Knows no row.
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Generic, TypeVar
 
+import anyio
 from anyio.to_thread import run_sync
 from msgspec import Struct
 
@@ -28,6 +30,9 @@ S = TypeVar("S", bound=Struct)
 
 #: How often a round is repeated when another sync of the app commits first.
 ATTEMPTS = 10
+#: Seconds to which the backoff between them grows, doubled each time, with full jitter: else syncs
+#: that all commit often would overtake one another for ever.
+MAX_BACKOFF = 30.0
 
 
 class Load(Generic[S]):
@@ -65,7 +70,9 @@ class Load(Generic[S]):
 
     async def _round(self, waiting: deque[str]) -> tuple[list[Outcome], deque[str]]:
         """Load some of the accounts: their outcomes, and the other accounts."""
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                await anyio.sleep(random.uniform(0, min(MAX_BACKOFF, 0.1 * 2**attempt)))
             left = waiting.copy()
             start = await run_sync(self._start, [*waiting])
             with Spool(self._of.columns) as spool:

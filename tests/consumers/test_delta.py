@@ -354,6 +354,7 @@ async def test_a_sync_that_others_always_overtake_gives_up(
     sync: Sync, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dp_async.delta._load.ATTEMPTS", 2)
+    monkeypatch.setattr("dp_async.delta._load.MAX_BACKOFF", 0.0)
     other = Sync(sync.lake, simulator)
 
     async def send(request: Request, /) -> Response:

@@ -144,5 +144,6 @@ async def test_four_processes_into_one_app_lose_nothing_and_repeat_nothing(
         write(simulator)
         for process in running:
             _, problem = process.communicate()
-            assert not process.returncode, problem.decode()
+            overtaken = b"another sync of this app committed" in problem
+            assert overtaken or not process.returncode, problem.decode()
     assert await agrees(lake, simulator)
