@@ -86,6 +86,15 @@ class AccountsCrawl(Generic[T]):
         self.errors: dict[str, DpError] = {}
         self.reports: dict[str, CrawlReport] = {}
 
+    def __repr__(self) -> str:
+        done, failed = len(self.reports), len(self.errors)
+        running, waiting = len(self._crawls), len(self._waiting)
+        accounts = (
+            "1 account" if (total := done + running + waiting) == 1 else f"{total:,} accounts"
+        )
+        ended = f"{done:,} done ({failed:,} failed)" if failed else f"{done:,} done"
+        return f"<AccountsCrawl of {accounts}: {ended}, {running:,} under way>"
+
     def _plan(self) -> str | None:
         """The account to fetch the next page of: first those begun, in turn, then a new one."""
         if self._ready:

@@ -6,8 +6,7 @@ Immutable; sends nothing until it is iterated or awaited. No paging and no HTTP.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict
 from functools import partial
 from typing import Generic, TypeVar, Unpack, overload
 
@@ -20,7 +19,7 @@ from ._crawl.engine import mark_now
 from ._crawl.report import CrawlReport
 from ._crawl.runtime import Runtime, Source
 from ._errors import ConfigError, DecodeError, locate
-from ._models import Page
+from ._models import Page, Probe
 from ._page.decoder import PageDecoder
 from ._page.endpoints import ListEndpoint
 from ._page.item import check_item
@@ -33,18 +32,6 @@ from ._watch import BadRows, Watch
 T = TypeVar("T")
 V = TypeVar("V")
 S = TypeVar("S", bound=Struct)
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """A list's *total*, and the id and time of its first row; both None where the list is empty.
-
-    The time is the update time as sent, without an offset; the create time where there is none.
-    """
-
-    total: int
-    head_id: int | None
-    head_time: datetime | None
 
 
 class Listing(Generic[T]):
@@ -211,6 +198,7 @@ class Listing(Generic[T]):
             runtime=self._runtime,
             interval=interval,
             watermark=since,
+            name=self._name,
             bad_rows=None if on_bad_item is None else BadRows(on_bad_item),
         )
 
@@ -263,7 +251,19 @@ class Listing(Generic[T]):
                 [*self._runtime.scope, endpoint.name, msgspec.json.encode(self._query).decode()]
             ),
             unstamped=endpoint.entered_unstamped(self._query),
+            name=self._name,
         )
+
+    @property
+    def _name(self) -> str:
+        return self._endpoint.described(self._query, account=self._runtime.scope[-1])
+
+    def __repr__(self) -> str:
+        default = asdict(CrawlOptions())
+        options = asdict(self._options).items()
+        changed = [f", {name}={value!r}" for name, value in options if value != default[name]]
+        item = getattr(self._item, "__name__", self._item)
+        return f"<Listing of {self._name}, as {item}{''.join(changed)}>"
 
     @property
     def options(self) -> CrawlOptions:

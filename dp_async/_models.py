@@ -5,6 +5,7 @@ it left out; no other default. No I/O, and no import from this package.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Annotated, Generic, Self, TypeAlias, TypeVar
@@ -155,6 +156,18 @@ class Page(Struct, Generic[T], frozen=True, gc=False, kw_only=True, rename="came
 
     def __len__(self) -> int:
         return len(self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A list's *total*, and the id and time of its first row; both None where the list is empty.
+
+    The time is the update time as sent, without an offset; the create time where there is none.
+    """
+
+    total: int
+    head_id: int | None
+    head_time: datetime | None
 
 
 class WorkQuery(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

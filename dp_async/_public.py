@@ -28,8 +28,8 @@ from ._errors import (
     TransportError,
 )
 from ._http import Request, Response, Send, Sign
-from ._listing import Listing, Probe
-from ._models import Align, Message, Page, ReadStatus, SortOrder, Work, WorkStatus
+from ._listing import Listing
+from ._models import Align, Message, Page, Probe, ReadStatus, SortOrder, Work, WorkStatus
 from ._page.reader import BadItem
 from ._plan.watermark import Watermark
 from ._settings import CrawlOptions, RetryPolicy, Settings

@@ -234,11 +234,10 @@ class CrawlOptions:
       from when the list is seen to change; a number: from the start; 0: never.
     - *allowed_lateness*: seconds after its update time within which a row becomes visible; a proof
       has to bear at least that much, and twice what was seen to be more.
+    - *replica_lag*: seconds by which answers may be out of date; a crawl pauses so long at times.
     - *max_passes*: the most passes over the list: the first, then rounds that repair gaps.
-    - *strict*: raise IncompleteCrawl at the end of a crawl known not to be complete; if False, log
-      a warning.
-    - *on_bad_item*: ``"raise"`` DecodeError for a row that cannot be decoded, or ``"keep"`` it in
-      ``Crawl.bad_items``.
+    - *strict*: raise IncompleteCrawl, not only warn, after a crawl known not to be complete.
+    - *on_bad_item*: ``"raise"`` DecodeError for a bad row, or ``"keep"`` it in ``Crawl.bad_items``.
 
     Raises ConfigError, which names the option.
     """
@@ -251,16 +250,15 @@ class CrawlOptions:
     verify: bool = True
     overlap: int | Literal["auto"] = "auto"
     allowed_lateness: float = 2.0
+    replica_lag: float = 0.0
     max_passes: int = 3
     strict: bool = False
     on_bad_item: Literal["raise", "keep"] = "raise"
 
     def __post_init__(self) -> None:
         whole("page_size", self.page_size, 1, MAX_PAGE_SIZE)
-        least = 1
-        if self.concurrency != "auto":
-            whole('concurrency, if not "auto",', self.concurrency, 1, 10_000)
-            least = self.concurrency
+        least = 1 if self.concurrency == "auto" else self.concurrency
+        whole('concurrency, if not "auto",', least, 1, 10_000)
         if self.window is not None:
             whole("window", self.window, least, 100_000)
         flag("ordered", self.ordered)
@@ -270,6 +268,7 @@ class CrawlOptions:
         if self.overlap != "auto":
             whole('overlap, if not "auto",', self.overlap, 0, self.page_size // 2)
         number("allowed_lateness", self.allowed_lateness, 0, DAY)
+        number("replica_lag", self.replica_lag, 0, HOUR)
         whole("max_passes", self.max_passes, 1, 1_000)
         flag("strict", self.strict)
         one_of("on_bad_item", self.on_bad_item, ("raise", "keep"))
@@ -286,6 +285,7 @@ class OptionChanges(TypedDict, total=False):
     verify: bool
     overlap: int | Literal["auto"]
     allowed_lateness: float
+    replica_lag: float
     max_passes: int
     strict: bool
     on_bad_item: Literal["raise", "keep"]

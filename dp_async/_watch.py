@@ -11,6 +11,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
+from datetime import UTC, datetime
 from typing import Generic, Self, TypeVar
 
 from ._call.observe import log
@@ -37,12 +38,12 @@ REMEMBERED = 10_000
 class Schedule:
     """When the next request is due: exponential backoff from *interval* on, jitter of ±10 %.
 
-    *due* is in the loop's time. *failures* are errors in a row; *fruitless* are polls in a row that
-    found nothing and were not complete.
+    *interval* is in seconds, *due* in the loop's time. *failures* are errors in a row; *fruitless*
+    are polls in a row that found nothing and were not complete.
     """
 
     def __init__(self, interval: float, jitter: Callable[[], float]) -> None:
-        self._interval = interval
+        self.interval = interval
         self._jitter = jitter
         self.due = 0.0
         self.failures = 0
@@ -50,8 +51,8 @@ class Schedule:
 
     def backoff(self, now: float) -> float:
         """Set *due*; the seconds until then: an interval, or more while polls do not work."""
-        grown = self._interval * 2.0 ** min(self.failures + self.fruitless, 16)
-        seconds = max(self._interval, min(grown, MAX_BACKOFF)) * (0.9 + 0.2 * self._jitter())
+        grown = self.interval * 2.0 ** min(self.failures + self.fruitless, 16)
+        seconds = max(self.interval, min(grown, MAX_BACKOFF)) * (0.9 + 0.2 * self._jitter())
         self.due = now + seconds
         return seconds
 
@@ -94,6 +95,7 @@ class Watch(Generic[T]):
         interval: float,
         watermark: Watermark | None,
         bad_rows: BadRows | None = None,
+        name: str = "",
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._mark = mark
@@ -102,6 +104,7 @@ class Watch(Generic[T]):
         self._schedule = Schedule(interval, jitter)
         self._watermark = watermark
         self._bad_rows = bad_rows
+        self._name = name
         self._begun = watermark is not None
         # The first read runs in a task, as a crawl's pages do: a short timeout must not restart it.
         once = iter([True])
@@ -126,6 +129,18 @@ class Watch(Generic[T]):
         restart rows may come again, and none is left out.
         """
         return self._watermark
+
+    def __repr__(self) -> str:
+        schedule = self._schedule
+        state = "no rows so far" if self._begun else "not started"
+        if self._watermark is not None and self._watermark.updated:
+            newest = datetime.fromtimestamp(self._watermark.updated, UTC)
+            state = f"delivered up to {newest:%Y-%m-%d %H:%M:%S}"
+        if schedule.failures:
+            state += f", {schedule.failures} failed in a row"
+        if self._closed:
+            state = "closed"
+        return f"<Watch of {self._name}, every {schedule.interval:g} s: {state}>"
 
     def __aiter__(self) -> Self:
         return self

@@ -45,6 +45,7 @@ class Crawl(Generic[T]):
         before = None if resume is None else read(resume, source.scope)
         if before and (options.limit is not None or not options.verify):
             raise ConfigError("resume goes with verify=True and without a limit")
+        self._name = source.name
         self._engine: Engine[T] = Engine(source, options, before, after)
         self._progress = progress
         self._items: Iterator[T] = iter(())
@@ -127,6 +128,11 @@ class Crawl(Generic[T]):
     async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
+    def __repr__(self) -> str:
+        if not hasattr(self, "_engine"):  # in a traceback of the constructor
+            return object.__repr__(self)
+        return f"<Crawl of {self._name}: {self.report.summary}>"
+
     def __del__(self) -> None:
         # Requests are in flight here only if the crawl was neither closed nor read to its end. The
         # garbage collector may run in any thread, so the loop is told to cancel them.
@@ -148,6 +154,9 @@ class Pages(Generic[T]):
 
     def __init__(self, crawl: Crawl[T]) -> None:
         self._crawl = crawl
+
+    def __repr__(self) -> str:
+        return f"<Pages of {self._crawl!r}>"
 
     def __aiter__(self) -> Self:
         return self

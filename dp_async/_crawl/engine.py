@@ -6,9 +6,11 @@ engine and never to the ``Crawl`` the caller holds, so that dropping a ``Crawl``
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from typing import Generic, TypeVar
 
 from .._call.observe import log
@@ -69,12 +71,27 @@ class Engine(Generic[T]):
         )
         self._began: float | None = None
         self._ended: float | None = None
+        self._answered = -inf  # when the last answer came
+        self._stages = 0
+        self._opens = -inf  # when the running stage may begin
 
     async def _fetch(self, ref: PageRef) -> Callable[[], PageResult[T]]:
         assert self._call is not None
-        sent = self._walk.tick()
+        if self._options.replica_lag and self._options.verify:
+            await self._await_replicas()
+        sent = self._walk.sent()
         answer = await self._call(self._source.request(ref.num, ref.size))
+        self._answered = asyncio.get_running_loop().time()
         return partial(self._learn, ref, sent, self._walk.tick(), answer)
+
+    async def _await_replicas(self) -> None:
+        """Pause until all replicas show what the answers of the last stage show."""
+        now = asyncio.get_running_loop().time()
+        if self._walk.stages > self._stages:
+            self._stages = self._walk.stages
+            self._opens = self._answered + self._options.replica_lag
+        if now < self._opens:
+            await asyncio.sleep(self._opens - now)
 
     def _learn(self, ref: PageRef, sent: int, answered: int, answer: Answer) -> PageResult[T]:
         walk = self._walk

@@ -58,6 +58,16 @@ class CrawlReport:
     max_in_flight: int
     elapsed: float
 
+    @property
+    def summary(self) -> str:
+        """One line: the counts, the verdict, and its reason."""
+        if not self.requests:
+            return self.reason
+        requests = "1 request" if self.requests == 1 else f"{self.requests:,} requests"
+        counts = f"{self.items:,} of {self.total_elements:,} items by {requests}"
+        verdict = {True: "complete: ", False: "not complete: ", None: ""}[self.complete]
+        return f"{counts}, {verdict}{self.reason}"
+
 
 class IncompleteCrawl(DpError):
     """The crawl ended and is known not to be complete. ``report`` says why."""

@@ -59,7 +59,8 @@ class Source(Generic[T]):
     """One list on the server: its *request* for page *num* of *size* rows, and its reader.
 
     *scope* is a digest of the client, the list and its filters. *unstamped*: the filter that rows
-    may enter without a new update time, as text; "" if there is none.
+    may enter without a new update time, as text; "" if there is none. *name*: the list and its
+    filters for reprs, without a hidden value.
     """
 
     request: Callable[[int, int], Request]
@@ -67,3 +68,4 @@ class Source(Generic[T]):
     runtime: Runtime
     scope: str
     unstamped: str = ""
+    name: str = ""

@@ -100,7 +100,19 @@ class ListEndpoint(Generic[Row, Query]):
             return ""
         name, stamped = self.unstamped
         value = getattr(query, name)
-        return "" if value is None or value in stamped else f"{name}={value}"
+        return "" if value is None or value in stamped else _filter(name, value)
+
+    def described(self, query: Struct, account: str) -> str:
+        """The list, the filters of *query* and the end of *account*, if there is one, for reprs.
+
+        ``work_list, status=SUCCESS, name=…``: a filter that is not a known value may be a
+        customer's text, and is not shown.
+        """
+        given: dict[str, object] = structs.asdict(query)
+        parts = [_filter(name, value) for name, value in given.items() if value is not None]
+        if account:
+            parts.append(f"account=…{account[-4:]}")
+        return ", ".join([self.name, *parts])
 
     def request(self, query: Struct, page_num: int, page_size: int) -> Request:
         """The request for one page; *page_num* counts from 1."""
@@ -137,6 +149,12 @@ class ListEndpoint(Generic[Row, Query]):
             )
 
         return post
+
+
+def _filter(name: str, value: object) -> str:
+    """``name=value``; the value only if it is a known one."""
+    known = isinstance(value, OpenEnum) and value in list(type(value))
+    return f"{name}={value if known else '…'}"
 
 
 def _enum(kind: object) -> type[OpenEnum] | None:

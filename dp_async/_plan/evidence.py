@@ -79,7 +79,7 @@ class Evidence:
         self.passes = 0
         self.reads: list[Read] = []
         self.drift = Drift()
-        self.assumptions = Assumptions()
+        self.assumptions = Assumptions(options.allowed_lateness)
         self._compared = 0  # reads that were taken into the assumptions
         self.largest = 0
         self.is_largest = False
@@ -213,7 +213,7 @@ class Evidence:
     @property
     def covers_changes(self) -> bool:
         """Whether every wanted row that did not change was read; see ``Changes``."""
-        lateness = self.options.allowed_lateness
+        lateness = self.options.allowed_lateness + self.options.replica_lag
         return self.complete or covers(self.reads, lateness, self.changes.oldest)
 
     @property

@@ -119,7 +119,7 @@ class Repair:
         evidence = self._evidence
         upper = gap.below if evidence.is_ascending else gap.above
         place = self._place_after(upper)
-        attempt = (gap.above.sent, gap.below.sent)
+        attempt = (gap.above.answered, gap.below.answered)
         attempts = self._attempts[attempt]
         self._attempts[attempt] += 1
         # Around, below, above, further below …: half a page each time.

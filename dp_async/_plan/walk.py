@@ -54,9 +54,10 @@ class Walk(Generic[T]):
     """The plan of one crawl of one list, and what its answers prove.
 
     *evidence* holds what is known of the list, *progress* how the strategy stands. ``tick()``
-    counts events for the certificate: call it before a request and after its answer. *resume* is
-    where an earlier crawl of the whole list stopped. With a watermark *after*, only what is new
-    since then is read. *over*: nothing more will be requested.
+    counts events for the certificate: call it after an answer, and ``sent()`` before its request;
+    where *stages* has grown, pause before that for the replica lag. *resume* is where an earlier
+    crawl of the whole list stopped. With a watermark *after*, only what is new since then is read.
+    *over*: nothing more will be requested.
     """
 
     def __init__(
@@ -65,7 +66,8 @@ class Walk(Generic[T]):
         resume: Checkpoint | None = None,
         after: Watermark | None = None,
     ) -> None:
-        self.evidence = evidence = Evidence(options, Changes(after, options.allowed_lateness))
+        lateness = options.allowed_lateness + options.replica_lag
+        self.evidence = evidence = Evidence(options, Changes(after, lateness))
         self.progress = progress = Progress()
         self.over = False
         self._verify = options.verify
@@ -73,6 +75,8 @@ class Walk(Generic[T]):
         self._requested = 0
         self._last: PageResult[T] | None = None
         self.tick = count().__next__
+        self.stages = 0
+        self._began = 0 if options.replica_lag and options.verify else None
         self._stage = each(())
         if options.limit == 0:
             self._stages: Iterator[Stage] = iter(())
@@ -97,6 +101,17 @@ class Walk(Generic[T]):
                 self.over = True
                 return None
             self._stage = stage
+            self.stages += 1
+            if self._began is not None:
+                self._began = self.tick()
+
+    def sent(self) -> int:
+        """The tick of a request that is sent now.
+
+        With a replica lag, that of the beginning of its stage: its answer may show the list as it
+        was then, but no earlier if the caller pauses before the stage.
+        """
+        return self.tick() if self._began is None else self._began
 
     def learn(
         self,

@@ -10,7 +10,8 @@ from bisect import bisect_left, insort
 from math import floor, inf
 from typing import TYPE_CHECKING
 
-from .reads import Read, is_before, is_first, is_last
+from .entries import Entries, Peaks
+from .reads import Read, is_before, reaches_head, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,13 +30,14 @@ class Assumptions:
     Nothing is seen of a list that is not sorted by update time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, allowed_lateness: float) -> None:
+        self._entries = Entries(allowed_lateness)
         self._came_back = False
         self._falling = self._rising = True  # no answer contradicts this order
         self._by_times = 0.0  # the most lateness against the newest time shown
         self._by_date = 0.0  # and against the server's Date
-        self._clock = Clock()
-        self._date = Clock()
+        self._clock = Peaks()
+        self._date = Peaks()
         self._spans: list[tuple[int, int, Read]] = []  # sorted by their newest times
         self._heads: list[Read] = []
         self._gone: dict[tuple[int, int], Read] = {}  # rows, and a read that lacks them
@@ -44,6 +46,11 @@ class Assumptions:
     def returned(self) -> bool:
         """Whether a row was gone in one answer, and in a later one it was there as before."""
         return self._came_back and (self._falling or self._rising)
+
+    @property
+    def entries_hidden(self) -> bool:
+        """Whether rows were seen to enter that are not at the newest end."""
+        return self._falling is not self._rising and self._entries.are_hidden
 
     @property
     def dated(self) -> bool:
@@ -65,7 +72,7 @@ class Assumptions:
         """Compare *read* with the reads before that show the same times."""
         if read.date is not None:
             date = floor(read.date)
-            self._by_date = max(self._by_date, self._date.reached(read) - date)
+            self._by_date = max(self._by_date, self._date.before(read) - date)
             self._date.add(read, date)
         column = read.by_update
         if column is None:
@@ -83,6 +90,7 @@ class Assumptions:
             self._came_back = any(
                 row in self._gone and is_before(self._gone[row], read) for row in rows_of(read)
             )
+        self._entries.add(read)
         self._clock.add(read, read.newest_past)
         if reaches_head(read):
             self._heads.append(read)
@@ -94,7 +102,7 @@ class Assumptions:
         newest, oldest = read.by_update.newest, read.by_update.oldest
         place = bisect_left(self._spans, oldest, key=lambda span: span[0])
         near = [other for _, _, other in self._spans[place : place + NEAR]]
-        for other in {one.sent: one for one in (*near, *self._heads[-NEAR:])}.values():
+        for other in {one.answered: one for one in (*near, *self._heads[-NEAR:])}.values():
             if other.by_update and other.by_update.oldest < newest:
                 yield other
 
@@ -102,8 +110,9 @@ class Assumptions:
         """Note rows that *second* shows and *first* lacks at their place, and the other way."""
         bottom, top = covered(first)
         old = dict(rows_of(first))
-        clock = max(first.newest_past, self._clock.reached(first))
-        date = self._date.reached(first)
+        clock = max(first.newest_past, self._clock.before(first))
+        date = self._date.before(first)
+        self._entries.compare(first, second, clock)
         for row, time in rows_of(second):
             before = old.get(row)
             if before != time and (before is not None or bottom < time < top):
@@ -114,40 +123,6 @@ class Assumptions:
         for key in rows_of(first):
             if bottom < key[1] < top and key not in kept:
                 self._gone.setdefault(key, second)
-
-
-class Clock:
-    """What a clock had reached when a read was sent, as the answers before it show."""
-
-    def __init__(self) -> None:
-        self._answered: list[int] = []
-        self._peaks: list[float] = []
-
-    def add(self, read: Read, time: float) -> None:
-        """The answer *read* shows *time*."""
-        place = bisect_left(self._answered, read.answered)
-        self._answered.insert(place, read.answered)
-        self._peaks.insert(place, max(time, self._peaks[place - 1]) if place else time)
-        for later in range(place + 1, len(self._peaks)):
-            self._peaks[later] = max(time, self._peaks[later])
-
-    def reached(self, read: Read) -> float:
-        """The newest time that an answer before *read* shows."""
-        place = bisect_left(self._answered, read.sent)
-        return self._peaks[place - 1] if place else -inf
-
-
-def rows_of(read: Read) -> Iterator[tuple[int, int]]:
-    """Ids and update times."""
-    return zip(read.ids, read.updated, strict=True)
-
-
-def reaches_head(read: Read) -> bool:
-    """Whether no row is newer than those of *read*."""
-    column = read.by_update
-    if column is None or column.falling is column.rising:
-        return False
-    return is_first(read) if column.falling else is_last(read)
 
 
 def covered(read: Read) -> tuple[float, float]:

@@ -9,7 +9,8 @@ to the last is in none of the reads.
 
 **Reads.** A *read* is one answer: the rows of one page, taken by the server at one moment between
 request and answer. Read A is *before* read B only if A was answered before B was sent. Reads that
-overlap in time have no order.
+overlap in time have no order. Where answers may be out of date by a while, a read counts as sent so
+much earlier.
 
 **Assumptions** about the server:
 
@@ -104,7 +105,8 @@ stamp. If that is more than allowed, the proof has to bear twice as much. If a r
 answer and is there again with the same time, 1 or 5 does not hold, and nothing is proven. If the
 newest end, as it was last read, shows all rows that may have entered since the first read, every
 row of that moment must have been read; if its total says that there were more, 1 or 2 does not
-hold.
+hold. The same if more rows entered since the newest end was first read, by totals that grew or rows
+that went down, than the newest end shows (``entries``).
 """
 
 from __future__ import annotations
@@ -132,6 +134,10 @@ RETURNED = (
 UNREAD = (
     "the list holds {} more rows than were read, though its pages join: rows enter or move without "
     "a new update time, or with one that goes back"
+)
+HIDDEN = (
+    "more rows entered the list than its newest end shows: update times go back, as after a clock "
+    "was set back, or answers do not show the list of their moment, as with a replica that lags"
 )
 COUNTED = "as many rows were read as the list held at one moment"
 
@@ -181,6 +187,8 @@ def decide(
             return decision
         seconds = f"{seen.lateness:.0f} s after the time that they carry, or more"
         return replace(decision, reason=f"{decision.reason}; rows became visible {seconds}")
+    if seen.entries_hidden and not any(order.by_create for order in orders):
+        return Broken(HIDDEN)
     if distinct is not None and down_to == -inf:
         more = unread(reads, horizons(reads, allowed_lateness, dated=dated), orders, distinct)
         if more:

@@ -12,7 +12,7 @@ from math import ceil, floor, inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 
 @dataclass
@@ -138,6 +138,19 @@ def with_true_sizes(reads: Sequence[Read]) -> Sequence[Read]:
         read if is_first(read) or read.size <= fullest else replace(read, size=fullest)
         for read in reads
     ]
+
+
+def reaches_head(read: Read) -> bool:
+    """Whether no row is newer than those of *read*; False where its times are all the same."""
+    column = read.by_update
+    if column is None or column.falling is column.rising:
+        return False
+    return is_first(read) if column.falling else is_last(read)
+
+
+def rows_of(read: Read) -> Iterator[tuple[int, int]]:
+    """Ids and update times."""
+    return zip(read.ids, read.updated, strict=True)
 
 
 def is_before(first: Read, second: Read) -> bool:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from hashlib import md5
+from math import inf
 from random import Random
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, Protocol, cast
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -21,7 +22,6 @@ from dp_async import ConfigError, Request, Response
 
 from ._arguments import choice, number, whole
 from ._faults import AnswerFault, Fault, Good, PageData, PageFault
-from ._lists import SimulatedList
 from ._rows import KINDS, Endpoint, Kind
 
 PATH = "/openApiDigitalPerson/customer/"
@@ -52,7 +52,8 @@ class Rules:
     def __post_init__(self) -> None:
         choice("timestamp_unit", self.timestamp_unit, ("ms", "s"))
         choice("shape", self.shape, ("flat", "nested"))
-        number("tolerance", self.tolerance, 0)
+        if self.tolerance != inf:  # any timestamp will do
+            number("tolerance", self.tolerance, 0)
         if self.max_page_size is not None:
             whole("max_page_size", self.max_page_size, 1)
         accounts = cast("object", self.accounts)
@@ -80,13 +81,26 @@ class Refused(Exception):
         self.text = text
 
 
+class Readable(Protocol):
+    """A list whose pages can be read, as ``SimulatedList.read`` does it."""
+
+    def read(
+        self,
+        offset: int,
+        size: int,
+        filters: Mapping[str, str | None],
+        *,
+        ascending: bool = False,
+    ) -> tuple[list[msgspec.Raw], int]: ...
+
+
 class Api:
     """Answers requests for the given lists. *now* is the server's time, in seconds."""
 
     def __init__(
         self,
         rules: Rules,
-        lists: Mapping[Endpoint, SimulatedList],
+        lists: Mapping[Endpoint, Readable],
         *,
         now: Callable[[], float],
         random: Random,

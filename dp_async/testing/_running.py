@@ -32,13 +32,19 @@ class Running:
             await server.close()
 
     @property
+    def where(self) -> str:
+        """Where it listens, or why it does not, for reprs and errors."""
+        if self._server is not None:
+            return f"at {self.url}"
+        return "was closed" if self._closed else "is not running"
+
+    @property
     def url(self) -> str:
         """The base URL. Raises SimulatorMisused while no server runs."""
         if self._server is None:
-            state = "was closed" if self._closed else "is not running"
             raise SimulatorMisused(
-                f"this simulator {state}, so it has no address: use its url and settings within"
-                " `async with Simulator(...) as simulator:`; without a server, pass"
+                f"this simulator {self.where}, so it has no address: use its url and settings"
+                " within `async with Simulator(...) as simulator:`; without a server, pass"
                 " Client(simulator.in_process_settings, send=simulator.send)"
             )
         return f"http://{HOST}:{self._server.port}"

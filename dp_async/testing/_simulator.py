@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from math import inf
 from random import Random
-from types import TracebackType
 from typing import ClassVar, Literal, Self, TypeVar
 
 from dp_async import Request, Response, Settings
@@ -148,13 +147,14 @@ class Simulator:
         await self._running.start()
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self._running.stop()
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_running"):  # in a traceback of the constructor
+            return object.__repr__(self)
+        rows = ", ".join(f"{len(each):,} rows in {name}" for name, each in self._lists.items())
+        return f"<Simulator {self._running.where}: {rows}, {self.served:,} requests>"
 
     @property
     def works(self) -> SimulatedList:

@@ -103,7 +103,8 @@ class Course:
         self.order = 0
         self.waiting: list[Sent] = []
         self.delivered: list[int] = []
-        self.requests = self.taken = 0
+        self.requests = self.taken = self.stages = 0
+        self.opens = self.answered = START  # when a stage may begin, and when the last answer came
         self.now = START
 
     def play(self) -> Result:
@@ -163,10 +164,14 @@ class Course:
             if ref is None:
                 return
             self.requests += 1
-            sent = Sent(ref, self.walk.tick())
+            if self.walk.stages > self.stages:
+                self.stages = self.walk.stages
+                self.opens = self.answered + round(self.case.options.replica_lag * SECOND)
+            sent = Sent(ref, self.walk.sent())
             self.waiting.append(sent)
             latency = self.case.latency * exp(self.chance.gauss(0, 0.5))
-            taken = self.now + round(latency * self.chance.uniform(0.3, 0.8))
+            now = self.now if self.stages == 1 else max(self.now, self.opens)
+            taken = now + round(latency * self.chance.uniform(0.3, 0.8))
             counted = taken + round(self.case.schema.counts * self.chance.random())
             self._at(max(taken, self.now), "rows", sent)
             self._at(max(counted, self.now), "count", sent)
@@ -206,6 +211,7 @@ class Course:
 
     def _answer(self, sent: Sent) -> None:
         sent.answered = self.walk.tick()
+        self.answered = self.now
         since, back = self.case.load.set_back
         is_back = self.now >= since and back < 60  # local time that is set back leaves the Date
         sent.date = (self.now - (round(back * SECOND) if is_back else 0)) // SECOND

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.property.database import SECOND, Database, Row, Schema, Ties
@@ -38,6 +40,16 @@ def test_hardly_a_crawl_is_complete_falsely_where_an_assumption_is_broken(
     results = played(breach, crawls)
     assert sum(one.false for one in results) <= crawls * FALSE.get(breach, 0.02)
     assert not [one.case.seed for one in results if one.twice]
+
+
+@pytest.mark.parametrize("crawls", BROKEN)
+def test_crawls_that_know_the_lag_of_a_replica_are_complete_only_if_they_are(crawls: int) -> None:
+    results: list[Result] = []
+    for seed in range(crawls):
+        case = draw(seed, "replica", most=1500)
+        results.append(play(replace(case, options=replace(case.options, replica_lag=1.5))))
+    assert not [one.case.seed for one in results if one.false or one.twice]
+    assert sum(one.complete for one in results) >= crawls / 3
 
 
 # The model

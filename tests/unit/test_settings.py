@@ -112,10 +112,11 @@ RANGES: list[tuple[Kind, str, float, float]] = [
     (CrawlOptions, "overlap", 0, 50),  # at most half a page
     (CrawlOptions, "limit", 0, 2**53),
     (CrawlOptions, "allowed_lateness", 0, 86_400),
+    (CrawlOptions, "replica_lag", 0, 3_600),
     (CrawlOptions, "max_passes", 1, 1_000),
 ]
 
-FLOATS = ("timeout", "rate", "base", "cap", "allowed_lateness")
+FLOATS = ("timeout", "rate", "base", "cap", "allowed_lateness", "replica_lag")
 
 #: What is no number, and how the refusal goes on after the name.
 OTHERS: list[tuple[Kind, str, list[object], str]] = [
@@ -486,6 +487,7 @@ def test_the_defaults_of_a_crawl() -> None:
         verify=True,
         overlap="auto",
         allowed_lateness=2.0,
+        replica_lag=0.0,
         max_passes=3,
         strict=False,
         on_bad_item="raise",

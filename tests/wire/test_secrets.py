@@ -50,6 +50,7 @@ from dp_async import (
     DpError,
     HttpTransport,
     IncompleteCrawl,
+    Listing,
     Md5Signer,
     PaginationError,
     RateLimited,
@@ -382,6 +383,8 @@ async def searched(way: Way, client: Client, recorder: Recorder) -> DpError | No
         if isinstance(value, Crawl):
             crawl = cast("Crawl[object]", value)
             kept += [crawl.report, crawl.checkpoint(), crawl.pages()]
+        if isinstance(value, Listing):
+            kept.append(cast("Listing[object]", value).watch(5.0))
     recorder.search(failure, client, client.stats, client.for_account(ACCOUNT), *kept)
     return failure
 

@@ -77,6 +77,26 @@ async def test_page_1_is_fetched_alone_and_its_size_plans_the_others() -> None:
     assert server.pages == [(1, 100), (4, 10), (2, 10), (3, 10), (1, 10)]
 
 
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_crawl_pauses_for_replicas_between_its_stages(verify: bool) -> None:
+    server = Server(35, clamp=10)
+    times: list[float] = []
+
+    async def send(request: Request, /) -> Response:
+        times.append(asyncio.get_running_loop().time())
+        return await server(request)
+
+    async def main() -> None:
+        options = replace(TENS, replica_lag=1.5, verify=verify)
+        async with Client(SETTINGS, send=send) as api, api.works(options=options).crawl() as crawl:
+            assert len(await drain(crawl)) == 35
+            assert crawl.report.complete is (True if verify else None)
+
+    run(main())
+    # Page 1, the last one, those between at once, page 1 again.
+    assert [round(time, 1) for time in times] == ([0, 1.5, 3, 3, 4.5] if verify else [0] * 4)
+
+
 async def test_a_list_that_grows_meanwhile_is_read_to_its_new_end() -> None:
     server = Server(20)
 

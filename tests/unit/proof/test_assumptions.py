@@ -22,7 +22,7 @@ ROWS = listed(20, apart=5)
 
 
 def seen(*reads: Read) -> Assumptions:
-    assumptions = Assumptions()
+    assumptions = Assumptions(2.0)
     for one in reads:
         assumptions.add(one)
     return assumptions

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from hashlib import md5
+from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
@@ -254,6 +255,10 @@ def test_the_text_of_a_wrong_signature() -> None:
 @pytest.mark.parametrize("timestamp", ["1699999701000", "1700000299000"])
 def test_a_timestamp_within_tolerance(timestamp: str) -> None:
     data(api(), get(headers=signed(f"appsecret{timestamp}", timestamp=timestamp)))
+
+
+def test_without_a_limit_any_timestamp_is_taken() -> None:
+    data(api(replace(rules(), tolerance=inf)), get(headers=signed("appsecret5", timestamp="5")))
 
 
 def test_header_names_in_any_case() -> None:
