@@ -18,8 +18,8 @@ from .. import ConfigError, DpError
 _PUBLIC = ("region", "endpoint", "allow_http", "conditional", "timeout", "bucket", "virtual")
 #: Variables that object stores take credentials from.
 _VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-#: The longest text of a store that is repeated: the rest of such a text is XML or a stack.
-_LONGEST = 300
+#: The longest text of a store that is repeated.
+_LONGEST = 400
 
 
 class LoadFailed(DpError):
@@ -57,17 +57,27 @@ class Place:
         raise LoadFailed(f"the table {self.table(name)}: {problem}") from None
 
     def _shown(self, text: str) -> str:
-        """The first line of *text*, without secrets and without the XML of an answer."""
+        """*text* on one line, without secrets."""
         hidden = [
             value
             for name, value in self.options.items()
             if not any(part in name.lower() for part in _PUBLIC)
         ]
         hidden += [os.environ.get(name, "") for name in _VARIABLES]
-        line = re.sub(r"<[^>]*>|\s+", " ", text.strip().partition("\n")[0])
+        line = _one_line(text)
         for value in sorted(filter(None, hidden), key=len, reverse=True):
             line = line.replace(value, "…")
         return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+
+
+def _one_line(text: str) -> str:
+    """An error text of deltalake without colours, stack and XML; of that, the code and message."""
+    said = re.search(r"<Code>(.*?)</Code>\s*<Message>(.*?)</Message>", text, re.DOTALL)
+    text = re.split(r"<\?xml|<Error>|\n\s*0: ", text)[0]
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    text = re.sub(r"//[^/@\s]*@", "//…@", text)  # an endpoint may have credentials
+    parts = [*re.split(r"↳|\n", text), *(said.groups() if said else ())]
+    return ": ".join(" ".join(part.split()) for part in parts if part.strip())
 
 
 def place_of(uri: str | os.PathLike[str], options: Mapping[str, str] | None) -> Place:

@@ -623,9 +623,14 @@ async def test_a_table_that_cannot_be_read_fails_with_its_name(later: Sync) -> N
 
 async def test_credentials_are_in_no_text(sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-the-environment")
+    long = ""
 
     def failing(*given: object, **options: object) -> None:
-        raise OSError(f"<a>no</a> secret-of-the-environment open-sesame eu {'x' * 999}\n2")
+        raise OSError(
+            "Generic S3 error\n  \x1b[31m↳\x1b[0m GET http://me:word@host secret-of-the-environment"
+            f" open-sesame eu {long}\n ↳ <?xml ?>\n<Error><Code>Denied</Code><Message>No.</Message>"
+            "<AWSAccessKeyId>AKIA</AWSAccessKeyId></Error>"
+        )
 
     monkeypatch.setattr(DeltaTable, "is_deltatable", failing)
     options = {"AWS_SECRET": "open-sesame", "AWS_REGION": "eu"}
@@ -636,8 +641,11 @@ async def test_credentials_are_in_no_text(sync: Sync, monkeypatch: pytest.Monkey
     assert "open-sesame" not in text
     assert "secret-of" not in text
     assert "s3://bucket/prefix/watermarks" in text
-    assert "eu" in text
-    assert len(text) < 500
+    assert text.endswith("Generic S3 error: GET http://…@host … … eu: Denied: No.")
+    long = "x" * 999
+    with pytest.raises(LoadFailed) as caught:
+        await sync.load(storage_options=options)
+    assert len(str(caught.value)) < 500
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
 
