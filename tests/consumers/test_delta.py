@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib
 import logging
+import re
 import shutil
 import sys
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,8 +164,14 @@ async def test_undocumented_fields_become_columns(later: Sync, simulator: Simula
     (found,) = later.lake.run(
         f"SELECT digital_person_works_id AS id FROM dp_data.works WHERE {names[4]} IS NOT NULL"
     )
-    simulator.works.update(found["id"], appId=None)  # a field that is not sent is null again
-    await later.load()
+    simulator.works.update(found["id"], appId=None)
+
+    async def send(request: Request, /) -> Response:
+        answer = await simulator.send(request)
+        return replace(answer, body=re.sub(rb',"appId":null', b"", answer.body))
+
+    later.send = send
+    await later.load()  # a field that is no longer sent is null again
     assert later.lake.run(f"SELECT count({names[4]}) AS n FROM dp_data.works") == [{"n": 0}]
 
 
