@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 
 from tests.support.databases import open_warehouse, postgresql, warehouse
+from tests.support.extras import check_extras
 from tests.support.proxies import proxies
 from tests.support.simulator_thread import simulator_in_thread
 
@@ -22,6 +23,10 @@ __all__ = ["open_warehouse", "postgresql", "proxies", "simulator_in_thread", "wa
 # for new ones.
 hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+
+def pytest_sessionstart() -> None:
+    check_extras()
 
 
 class _Answer(aiohttp.ClientResponse):

@@ -68,6 +68,7 @@ CONSUMERS: dict[str, tuple[set[str], set[str]]] = {
         {"anyio", "cyclopts", "dlt", "msgspec", "psycopg2", "pyarrow", "rich"},
         {"arrow", "dlt", "tables", "testing"},
     ),
+    "delta": ({"anyio", "deltalake", "msgspec", "pyarrow"}, {"tables"}),
     "dlt": ({"dlt", "pyarrow", "anyio", "msgspec"}, {"tables"}),
     "otel": ({"opentelemetry"}, set()),
     "tables": ({"pyarrow", "msgspec"}, set()),

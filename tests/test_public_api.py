@@ -8,6 +8,7 @@ import subprocess
 import sys
 import typing
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Literal
 
 import pytest
@@ -43,6 +44,7 @@ def test_every_error_is_a_dp_error() -> None:
 MODULES = [
     "dp_async",
     *(f"dp_async.{name}" for name in ("arrow", "dlt", "otel", "tables", "testing")),
+    *(["dp_async.delta"] if find_spec("deltalake") else []),  # README's command does not install it
 ]
 
 

@@ -66,6 +66,8 @@ def test_readme_has_code() -> None:
 @pytest.mark.usefixtures("environ")
 @pytest.mark.parametrize("code", [code for code in BLOCKS if not needs_process(code)], ids=count())
 def test_programs_run(code: str) -> None:
+    if "delta.sync" in code:
+        pytest.importorskip("deltalake", reason="needs deltalake: dp_async[delta]")
     Path("main.py").write_text(code, encoding="utf-8")
     runpy.run_path("main.py", run_name="__main__")
 

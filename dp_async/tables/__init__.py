@@ -19,6 +19,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, inspect, structs
 
 from .. import BadItem, ConfigError, CrawlReport, DecodeError, DpError, Message, Page, Work
+from ._accounts import account_names
 from ._log import warn
 from ._names import column_name
 
@@ -30,7 +31,16 @@ except ImportError as error:
         "dp_async.tables needs pyarrow, which is an extra: pip install 'dp_async[arrow]'"
     ) from error
 
-__all__ = ["Outcome", "TableReader", "column_name", "columns", "schema", "to_batch", "warn"]
+__all__ = [
+    "Outcome",
+    "TableReader",
+    "account_names",
+    "column_name",
+    "columns",
+    "schema",
+    "to_batch",
+    "warn",
+]
 
 S = TypeVar("S", bound=Struct)
 

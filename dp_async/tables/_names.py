@@ -8,7 +8,18 @@ from hashlib import blake2b
 #: The longest name of a column in PostgreSQL, which cuts longer ones.
 LONGEST = 63
 #: Columns that this library adds, and the system columns of PostgreSQL and DuckDB.
-_TAKEN = {"account", "gone_at", "cmax", "cmin", "ctid", "rowid", "tableoid", "xmax", "xmin"}
+_TAKEN = {
+    "account",
+    "app_id",
+    "gone_at",
+    "cmax",
+    "cmin",
+    "ctid",
+    "rowid",
+    "tableoid",
+    "xmax",
+    "xmin",
+}
 
 
 def column_name(field: str) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from dp_async import DecodeError, Page, Work
-from dp_async.tables import TableReader
+from dp_async import ConfigError, DecodeError, Page, Settings, Work
+from dp_async.tables import TableReader, account_names
 
 DEEP = b"[" * 100_000 + b"]" * 100_000
 
@@ -30,6 +30,17 @@ def page(*rows: bytes) -> Page[Raw]:
         empty=False,
         request_id="abc",
     )
+
+
+def test_the_accounts_of_a_sync() -> None:
+    settings = Settings(base_url="https://host", app_id="app", app_secret="s")
+    assert account_names(settings, None) == [""]
+    assert account_names(settings.with_account("sub"), None) == ["sub"]
+    assert account_names(settings, iter(["b", "a", "b"])) == ["b", "a"]
+    refused: list[Any] = [[], "sub", b"sub", 7, ["sub", ""], ["sub", 7], ["a\nb"]]
+    for given in refused:
+        with pytest.raises(ConfigError):
+            account_names(settings, given)
 
 
 def test_rows_with_and_without_undocumented_fields_are_one_table() -> None:

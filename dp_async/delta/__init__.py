@@ -1,0 +1,133 @@
+"""Both lists of any number of accounts in Delta tables, kept up to date. Needs the extra ``delta``.
+
+- ``_place``: where the tables are, and the errors of deltalake.
+- ``_table``: a Delta table: made, checked, read, merged into.
+- ``_marks``: the table of the watermarks.
+- ``_spool``: rows that wait for their commit, in a temporary file.
+- ``_comparison``: what was read against what a table holds.
+- ``_run``: one list of one account, crawled once.
+- ``_round``: some accounts crawled, committed, and their watermarks.
+- ``_load``: one list of all accounts, round after round.
+
+The tables are changed by whole commits alone, rows before the watermarks that cover them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from inspect import iscoroutinefunction
+
+from .. import Client, ConfigError, CrawlOptions, CrawlReport, Listing, Message, Work
+
+try:
+    from anyio.to_thread import run_sync
+
+    from ..tables import ListName, Outcome, account_names
+    from ._load import Load
+    from ._marks import Marks
+    from ._place import LoadFailed, Place, place_of
+    from ._run import List, Plan
+except ImportError as error:
+    raise ImportError(
+        "dp_async.delta needs deltalake and pyarrow, which are an extra: "
+        "pip install 'dp_async[delta]'"
+    ) from error
+
+__all__ = ["LoadFailed", "sync"]
+
+LoadFailed.__module__ = __name__  # tracebacks show the public name
+
+DEFAULTS = CrawlOptions()
+
+
+def sync(
+    client: Client,
+    accounts: Iterable[str] | None,
+    uri: str | os.PathLike[str],
+    *,
+    full: bool = False,
+    reconcile: bool = False,
+    allowed_lateness: float = 10.0,
+    options: CrawlOptions = DEFAULTS,
+    at_once: int = 4,
+    storage_options: Mapping[str, str] | None = None,
+    progress: Callable[[ListName, str, CrawlReport], object] | None = None,
+) -> AsyncGenerator[Outcome, None]:
+    """The outcome of each list of each account, once its rows and watermark are committed.
+
+    ``async for outcome in sync(client, accounts, "folder")`` keeps the tables ``works`` and
+    ``messages``, and ``watermarks``, under *uri*. The first run loads all rows, each later one
+    those that are new or updated. An account that fails stops no other: its outcome has the error.
+
+    - *accounts*: the sub-accounts of the client's app, crawled *at_once* at a time; None for the
+      client's own.
+    - *uri*: a folder, or ``s3://BUCKET/PREFIX``. *storage_options*: of deltalake's store; what they
+      leave out, such as the credentials, it takes from the environment. No error shows them.
+    - *full*: load all rows again, ignoring the watermarks.
+    - *reconcile*: the same, and set ``gone_at`` on rows that are no longer in the list, if the
+      crawl is proven complete; otherwise mark none and log a warning.
+    - *allowed_lateness*: as in ``Listing.since``. *options*: of the crawls; with
+      ``on_bad_item="keep"``, rows that are not as documented go to ``Outcome.bad_items``.
+    - *progress*: called after each page; what it raises ends the sync.
+
+    The tables are partitioned by ``app_id``. Their keys are ``app_id``, ``account`` ("" for the
+    main one) and the id; the other columns are those of ``dp_async.tables.schema``, and each
+    undocumented field as its JSON in the column that ``dp_async.tables.column_name`` says. Times
+    are instants at UTC.
+
+    The rows of an app and list are merged in one commit, or in several of 500,000 rows, and its
+    watermarks in one after that. A sync that is killed at any moment and run again loses no row and
+    has none twice. Syncs of different apps may run at once, anywhere. Of two syncs of one app at
+    once, the one that commits second reads its rows again.
+
+    All rows of an account are loaded again, with a warning and ``Outcome.reloaded``, if the table
+    lacks the newest row loaded before, or a documented column.
+
+    Raises ConfigError for arguments that are not valid and, before any request to the API, for a
+    folder that holds something else, a table of another shape and a watermark of another list; and
+    LoadFailed if a table cannot be read or written.
+    """
+    if not isinstance(client, Client):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(f"client must be a Client, not {type(client).__name__}")
+    if not _is_whole(at_once) or at_once < 1:
+        raise ConfigError("at_once must be a whole number, 1 or more")
+    if progress is not None and (not callable(progress) or iscoroutinefunction(progress)):
+        raise ConfigError("progress must be a plain function: an async one is never awaited")
+    plan = Plan(
+        account_names(client.settings, accounts),
+        full or reconcile,
+        reconcile,
+        allowed_lateness,
+        at_once,
+        progress,
+    )
+    place = place_of(uri, storage_options)
+    return _outcomes(client, plan, place, options)
+
+
+async def _outcomes(
+    client: Client, plan: Plan, place: Place, options: CrawlOptions
+) -> AsyncGenerator[Outcome, None]:
+    def works(view: Client) -> Listing[Work]:
+        return view.works(options=options)
+
+    def messages(view: Client) -> Listing[Message]:
+        return view.messages(options=options)
+
+    marks = Marks(place)
+    await run_sync(marks.make)
+    loads = (
+        Load(List("works", "work_list", Work, works), client, plan, place, marks),
+        Load(List("messages", "msg_list", Message, messages), client, plan, place, marks),
+    )
+    for load in loads:
+        await load.check()
+    for load in loads:
+        async for outcomes in load.rounds():
+            for outcome in outcomes:
+                yield outcome
+
+
+def _is_whole(given: object) -> bool:
+    return isinstance(given, int) and not isinstance(given, bool)

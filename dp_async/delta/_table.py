@@ -1,0 +1,147 @@
+"""One Delta table: made, checked, read, and merged into. All calls block.
+
+The commits of one app are counted in the table itself, by Delta's transaction identifiers: a writer
+merges only what it read after the last commit of that app.
+"""
+# The types of deltalake and pyarrow are partial:
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError
+
+from .. import ConfigError
+from ._place import LoadFailed, Place
+from ._snapshot import Snapshot, schema_of, text
+from ._spool import Spool
+
+#: The identifier of the transactions, before the id of the app.
+TRANSACTION = "dp_async"
+#: How often a merge is repeated, each time upon the table as the other writer left it.
+ATTEMPTS = 20
+#: How often deltalake tries the next version, where other writers' commits do not conflict.
+COMMIT_RETRIES = 100
+
+
+class Overtaken(Exception):  # internal: it never leaves the package
+    """Another sync of the same app committed meanwhile: what was read may be older than that."""
+
+
+class Table:
+    """The table *name* at *place*: partitioned by ``app_id``, with one row for each of *keys*."""
+
+    def __init__(self, place: Place, name: str, columns: pa.Schema, keys: Sequence[str]) -> None:
+        self._place = place
+        self._name = name
+        self._keys = keys
+        self.columns = columns
+
+    def make(self) -> None:
+        """Make the table unless it is there. Raises ConfigError if another thing is there."""
+        address = self._place.table(self._name)
+        if self._place.is_local:
+            folder = Path(address)
+            with self.errors():
+                other = folder.exists() and not (folder / "_delta_log").is_dir()
+                if other and not (folder.is_dir() and not any(folder.iterdir())):
+                    raise ConfigError(
+                        f"{address} is no Delta table: move it away, or use another folder"
+                    )
+        options = dict(self._place.options)
+        with self.errors():
+            is_there = DeltaTable.is_deltatable(address, options)
+            if not is_there:
+                DeltaTable.create(
+                    address,
+                    self.columns,
+                    mode="ignore",
+                    partition_by=["app_id"],
+                    storage_options=options,
+                )
+        self.open()
+
+    def open(self) -> DeltaTable:
+        """The table in its newest version. Raises ConfigError if it has another shape."""
+        with self.errors():
+            table = DeltaTable(
+                self._place.table(self._name), storage_options=dict(self._place.options)
+            )
+            problem = next(self._misfits(table), None)
+        if problem is not None:
+            raise ConfigError(
+                f"the table {self._place.table(self._name)} has another shape: {problem}; "
+                "use another folder, or move the table away"
+            )
+        return table
+
+    def _misfits(self, table: DeltaTable) -> Iterator[str]:
+        if table.metadata().partition_columns != ["app_id"]:
+            yield "it is not partitioned by app_id"
+        there = schema_of(table)
+        for field in self.columns:
+            place = there.get_field_index(field.name)
+            if place < 0 and field.name in (*self._keys, "gone_at"):
+                yield f"it has no column {field.name}"
+            elif place >= 0 and there.field(place).type != field.type:
+                yield f"its column {field.name} is {there.field(place).type}"
+
+    def errors(self) -> AbstractContextManager[None]:
+        """Turns an error of deltalake or pyarrow in the block into a LoadFailed."""
+        return self._place.errors(self._name)
+
+    def commits(self, table: DeltaTable, app_id: str) -> int:
+        """How many commits of rows of the app *table* holds."""
+        with self.errors():
+            return table.transaction_version(f"{TRANSACTION} {app_id}") or 0
+
+    def snapshot(self, table: DeltaTable, app_id: str) -> Snapshot:
+        """The rows of an app in this version of *table*."""
+        return Snapshot(self._place, self._name, table, app_id)
+
+    def merge(self, app_id: str, spool: Spool, commits: int | None = None) -> None:
+        """Insert the rows of *spool*, or replace those with the same keys, in one commit.
+
+        *commits*: how many there were when the rows were read, to be counted on; raises Overtaken
+        if there are others by now. None: not counted. Raises LoadFailed.
+        """
+        counted: list[Transaction] = []
+        if commits is not None:
+            counted = [Transaction(f"{TRANSACTION} {app_id}", commits + 1)]
+        for _ in range(ATTEMPTS):
+            table = self.open()
+            if commits is not None and self.commits(table, app_id) != commits:
+                raise Overtaken
+            with self.errors():
+                try:
+                    self._merged(table, app_id, spool, counted)
+                except CommitFailedError:  # deltalake does not merge again by itself
+                    continue
+                return
+        raise LoadFailed(
+            f"the table {self._place.table(self._name)}: other writers changed the rows of this "
+            f"app {ATTEMPTS} times while they were merged; what is not loaded comes next time"
+        )
+
+    def _merged(
+        self, table: DeltaTable, app_id: str, spool: Spool, counted: list[Transaction]
+    ) -> None:
+        # A column that the server no longer sends becomes null, so all columns are given.
+        columns = pa.unify_schemas([self.columns, schema_of(table), spool.columns])
+        same = " AND ".join(f"t.{key} = s.{key}" for key in self._keys if key != "app_id")
+        merger = table.merge(
+            spool.reader(columns),
+            f"t.app_id = {text(app_id)} AND {same}",
+            source_alias="s",
+            target_alias="t",
+            merge_schema=True,
+            commit_properties=CommitProperties(
+                max_commit_retries=COMMIT_RETRIES, app_transactions=counted
+            ),
+        )
+        merger.when_matched_update_all().when_not_matched_insert_all().execute()
