@@ -36,6 +36,7 @@ from dp_async.testing._rows import text_of
 from tests.support.virtual_loop import run
 
 FEW, MANY = 12, int(os.environ.get("SINCE_TRIALS", "100"))
+PART = 22  # seeds of one slow test
 START = 1_790_000_000.0
 
 DATES: dict[str, float | None] = {"right": 0.0, "behind": -3600.0, "ahead": 3600.0, "none": None}
@@ -256,7 +257,15 @@ def play(seeds: Iterable[int]) -> Counter[str]:
 
 
 @pytest.mark.parametrize(
-    "seeds", [range(FEW), pytest.param(range(FEW, MANY), marks=pytest.mark.slow)], ids=str
+    "seeds",
+    [
+        range(FEW),
+        *(
+            pytest.param(range(first, min(first + PART, MANY)), marks=pytest.mark.slow)
+            for first in range(FEW, MANY, PART)
+        ),
+    ],
+    ids=str,
 )
 def test_all_runs_together_deliver_every_row(seeds: range) -> None:
     tally = play(seeds)
