@@ -66,7 +66,7 @@ CONSUMERS: dict[str, tuple[set[str], set[str]]] = {
     "arrow": ({"pyarrow", "msgspec"}, {"tables"}),
     "cli": (
         {"anyio", "cyclopts", "dlt", "msgspec", "psycopg2", "pyarrow", "rich"},
-        {"arrow", "dlt", "tables", "testing"},
+        {"arrow", "delta", "dlt", "tables", "testing"},
     ),
     "delta": ({"anyio", "deltalake", "msgspec", "pyarrow"}, {"tables"}),
     "dlt": ({"dlt", "pyarrow", "anyio", "msgspec"}, {"tables"}),

@@ -125,7 +125,7 @@ def _export(
 
 @app.command(name="sync")
 def sync_command(*, server: ServerFlags = NO_SERVER_FLAGS, flags: SyncFlags = NO_SYNC_FLAGS) -> int:
-    """Load both lists into a database or Parquet files; later runs load only what changed.
+    """Load both lists into a database, Parquet files or Delta tables; later only what changed.
 
     Each run continues after the last one that was loaded; it may be stopped at any time.
 
@@ -133,13 +133,9 @@ def sync_command(*, server: ServerFlags = NO_SERVER_FLAGS, flags: SyncFlags = NO
     """
 
     def work() -> int:
-        try:
-            from ._sync import Job, accounts_in, sync
-            from ._target import target_of
-        except ImportError:
-            raise ConfigError(
-                "sync needs dlt, pyarrow and duckdb, an extra: pip install 'dp_async[sync]'"
-            ) from None
+        from ._sync import Job, accounts_in, sync
+        from ._target import target_of
+
         options = flags.options()
         if flags.demo:
             from ._demo import demonstrate_sync

@@ -232,7 +232,8 @@ class SyncFlags:
         _flag(
             SYNC,
             "duckdb:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE (set the variable instead: "
-            "other users can see flags), or a folder for Parquet files",
+            "other users can see flags), delta:///FOLDER or s3://BUCKET/PREFIX for Delta tables, "
+            "or a folder for Parquet files",
             "DP_SYNC_TO",
         ),
     ] = None

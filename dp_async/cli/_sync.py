@@ -1,6 +1,6 @@
 """Syncs both lists of some accounts, once or repeatedly, with progress bars and a summary.
 
-Knows no flag and no kind of destination. Needs the extra ``sync``.
+Knows no flag and no kind of destination.
 """
 
 from __future__ import annotations
@@ -10,73 +10,37 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.progress import TaskID
 
-from dp_async import AuthError, ConfigError, CrawlOptions, CrawlReport, Settings
+from dp_async import AuthError, ConfigError, CrawlReport, Settings
 
 from ._output import standard_output
 from ._progress import bars, named, verdict
 from ._run import Exit, say
 from ._signals import signals
-from ._target import LoadFailed, OutOfMemory, Target  # first: it configures dlt
+from ._target import LoadFailed, Scope, Target
 from ._text import line, width
 
-from dp_async.dlt import source  # isort: skip
-from dp_async.tables import Outcome  # isort: skip
+if TYPE_CHECKING:
+    from dp_async.tables import Outcome
 
 HEADING = ("list", "account", "new", "updated", "gone", "requests", "verdict")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """What to sync, and where to; *accounts*: None for the one of *settings*."""
+class Job(Scope):
+    """What to sync, and where to."""
 
-    settings: Settings
     target: Target
-    accounts: Sequence[str] | None = None
-    full: bool = False
-    reconcile: bool = False
-    at_once: int = 4
-    options: CrawlOptions = field(default_factory=CrawlOptions)
 
     def run(self) -> list[Outcome]:
-        """Sync once and return the outcome of each list of each account. Raises DpError.
-
-        If the rows are too large for the memory that DuckDB is allowed, they are all read again,
-        and DuckDB takes what it wants: nothing was loaded.
-        """
-        try:
-            return self._loaded()
-        except OutOfMemory:
-            if self.target.unbounded is None:
-                raise
-            target = replace(self.target, database=self.target.unbounded, unbounded=None)
-            return replace(self, target=target).run()
-
-    def _loaded(self) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        with self.target.opened() as pipeline, _bars() as (progress, done):
-
-            def on_outcome(outcome: Outcome) -> None:
-                outcomes.append(outcome)
-                done(outcome)
-
-            pipeline.run(
-                source(
-                    self.settings,
-                    accounts=self.accounts,
-                    full=self.full,
-                    reconcile=self.reconcile,
-                    at_once=self.at_once,
-                    options=self.options,
-                    progress=progress,
-                    on_outcome=on_outcome,
-                )
-            )
-            self.target.copy(pipeline)
+        """Sync once and return the outcome of each list of each account. Raises DpError."""
+        with _bars() as (progress, done):
+            outcomes = self.target.load(self, progress, done)
         order = {name: place for place, name in enumerate(self.accounts or ())}
         return sorted(outcomes, key=lambda one: (one.resource, order.get(one.account, 0)))
 
