@@ -8,15 +8,14 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.progress import TaskID
 
-from dp_async import AuthError, ConfigError, CrawlReport, Settings
+from dp_async import AuthError, CrawlReport
 
 from ._output import standard_output
 from ._progress import bars, named, verdict
@@ -126,37 +125,6 @@ def _row(one: Outcome) -> tuple[str, ...]:
 def _short(account: str) -> str:
     """An account as it may be shown: its last four characters."""
     return f"…{account[-4:]}" if account else "main"
-
-
-def accounts_in(file: Path, settings: Settings) -> list[str]:
-    """The accounts in *file*, one per line. A ConfigError names the lines that are wrong."""
-    try:
-        lines = file.read_text("utf-8-sig").splitlines()
-    except OSError as error:
-        problem = f"--accounts cannot be read: {error.strerror}"
-    except UnicodeDecodeError:
-        problem = "--accounts cannot be read: it is not UTF-8 text"
-    else:
-        wrong = list(_wrong(lines, settings))
-        if lines and not wrong:
-            return lines
-        problem = f"--accounts: {'; '.join(wrong) or 'the file is empty'}"
-        problem += "; use one account per line, each once, and nothing else"
-    raise ConfigError(problem)
-
-
-def _wrong(lines: Sequence[str], settings: Settings) -> Iterator[str]:
-    for number, text in enumerate(lines, start=1):
-        first = lines.index(text) + 1
-        if text != text.strip() or not text:
-            yield f"line {number} is blank or has blanks around it"
-        elif first < number:
-            yield f"line {number} repeats line {first}"
-        else:
-            try:
-                settings.with_account(text)
-            except ConfigError as error:
-                yield f"line {number}: {error}"
 
 
 @contextmanager
