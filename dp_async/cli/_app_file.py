@@ -112,18 +112,17 @@ class AppFile:
         key, value = self._one_of(table, ACCOUNTS)
         if key == "accounts_file":
             return accounts_in(self._path(key, value), settings, f"{key} {value}")
-        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        if not _are_texts(value):
             raise ConfigError("accounts must be a list of texts, in quotes")
-        accounts = cast("list[str]", value)
-        wrong = [*wrong_accounts(accounts, settings, "account")]
-        if accounts and not wrong:
-            return accounts
+        wrong = [*wrong_accounts(value, settings, "account")]
+        if value and not wrong:
+            return value
         problem = "; ".join(wrong) or "the list is empty; give at least one account"
         raise ConfigError(f"accounts: {problem}")
 
     def _settings(self, table: Table, secret: str) -> Settings:
         own = {key: table[key] for key in SETTINGS if key in table}
-        given = {**self._defaults, **own, "app_id": table["app_id"], "app_secret": secret}
+        given: Table = {**self._defaults, **own, "app_id": table["app_id"], "app_secret": secret}
         if not given.get("base_url"):
             raise ConfigError("base_url is missing: give it here, as --base-url or DP_BASE_URL")
         return Settings(**given)
@@ -171,4 +170,12 @@ def _shown(value: object) -> str:
 
 
 def _are_tables(value: object) -> TypeGuard[list[Table]]:
-    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
+    return isinstance(value, list) and all(
+        isinstance(one, dict) for one in cast("list[object]", value)
+    )
+
+
+def _are_texts(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(
+        isinstance(one, str) for one in cast("list[object]", value)
+    )
