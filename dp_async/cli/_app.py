@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter
@@ -39,6 +41,8 @@ from ._streams import forget
 if TYPE_CHECKING:
     from dp_async import Client, Listing, Message, Work
     from dp_async.testing import Simulator
+
+    from ._apps import Fleet
 
 R = TypeVar("R", bound=Struct)
 
@@ -125,7 +129,7 @@ def _export(
 
 @app.command(name="sync")
 def sync_command(*, server: ServerFlags = NO_SERVER_FLAGS, flags: SyncFlags = NO_SYNC_FLAGS) -> int:
-    """Load both lists into a database or Parquet files; later runs load only what changed.
+    """Load both lists into a database, Parquet files or Delta tables; later only what changed.
 
     Each run continues after the last one that was loaded; it may be stopped at any time.
 
@@ -133,14 +137,15 @@ def sync_command(*, server: ServerFlags = NO_SERVER_FLAGS, flags: SyncFlags = NO
     """
 
     def work() -> int:
-        try:
-            from ._sync import Job, accounts_in, sync
-            from ._target import target_of
-        except ImportError:
-            raise ConfigError(
-                "sync needs dlt, pyarrow and duckdb, an extra: pip install 'dp_async[sync]'"
-            ) from None
+        from ._sync import Job, sync
+        from ._target import target_of
+        from ._text_files import accounts_in
+
         options = flags.options()
+        if flags.apps is not None:
+            return _fleet(server, flags, flags.apps).sync()
+        if flags.ray is not False:
+            raise ConfigError("--ray syncs many apps: name their file by --apps")
         if flags.demo:
             from ._demo import demonstrate_sync
 
@@ -161,6 +166,43 @@ def sync_command(*, server: ServerFlags = NO_SERVER_FLAGS, flags: SyncFlags = NO
         return sync(job, flags.every if flags.watch else None)
 
     return attempt(work, debug=flags.debug)
+
+
+def _fleet(server: ServerFlags, flags: SyncFlags, apps: Path) -> Fleet:
+    """The apps of a file, and where they go. Raises ConfigError."""
+    others = {
+        "--account (DP_ACCOUNT)": server.account,
+        "--secret-file": server.secret_file,
+        "--accounts": flags.accounts,
+        "--watch": flags.watch,
+        "--demo": flags.demo,
+    }
+    for name, given in others.items():
+        if given:
+            raise ConfigError(f"--apps and {name} exclude each other: use one of them")
+    to = required(flags.to, "DP_SYNC_TO", "--to")
+    if to.partition("://")[0] not in ("delta", "s3"):
+        raise ConfigError("--to: --apps needs delta:///FOLDER or s3://BUCKET/PREFIX")
+    try:
+        from ._app_file import AppFile
+        from ._apps import Fleet
+        from ._lake import lake_of
+    except ImportError:
+        raise ConfigError(
+            "--apps needs deltalake and pyarrow, an extra: pip install 'dp_async[cli,ray]', "
+            "or 'dp_async[cli,delta]' without --ray"
+        ) from None
+    if flags.ray is not False and find_spec("ray") is None:
+        raise ConfigError("--ray needs ray, an extra: pip install 'dp_async[cli,ray]'")
+    return Fleet(
+        file=AppFile(apps, server.defaults()),
+        lake=lake_of(to, flags.dataset),
+        address=None if flags.ray is False else "" if flags.ray is True else flags.ray,
+        full=flags.full,
+        reconcile=flags.reconcile,
+        at_once=flags.at_once,
+        options=flags.options(),
+    )
 
 
 @app.command

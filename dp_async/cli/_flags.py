@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
@@ -13,6 +13,7 @@ from cyclopts.validators import Number
 from dp_async import ConfigError, CrawlOptions, ReadStatus, Settings, SortOrder, WorkStatus
 
 from ._formats import FormatName
+from ._text_files import secret_in
 
 if TYPE_CHECKING:
     from ._export import Target
@@ -99,20 +100,27 @@ class ServerFlags:
         bool, _switch(SERVER, "allow http:// to a host other than this machine")
     ] = SETTINGS.allow_http
 
+    def defaults(self) -> dict[str, Any]:
+        """The settings that apps may share, by name; ``base_url`` may be None."""
+        return {
+            "base_url": self.base_url,
+            "auth_template": self.auth_template or SETTINGS.auth_template,
+            "timestamp_unit": self.timestamp_unit,
+            "timeout": self.timeout,
+            "max_in_flight": self.max_in_flight,
+            "rate": self.rate,
+            "allow_http": self.allow_http,
+        }
+
     def settings(self) -> Settings:
         """Settings of these flags and the secret. A ConfigError names the flag and the variable."""
-        return Settings(
-            base_url=required(self.base_url, "DP_BASE_URL", "--base-url"),
-            app_id=required(self.app_id, "DP_APP_ID", "--app-id"),
-            app_secret=required(_secret(self.secret_file), "DP_APP_SECRET", "--secret-file"),
-            account=self.account or None,
-            auth_template=self.auth_template or SETTINGS.auth_template,
-            timestamp_unit=self.timestamp_unit,
-            timeout=self.timeout,
-            max_in_flight=self.max_in_flight,
-            rate=self.rate,
-            allow_http=self.allow_http,
-        )
+        given: dict[str, Any] = self.defaults() | {
+            "base_url": required(self.base_url, "DP_BASE_URL", "--base-url"),
+            "app_id": required(self.app_id, "DP_APP_ID", "--app-id"),
+            "app_secret": required(_secret(self.secret_file), "DP_APP_SECRET", "--secret-file"),
+            "account": self.account or None,
+        }
+        return Settings(**given)
 
 
 def choices(kind: type[WorkStatus | ReadStatus | SortOrder]) -> str:
@@ -142,18 +150,7 @@ def _secret(file: Path | None) -> str | None:
     """The secret from *file*, without its final line break, or from the environment."""
     if file is None:
         return os.environ.get("DP_APP_SECRET")
-    try:
-        secret = file.read_text("utf-8-sig").removesuffix("\n")  # text mode reads \r\n as \n
-        if secret == secret.strip():
-            return secret
-        raise ConfigError(
-            "--secret-file: there are blanks or line breaks around the secret; remove them"
-        )
-    except OSError as error:
-        problem = error.strerror
-    except UnicodeDecodeError:
-        problem = "it is not UTF-8 text"
-    raise ConfigError(f"--secret-file cannot be read: {problem}")
+    return secret_in(file, "--secret-file")
 
 
 @Parameter(name="*")
@@ -232,7 +229,8 @@ class SyncFlags:
         _flag(
             SYNC,
             "duckdb:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE (set the variable instead: "
-            "other users can see flags), or a folder for Parquet files",
+            "other users can see flags), delta:///FOLDER or s3://BUCKET/PREFIX for Delta tables, "
+            "or a folder for Parquet files",
             "DP_SYNC_TO",
         ),
     ] = None
@@ -240,6 +238,24 @@ class SyncFlags:
     accounts: Annotated[
         Path | None, _flag(SYNC, "file of sub-accounts, one per line, instead of --account")
     ] = None
+    apps: Annotated[
+        Path | None,
+        _flag(
+            SYNC,
+            "TOML file of [[app]] tables: app_id; accounts or accounts_file; secret_file or "
+            "secret_env; base_url, rate, auth_template, timestamp_unit, else those of the flags. "
+            "Instead of --app-id, --account and the secret; into Delta tables",
+        ),
+    ] = None
+    ray: Annotated[
+        bool | str,
+        Parameter(
+            group=SYNC,
+            help="sync --apps on all cores; with an ADDRESS, on that cluster of Ray (auto: the one "
+            "of this machine)",
+            show_default=False,
+        ),
+    ] = False
     at_once: Annotated[
         int,
         Parameter(group=SYNC, help="accounts synced at once", validator=Number(gte=1, lte=1000)),
