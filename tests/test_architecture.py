@@ -71,6 +71,7 @@ CONSUMERS: dict[str, tuple[set[str], set[str]]] = {
     "delta": ({"anyio", "deltalake", "msgspec", "pyarrow"}, {"tables"}),
     "dlt": ({"dlt", "pyarrow", "anyio", "msgspec"}, {"tables"}),
     "otel": ({"opentelemetry"}, set()),
+    "redis": ({"redis"}, set()),
     "tables": ({"pyarrow", "msgspec"}, set()),
     "testing": (
         {"aiohttp", "anyio", "msgspec", "multidict", "pytest", "pytest_asyncio"},

@@ -45,6 +45,7 @@ MODULES = [
     "dp_async",
     *(f"dp_async.{name}" for name in ("arrow", "dlt", "otel", "tables", "testing")),
     *(["dp_async.delta"] if find_spec("deltalake") else []),  # README's command does not install it
+    *(["dp_async.redis"] if find_spec("redis") else []),
 ]
 
 

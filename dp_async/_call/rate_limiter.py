@@ -98,16 +98,16 @@ class Schedule:
 
     def pause(self, seconds: float, now: float) -> None:
         """Nothing for so many seconds, then slower, if it is the rate that holds requests back."""
+        rate, ends = self.rate(now), max(self._paused_until, now + seconds)
         if now < self._refused + 1:
             self._lowered = max(self._least, LOWERED * self._lowered)
+            self._resumed = ends
         elif self._paused_until <= now < self._next:
-            rate = self.rate(now)
             is_soon = self._lowered < math.inf and now < self._resumed + SOON
             self._least = max(SLOWEST, LEAST * rate)
             self._lowered = self._least if is_soon else max(SLOWEST, LOWERED * rate)
-            self._refused = now
-        self._paused_until = max(self._paused_until, now + seconds)
-        self._resumed = max(self._resumed, self._paused_until)
+            self._refused, self._resumed = now, ends
+        self._paused_until = ends
 
     def rate(self, now: float) -> float:
         """The rate at *now*, a second."""

@@ -11,6 +11,7 @@ import sys
 from dp_async import Client
 optional = {"cyclopts", "dlt", "duckdb", "opentelemetry", "psycopg2", "pyarrow", "pytest", "rich"}
 optional |= {"deltalake"}
+optional |= {"redis"}
 assert not optional & sys.modules.keys(), optional & sys.modules.keys()
 import dp_async.otel
 assert "opentelemetry.trace" in sys.modules

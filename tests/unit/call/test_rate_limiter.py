@@ -112,6 +112,14 @@ def test_the_rate_recovers_slowly_then_quickly_after_the_pause() -> None:
     assert schedule.rate(0.0) == 100  # it is not learned any more
 
 
+def test_a_pause_that_lowers_nothing_sets_no_rate_back() -> None:
+    schedule = busy()
+    schedule.pause(0.0, 0.0)
+    for now in (30.0, 30.5, 31.0):
+        schedule.pause(0.2, now)
+    assert schedule.rate(30.0) == pytest.approx(100, rel=1e-3)
+
+
 def test_the_slowest_rate_is_not_lowered() -> None:
     schedule = busy(0.001)
     schedule.pause(1.0, 0.0)
