@@ -72,6 +72,7 @@ CONSUMERS: dict[str, tuple[set[str], set[str]]] = {
     "dlt": ({"dlt", "pyarrow", "anyio", "msgspec"}, {"tables"}),
     "otel": ({"opentelemetry"}, set()),
     "ray": ({"anyio", "ray"}, {"delta", "tables"}),
+    "redis": ({"redis"}, set()),
     "tables": ({"pyarrow", "msgspec"}, set()),
     "testing": (
         {"aiohttp", "anyio", "msgspec", "multidict", "pytest", "pytest_asyncio"},

@@ -11,7 +11,7 @@ CODE = """
 import sys
 from dp_async import Client
 optional = {"cyclopts", "dlt", "duckdb", "opentelemetry", "psycopg2", "pyarrow", "pytest", "rich"}
-optional |= {"deltalake", "ray"}
+optional |= {"deltalake", "ray", "redis"}
 assert not optional & sys.modules.keys(), optional & sys.modules.keys()
 import dp_async.otel
 assert "opentelemetry.trace" in sys.modules
