@@ -70,6 +70,7 @@ CONSUMERS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "delta": ({"anyio", "deltalake", "msgspec", "pyarrow"}, {"tables"}),
     "dlt": ({"dlt", "pyarrow", "anyio", "msgspec"}, {"tables"}),
+    "guide": (set(), set()),
     "otel": ({"opentelemetry"}, set()),
     "tables": ({"pyarrow", "msgspec"}, set()),
     "testing": (

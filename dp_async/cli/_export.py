@@ -5,7 +5,9 @@ Knows no flag and no list by name.
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +46,18 @@ class Target:
     def on_terminal(self) -> bool:
         """Whether the rows go to a terminal."""
         return self.output is None and sys.stdout.isatty()
+
+    @property
+    def to_file(self) -> bool:
+        """Whether the rows go to a file: a terminal, or a reader of a pipe, may show them there,
+        where they would mix with a progress bar.
+        """
+        if self.output is not None:
+            return replaceable(self.output)
+        try:
+            return stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+        except OSError:  # a stream without a descriptor, as in a notebook
+            return False
 
     @property
     def chosen(self) -> FormatName:
@@ -91,7 +105,7 @@ async def _copy(
     listing: Listing[T], rows: Format[T], target: Target
 ) -> tuple[CrawlReport, list[BadItem]]:
     """The report of the crawl, and the rows that could not be read."""
-    shown = sys.stderr.isatty() and not target.on_terminal  # a bar would mix with the rows
+    shown = sys.stderr.isatty() and target.to_file
     written = 0
 
     def interrupted() -> str:
