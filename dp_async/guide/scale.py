@@ -27,7 +27,36 @@ asyncio.run(main())
 ```
 
 An account that is known not to be complete counts as failed, its error an IncompleteCrawl, after
-its rows came. ``progress=callback(account, report)`` is called after each page.
+its rows came. ``progress=callback(account, report)`` is called after each page, and
+``crawl.reports`` has the report of each account that was begun, at any moment.
+
+Only what changed: keep ``crawl.watermarks``, and pass them the next time. An account's advances
+once its last row was yielded:
+
+```python
+import asyncio
+
+from dp_async import Client, Watermark, crawl_accounts
+
+ACCOUNTS = ["19900000001", "19900000002"]
+
+
+async def changes(client: Client, kept: dict[str, Watermark]) -> dict[str, Watermark]:
+    works = crawl_accounts(client, ACCOUNTS, lambda sub: sub.works(), since=kept)
+    async with works as crawl:
+        async for account, work in crawl:
+            print(account[-4:], work.name)
+    return crawl.watermarks
+
+
+async def main() -> None:
+    async with Client.from_env() as client:
+        kept = await changes(client, {})  # all rows; each watermark has to_json()
+        await changes(client, kept)
+
+
+asyncio.run(main())
+```
 
 ``at_once`` accounts (8) are under way, each with its share of the client's ``max_in_flight``, so
 that a slow one does not hold up the others; the next begins when one is done. A list much longer
