@@ -15,35 +15,6 @@ from benchmarks.harness import HERE, Result, markdown, names, printed, question,
 
 README = HERE / "README.md"
 SECTION = re.compile(r"^## (\w+): .*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
-INTRODUCTION = """\
-# Benchmarks
-
-Each file answers one question about the package by measuring. All of this is written by
-
-    $ pip install -e '.[test,bench]'
-    $ python -m benchmarks --write
-
-which takes about an hour. The extra `bench` installs the libraries compared with, and what draws
-the charts. Benchmarks that compare with no library need only `test`; the others name what is
-missing. `python -m benchmarks cpu ids` runs two of them. `python -m benchmarks.cpu --help` lists
-the flags of one; with small values it ends in seconds.
-
-How to read it:
-
-- Machines differ, and one machine differs from hour to hour. So the ways that are compared run in
-  turn, A B C A B C, and a ratio is the median of the ratios within each round. Absolute numbers are
-  medians over all rounds; the next column has the minimum and the maximum.
-- A check compares one number with a limit that was set before measuring; if it fails, it says
-  MISSED.
-- Client and server are separate processes, each pinned to a CPU where there are two. The server
-  sends pages rendered beforehand (`server.py`), so that it is not the bottleneck; `cpu` shows by
-  how much.
-- *by hand* is a loop written with aiohttp and msgspec for this one task. It does what the package
-  does for a page and nothing else: signs with md5, limits the body's size while reading, applies a
-  timeout, decodes into the same types.
-- *ideal* is the least time that the latencies allow: the reads that must be serial, plus all others
-  divided by the number in flight.
-"""
 
 
 def main() -> None:
@@ -72,11 +43,12 @@ def write(name: str, result: Result) -> None:
     from benchmarks.charts import draw  # needs matplotlib, which running a benchmark does not
 
     draw(result.chart, HERE / "charts" / f"{name}.svg")
-    before = README.read_text("utf-8") if README.exists() else ""
+    before = README.read_text("utf-8")
+    introduction = before.partition("\n## ")[0]  # written by hand
     sections = {match[1]: match[0].strip() for match in SECTION.finditer(before)}
     sections[name] = markdown(name, result).strip()
     known = [sections[name] for name in names() if name in sections]
-    README.write_text("\n\n".join([INTRODUCTION.strip(), *known]) + "\n", "utf-8")
+    README.write_text("\n\n".join([introduction.strip(), *known]) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

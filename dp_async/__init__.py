@@ -1,5 +1,14 @@
 """An asyncio SDK for a digital-human video platform's Open API: its lists as concurrent streams.
 
+::
+
+    async with Client.from_env() as client:  # DP_BASE_URL, DP_APP_ID, DP_APP_SECRET
+        page = await client.work_list(page_num=1, page_size=20)
+        async for work in client.works(status="SUCCESS"):
+            print(work.name, work.updated_at)
+
+`dp_async.guide` explains completeness, reading only what changed, syncing, scale and web apps.
+
 ``_public`` lists the whole public surface; all modules with a leading underscore are private. They
 are imported when the first public name is used, not before: importing aiohttp takes long, and until
 the command line has set its signal handlers, Ctrl-C would show a traceback. Some names of values

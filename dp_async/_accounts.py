@@ -19,6 +19,7 @@ from ._crawl.report import CrawlReport
 from ._errors import ClientClosed, ConfigError, DpError, RateLimited
 from ._listing import Listing
 from ._models import Page
+from ._plan.watermark import Watermark
 
 T = TypeVar("T")
 
@@ -53,8 +54,9 @@ class AccountsCrawl(Generic[T]):
     It has one consumer. A timeout round ``anext`` loses nothing. ``async with`` ends its requests
     promptly.
 
-    - ``reports``: the report of each account that is done, failed ones included.
+    - ``reports``: the report of each account that was begun, those under way and failed included.
     - ``errors``: the error of each account that failed.
+    - ``watermarks``: how far each account is, to keep and pass as ``since`` the next time.
     """
 
     def __init__(
@@ -63,7 +65,9 @@ class AccountsCrawl(Generic[T]):
         at_once: int,
         max_in_flight: int,
         progress: Progress | None,
+        since: Mapping[str, Watermark] | None = None,
     ) -> None:
+        self._since = since
         self._waiting = deque(listings.items())
         self._at_once = at_once = min(at_once, len(listings) or 1)
         self._share = max(1, max_in_flight // at_once)
@@ -83,11 +87,18 @@ class AccountsCrawl(Generic[T]):
         self._current = ""
         self._items: Iterator[T] = iter(())
         self._raised = False
+        self._done: dict[str, CrawlReport] = {}
         self.errors: dict[str, DpError] = {}
-        self.reports: dict[str, CrawlReport] = {}
+        self.watermarks: dict[str, Watermark] = dict(since or {})
+
+    @property
+    def reports(self) -> dict[str, CrawlReport]:
+        """The report of each account that was begun, as it is now."""
+        running = {account: crawl.report for account, crawl in self._crawls.items()}
+        return {**self._done, **running}
 
     def __repr__(self) -> str:
-        done, failed = len(self.reports), len(self.errors)
+        done, failed = len(self._done), len(self.errors)
         running, waiting = len(self._crawls), len(self._waiting)
         accounts = (
             "1 account" if (total := done + running + waiting) == 1 else f"{total:,} accounts"
@@ -101,19 +112,23 @@ class AccountsCrawl(Generic[T]):
             return self._ready.popleft()
         if self._waiting and len(self._crawls) < self._at_once:
             account, listing = self._waiting.popleft()
-            self._crawls[account] = self._begin(listing)
+            listing = self._shared(listing)
+            if self._since is None:
+                self._crawls[account] = listing.crawl()
+            else:
+                self._crawls[account] = listing.since(self._since.get(account))
             return account
         return None
 
-    def _begin(self, listing: Listing[T]) -> Crawl[T]:
-        """A crawl with its share of the client's slots, so that slow accounts cannot hold all."""
+    def _shared(self, listing: Listing[T]) -> Listing[T]:
+        """*listing* with its share of the client's slots, so that slow accounts cannot hold all."""
         if self._at_once == 1:
-            return listing.with_options(strict=True).crawl()
+            return listing.with_options(strict=True)
         options = listing.options
         most = [self._share, options.window or self._share]
         if options.concurrency != "auto":
             most.append(options.concurrency)
-        return listing.with_options(concurrency=min(most), strict=True).crawl()
+        return listing.with_options(concurrency=min(most), strict=True)
 
     async def _fetch(self, account: str) -> Callable[[], tuple[str, Page[T] | DpError | None]]:
         result: Page[T] | DpError | None
@@ -149,7 +164,9 @@ class AccountsCrawl(Generic[T]):
                 self._ready.append(account)
                 continue
             crawl = self._crawls.pop(account)
-            self.reports[account] = crawl.report
+            self._done[account] = crawl.report
+            if crawl.watermark is not None:  # its last row was delivered
+                self.watermarks[account] = crawl.watermark
             if page is not None:
                 self.errors[account] = page
             await crawl.aclose()
@@ -175,6 +192,7 @@ def crawl_accounts(
     accounts: Iterable[str],
     listing: Callable[[Client], Listing[T]],
     *,
+    since: Mapping[str, Watermark] | None = None,
     at_once: int = 8,
     progress: Progress | None = None,
 ) -> AccountsCrawl[T]:
@@ -184,6 +202,8 @@ def crawl_accounts(
     sends nothing until it is iterated.
 
     - *listing*: makes the list of one account from a view of the client.
+    - *since*: the ``watermarks`` of an earlier run: only the rows that are new or were updated, as
+      ``Listing.since`` yields them, and all rows of an account without a watermark. ``{}`` begins.
     - *at_once*: accounts crawled concurrently; they share the limits of *client*.
     - *progress*: called with the account and its report after each page. An exception it
       raises reaches the caller of ``anext``; the next call returns that page.
@@ -199,6 +219,7 @@ def crawl_accounts(
             f"{type(listing).__name__}"
         )
     callback("progress", progress)
+    instance("since", {} if since is None else since, Mapping)
     given = cast("object", accounts)
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         raise ConfigError(
@@ -216,5 +237,7 @@ def crawl_accounts(
                 "returned, as sub.work_list() does, is a request for one page"
             )
         instance("what listing() returns", made, Listing)
-        listings[account] = cast("Listing[T]", made)
-    return AccountsCrawl(listings, at_once, client.settings.max_in_flight, progress)
+        listings[account] = checked = cast("Listing[T]", made)
+        if since is not None:
+            checked.since(since.get(account))  # raises ConfigError before any request
+    return AccountsCrawl(listings, at_once, client.settings.max_in_flight, progress, since)

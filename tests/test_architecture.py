@@ -70,6 +70,7 @@ CONSUMERS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "delta": ({"anyio", "deltalake", "msgspec", "pyarrow"}, {"tables"}),
     "dlt": ({"dlt", "pyarrow", "anyio", "msgspec"}, {"tables"}),
+    "guide": (set(), set()),
     "otel": ({"opentelemetry"}, set()),
     "ray": ({"anyio", "ray"}, {"delta", "tables"}),
     "redis": ({"redis"}, set()),

@@ -46,7 +46,7 @@ def test_every_public_name_has_a_docstring(module: str) -> None:
         pytest.importorskip(library)
     public = importlib.import_module(module)
     assert public.__doc__
-    for name in public.__all__:
+    for name in getattr(public, "__all__", ()):  # the guide is text alone
         value = getattr(public, name)
         if not isinstance(value, type):
             assert not inspect.isroutine(value) or value.__doc__, name
@@ -70,7 +70,7 @@ def test_the_site_has_every_name_and_no_broken_link(tmp_path: Path) -> None:
     anchors = {path: set(re.findall(r'\bid="([^"]+)"', text)) for path, text in pages.items()}
     for module in documented():
         page = tmp_path / f"{module.replace('.', '/')}.html"
-        missing = {*importlib.import_module(module).__all__} - anchors[page]
+        missing = {*getattr(importlib.import_module(module), "__all__", ())} - anchors[page]
         assert not missing, f"{module}: {missing}"
     broken: set[str] = set()
     for path, text in pages.items():

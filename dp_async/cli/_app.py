@@ -1,4 +1,4 @@
-"""The commands, their filters and their help. Flags that commands share are in ``_flags``.
+"""The commands and their help. Their flags are in ``_filters``, ``_server``, ``_flags`` and ``_sync_flags``.
 
 A command imports what it needs when it runs: help and an error in the flags need no network.
 """
@@ -7,50 +7,38 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter
 from msgspec import Struct
 
-from dp_async import ConfigError, CrawlOptions, ReadStatus, SortOrder, WorkStatus, __version__
+from dp_async import ConfigError, CrawlOptions, __version__
 
+from ._filters import NO_MESSAGE_FILTERS, NO_WORK_FILTERS, MessageFilters, WorkFilters
 from ._flags import (
+    NO_FEED_FLAGS,
     NO_LIST_FLAGS,
-    NO_SERVER_FLAGS,
-    NO_SYNC_FLAGS,
     OPTIONS,
     Concurrency,
     Debug,
+    FeedFlags,
     Latency,
     ListFlags,
     Messages,
     PageSize,
     Port,
-    ServerFlags,
-    SyncFlags,
     Works,
-    choices,
-    chosen,
-    required,
 )
+from ._help import EXIT_CODES, examples
 from ._run import Exit, attempt, execute, guarded
+from ._server import NO_SERVER_FLAGS, ServerFlags, required
 from ._streams import forget
+from ._sync_flags import NO_SYNC_FLAGS, SyncFlags
 
 if TYPE_CHECKING:
-    from dp_async import Client, Listing, Message, Work
-    from dp_async.testing import Simulator
-
-    from ._apps import Fleet
+    from dp_async import Client, Listing
 
 R = TypeVar("R", bound=Struct)
-
-EXIT_CODES = """\
-Exit codes: 0 done; 1 the API, the network or the output failed; 2 wrong usage or a missing \
-setting; 3 with --strict or sync: a crawl is known to be incomplete; 4 with --on-bad-item keep: \
-rows that cannot be read were left out, all others are there; 129 SIGHUP; 130 Ctrl-C (SIGINT); \
-143 SIGTERM; 141 the reader of the output closed it (as in `| head`)"""
 
 app = App(
     name="dp-async",
@@ -61,52 +49,54 @@ app = App(
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
 )
+app.register_install_completion_command(
+    help="Install completion of commands and flags for a shell."
+)
+watch = App(
+    name="watch",
+    help="Rows of a list as they are created or updated, until Ctrl-C.",
+    help_epilogue=EXIT_CODES,
+)
+app.command(watch)
 
 
-@app.command
+@app.command(
+    help_epilogue=examples(
+        "dp-async works --status SUCCESS --limit 100",
+        "dp-async works | jq -r .worksUrl",
+        "dp-async works --strict --output works.parquet",
+        "dp-async works --since works.watermark >> works.ndjson",
+    )
+)
 def works(
     *,
-    name: Annotated[str | None, Parameter(help="only works with this in their name")] = None,
-    status: Annotated[str | None, Parameter(help=choices(WorkStatus))] = None,
-    sort: Annotated[
-        str | None,
-        Parameter(help=f"ASC: oldest first; default: newest first; {choices(SortOrder)}"),
-    ] = None,
+    filters: WorkFilters = NO_WORK_FILTERS,
     server: ServerFlags = NO_SERVER_FLAGS,
     flags: ListFlags = NO_LIST_FLAGS,
 ) -> int:
     """Every work of the account."""
-
-    def listing(client: Client, options: CrawlOptions) -> Listing[Work]:
-        return client.works(
-            name=name,
-            status=chosen("--status", WorkStatus, status),
-            sort=chosen("--sort", SortOrder, sort),
-            options=options,
-        )
-
     from dp_async import Work
 
-    return _export(listing, Work, server, flags)
+    return _export(filters.listing, Work, server, flags)
 
 
-@app.command
+@app.command(
+    help_epilogue=examples(
+        "dp-async messages --read-status UNREAD",
+        "dp-async messages --output messages.csv",
+        "dp-async messages --since messages.watermark --format csv",
+    )
+)
 def messages(
     *,
-    read_status: Annotated[str | None, Parameter(help=choices(ReadStatus))] = None,
+    filters: MessageFilters = NO_MESSAGE_FILTERS,
     server: ServerFlags = NO_SERVER_FLAGS,
     flags: ListFlags = NO_LIST_FLAGS,
 ) -> int:
     """Every message to the account."""
-
-    def listing(client: Client, options: CrawlOptions) -> Listing[Message]:
-        return client.messages(
-            read_status=chosen("--read-status", ReadStatus, read_status), options=options
-        )
-
     from dp_async import Message
 
-    return _export(listing, Message, server, flags)
+    return _export(filters.listing, Message, server, flags)
 
 
 def _export(
@@ -127,7 +117,67 @@ def _export(
     return execute(work(), debug=flags.debug)
 
 
-@app.command(name="sync")
+@watch.command(
+    name="works",
+    help_epilogue=examples(
+        "dp-async watch works --status FAIL",
+        "dp-async watch works --every 30 --since works.watermark >> works.ndjson",
+    ),
+)
+def watch_works(
+    *,
+    filters: WorkFilters = NO_WORK_FILTERS,
+    server: ServerFlags = NO_SERVER_FLAGS,
+    flags: FeedFlags = NO_FEED_FLAGS,
+) -> int:
+    """Works as they are created or updated."""
+    from dp_async import Work
+
+    return _watch(filters.listing, Work, server, flags)
+
+
+@watch.command(
+    name="messages",
+    help_epilogue=examples("dp-async watch messages", "dp-async watch messages | jq -r .title"),
+)
+def watch_messages(
+    *,
+    filters: MessageFilters = NO_MESSAGE_FILTERS,
+    server: ServerFlags = NO_SERVER_FLAGS,
+    flags: FeedFlags = NO_FEED_FLAGS,
+) -> int:
+    """Messages as they come."""
+    from dp_async import Message
+
+    return _watch(filters.listing, Message, server, flags)
+
+
+def _watch(
+    listing: Callable[[Client, CrawlOptions], Listing[R]],
+    model: type[R],
+    server: ServerFlags,
+    flags: FeedFlags,
+) -> int:
+    from dp_async import Client
+
+    from ._watch import watch
+
+    async def work() -> int:
+        feed = flags.feed()
+        async with Client(server.settings()) as client:
+            return await watch(listing(client, OPTIONS), model, feed)
+
+    return execute(work(), debug=flags.debug)
+
+
+@app.command(
+    name="sync",
+    help_epilogue=examples(
+        "dp-async sync --demo",
+        "dp-async sync --to duckdb:///videos.duckdb",
+        "dp-async sync --to lake --accounts accounts.txt --watch --every 60",
+    ),
+)
 def sync_command(*, server: ServerFlags = NO_SERVER_FLAGS, flags: SyncFlags = NO_SYNC_FLAGS) -> int:
     """Load both lists into a database, Parquet files or Delta tables; later only what changed.
 
@@ -143,7 +193,7 @@ def sync_command(*, server: ServerFlags = NO_SERVER_FLAGS, flags: SyncFlags = NO
 
         options = flags.options()
         if flags.apps is not None:
-            return _fleet(server, flags, flags.apps).sync()
+            return flags.fleet(server, flags.apps).sync()
         if flags.ray is not False:
             raise ConfigError("--ray syncs many apps: name their file by --apps")
         if flags.demo:
@@ -168,44 +218,9 @@ def sync_command(*, server: ServerFlags = NO_SERVER_FLAGS, flags: SyncFlags = NO
     return attempt(work, debug=flags.debug)
 
 
-def _fleet(server: ServerFlags, flags: SyncFlags, apps: Path) -> Fleet:
-    """The apps of a file, and where they go. Raises ConfigError."""
-    others = {
-        "--account (DP_ACCOUNT)": server.account,
-        "--secret-file": server.secret_file,
-        "--accounts": flags.accounts,
-        "--watch": flags.watch,
-        "--demo": flags.demo,
-    }
-    for name, given in others.items():
-        if given:
-            raise ConfigError(f"--apps and {name} exclude each other: use one of them")
-    to = required(flags.to, "DP_SYNC_TO", "--to")
-    if to.partition("://")[0] not in ("delta", "s3"):
-        raise ConfigError("--to: --apps needs delta:///FOLDER or s3://BUCKET/PREFIX")
-    try:
-        from ._app_file import AppFile
-        from ._apps import Fleet
-        from ._lake import lake_of
-    except ImportError:
-        raise ConfigError(
-            "--apps needs deltalake and pyarrow, an extra: pip install 'dp_async[cli,ray]', "
-            "or 'dp_async[cli,delta]' without --ray"
-        ) from None
-    if flags.ray is not False and find_spec("ray") is None:
-        raise ConfigError("--ray needs ray, an extra: pip install 'dp_async[cli,ray]'")
-    return Fleet(
-        file=AppFile(apps, server.defaults()),
-        lake=lake_of(to, flags.dataset),
-        address=None if flags.ray is False else "" if flags.ray is True else flags.ray,
-        full=flags.full,
-        reconcile=flags.reconcile,
-        at_once=flags.at_once,
-        options=flags.options(),
-    )
-
-
-@app.command
+@app.command(
+    help_epilogue=examples("dp-async demo", "dp-async demo --works 10000 --concurrency auto")
+)
 def demo(
     *,
     works: Works = 1070,
@@ -220,16 +235,18 @@ def demo(
     Needs no server and no account. Exits with 1 if a row is missing.
     """
 
-    from ._simulator import demonstrate
+    from ._simulator import demonstrate, simulator
 
     async def work() -> int:
         options = CrawlOptions(page_size=page_size, concurrency=concurrency)
-        return await demonstrate(_simulator(works, messages, latency), options)
+        return await demonstrate(simulator(works, messages, latency), options)
 
     return execute(work(), debug=debug)
 
 
-@app.command(name="simulate")
+@app.command(
+    name="simulate", help_epilogue=examples("dp-async simulate", "dp-async simulate --port 0")
+)
 def simulate_command(
     *,
     port: Port = 8080,
@@ -243,28 +260,12 @@ def simulate_command(
     Its secret is made up and opens nothing else.
     """
 
-    from ._simulator import simulate
+    from ._simulator import simulate, simulator
 
     async def work() -> int:
-        return await simulate(_simulator(works, messages, latency, port))
+        return await simulate(simulator(works, messages, latency, port))
 
     return execute(work(), debug=debug)
-
-
-def _simulator(works: int, messages: int, latency: float, port: int = 0) -> Simulator:
-    """A simulator that keeps no log of requests, so may run for long. *latency* in milliseconds."""
-    from dp_async.testing import Simulator
-
-    from ._simulator import JITTER
-
-    return Simulator(
-        works=works,
-        messages=messages,
-        port=port,
-        latency=latency / 1000,
-        jitter=JITTER,
-        remember=False,
-    )
 
 
 def run(argv: Sequence[str]) -> int:

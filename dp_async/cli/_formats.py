@@ -23,10 +23,11 @@ FormatName: TypeAlias = Literal["table", "ndjson", "csv", "parquet"]
 
 ItemT = TypeVar("ItemT", contravariant=True)
 
-#: The maximum width of a column of the table.
-WIDEST = 24
-#: A column is left out if all its values are longer than this: a cut URL is of no use.
-ADDRESS = 60
+#: A column of the table that is wider may be cut to so many cells, so that more columns fit.
+CUT = 24
+#: The maximum width of a column. One is left out if all its values are longer, or are addresses: a
+#: URL that is cut is of no use.
+WIDEST = 60
 
 
 class Format(Protocol[ItemT]):
@@ -69,18 +70,22 @@ class Csv:
 
 
 class Table:
-    """Aligned columns for a terminal of *cells*; the first page decides which and their widths."""
+    """Aligned columns for a terminal of *cells*; the first page decides which and their widths.
 
-    def __init__(self, model: type[Struct], cells: int) -> None:
+    *least*: the least width of a column, where the first page does not show what later ones hold.
+    """
+
+    def __init__(self, model: type[Struct], cells: int, least: int = 1) -> None:
         self._all = columns(model)
         self._cells = cells
+        self._least = least
         self._widths: dict[str, int] = {}
 
     def page(self, items: Sequence[Struct]) -> bytes:
         rows = [[visible(cell) for cell in cells(item, self._all)] for item in items]
         texts: list[str] = []
         if rows and not self._widths:
-            self._widths = _widths(self._all, rows, self._cells)
+            self._widths = _widths(self._all, rows, self._cells, self._least)
             texts = _heading(self._widths)
         shown = [self._all.index(name) for name in self._widths]
         widths = list(self._widths.values())
@@ -91,6 +96,8 @@ class Table:
         if not self._widths:
             return b"(no rows)\n"
         left_out = ", ".join(name for name in self._all if name not in self._widths)
+        if not left_out:
+            return b""
         return f"(not shown: {left_out}; --format csv has every field)\n".encode()
 
 
@@ -118,17 +125,34 @@ def _comma_separated(rows: Iterable[Sequence[str]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _widths(names: Sequence[str], rows: Sequence[Sequence[str]], cells: int) -> dict[str, int]:
-    """The columns that fit and their widths, in order; the first one always does."""
-    chosen: dict[str, int] = {}
+def _widths(
+    names: Sequence[str], rows: Sequence[Sequence[str]], cells: int, least: int
+) -> dict[str, int]:
+    """The columns that fit and their widths, in the order of *names*; the first one always does.
+
+    They are taken by rank: the id, when it changed, what the list has of its own, then the rest.
+    What is left of the line widens those that are cut.
+    """
+    wanted: dict[str, int] = {}
     for name, column in zip(names, zip(*rows, strict=True), strict=True):
         found = [width(cell) for cell in column if cell]
-        if not found or min(found) > ADDRESS:
-            continue
-        wanted = min(max(*found, *map(width, _words(name))), WIDEST)
-        if not chosen or sum(chosen.values()) + len(chosen) + wanted <= cells:
-            chosen[name] = wanted
-    return chosen
+        if found and min(found) <= WIDEST and not any("://" in cell for cell in column):
+            wanted[name] = min(max(least, *found, *map(width, _words(name))), WIDEST)
+    ranked = sorted(wanted, key=lambda name: (name != names[0], name != "update_time"))
+    chosen: dict[str, int] = {}
+    left = cells
+    for name in ranked:
+        taken = min(wanted[name], CUT)
+        left -= taken + 1
+        if chosen and left < -1:  # no blank after the last column
+            left += taken + 1
+            break
+        chosen[name] = taken
+    for name in chosen:
+        more = max(0, min(wanted[name] - chosen[name], left + 1))
+        chosen[name] += more
+        left -= more
+    return {name: chosen[name] for name in names if name in chosen}
 
 
 def _heading(widths: dict[str, int]) -> list[str]:

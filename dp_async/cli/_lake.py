@@ -13,8 +13,8 @@ from pathlib import Path
 
 from dp_async import Client, ConfigError, CrawlReport
 
-from ._flags import NO_SYNC_FLAGS
 from ._run import run_async
+from ._sync_flags import NO_SYNC_FLAGS
 from ._target import LoadFailed, Scope  # first: it configures pyarrow
 
 # Before deltalake is imported: its own log lines would stand beside the one line of an error.

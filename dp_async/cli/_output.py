@@ -32,7 +32,7 @@ class Output:
     async def write(self, data: bytes) -> None:
         """Write all of *data*. Raises BrokenPipeError if the reader closed the pipe."""
         remaining = memoryview(data)
-        with _named(self._name):
+        with naming(self._name):
             while remaining:
                 remaining = remaining[await self._write_some(remaining) :]
 
@@ -64,7 +64,7 @@ class StreamOutput:
 
     async def write(self, data: bytes) -> None:
         """Write all of *data*, as text where the stream takes only text."""
-        with _named(self._name):
+        with naming(self._name):
             if self._buffer is not None:
                 self._buffer.write(data)
                 return
@@ -103,7 +103,7 @@ def opened(path: Path | None) -> Generator[Output | StreamOutput]:
         return
     name = str(path)
     with ExitStack() as stack:
-        with _named(name):
+        with naming(name):
             target = path.resolve()
             if replaceable(target):
                 descriptor, _ = stack.enter_context(part_file(target))
@@ -111,12 +111,12 @@ def opened(path: Path | None) -> Generator[Output | StreamOutput]:
                 descriptor = os.open(target, os.O_WRONLY)
                 stack.callback(os.close, descriptor)
         yield Output(descriptor, name)
-        with _named(name):
+        with naming(name):
             stack.close()
 
 
 @contextmanager
-def _named(name: str) -> Generator[None]:
+def naming(name: str) -> Generator[None]:
     """Gives an OSError raised in the block *name* as its file name."""
     try:
         yield

@@ -13,6 +13,8 @@ from dp_async import BadItem, Client, CrawlReport
 
 VERDICTS = {True: "complete, proven", False: "NOT complete", None: "not known to be complete"}
 
+DAY = 86_400.0  # seconds
+
 #: Bad rows of a list that are named one by one.
 NAMED = 20
 
@@ -34,14 +36,18 @@ def bars(*, shown: bool) -> Progress:
 
 @contextmanager
 def progress_bar(
-    title: str, *, shown: bool, limit: int | None = None
+    title: str, *, shown: bool, limit: int | None = None, whole: bool = True
 ) -> Generator[Callable[[CrawlReport], None]]:
-    """A bar for the block; call the yielded function with each report."""
+    """A bar for the block; call the yielded function with each report.
+
+    *limit*: the most rows. *whole*: whether all rows of the list are expected.
+    """
     with bars(shown=shown) as bar:
         task = bar.add_task(title, total=None)
 
         def update(report: CrawlReport) -> None:
-            total = report.total_elements if limit is None else min(limit, report.total_elements)
+            expected = [report.total_elements if whole else None, limit]
+            total = min((each for each in expected if each is not None), default=None)
             bar.update(task, completed=report.items, total=total)
 
         yield update
@@ -51,6 +57,8 @@ def proof(report: CrawlReport) -> str:
     """What the proof of a complete crawl bears; "" without one."""
     if report.margin is None or report.margin == inf:
         return ""
+    if report.margin >= DAY:
+        return ", even if rows appear a day late"
     return f", even if rows appear up to {report.margin:.0f} s late"
 
 

@@ -23,6 +23,18 @@ JITTER = 0.3
 HEADING = ("list", "items", "pages", "requests", "seconds", "pages/s", "verdict")
 
 
+def simulator(works: int, messages: int, latency: float, port: int = 0) -> Simulator:
+    """A simulator that keeps no log of requests, so may run for long. *latency* in milliseconds."""
+    return Simulator(
+        works=works,
+        messages=messages,
+        port=port,
+        latency=latency / 1000,
+        jitter=JITTER,
+        remember=False,
+    )
+
+
 async def demonstrate(simulator: Simulator, options: CrawlOptions) -> int:
     """Crawl both lists of *simulator* and print a summary; FAILED if a row is missing."""
     async with simulator, Client(_allowing(simulator.settings, options)) as client:

@@ -1,4 +1,4 @@
-"""README's feed in a real browser: rows appear as they change, through a kill of the app.
+"""The guide's feed in a real browser: rows appear as they change, through a kill of the app.
 
 The browser, the app and the simulator are processes of their own, or run beside the test: this
 takes real seconds, among them the three that Chromium waits before it connects again.
@@ -18,11 +18,11 @@ import pytest
 from aiohttp import web
 
 from dp_async.testing import Simulator
-from tests.consumers.test_web import BLOCKS
 from tests.support.browser import chromium
+from tests.support.examples import example
 from tests.support.programs import spare_port
 
-#: A page beside README's feed. It reports each event's id as it comes, and the rows it then shows.
+#: A page beside that feed. It reports each event's id as it comes, and the rows it then shows.
 PAGE = """
 from fastapi.responses import HTMLResponse
 
@@ -113,7 +113,7 @@ async def test_a_page_shows_each_change_once_although_the_app_is_killed_twice(
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, report_port = runner.addresses[0]
-    (code,) = (block for block in BLOCKS if "from fastapi import" in block)
+    code = example("from fastapi.sse import")
     assert ".watch(5.0, " in code
     code = code.replace(".watch(5.0, ", ".watch(0.5, ") + PAGE
     (tmp_path / "main.py").write_text(code.replace("REPORT", f"http://{host}:{report_port}/"))

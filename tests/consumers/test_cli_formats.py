@@ -5,7 +5,7 @@ import io
 from datetime import datetime
 
 import pytest
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from dp_async import Message, Work, WorkStatus
 from dp_async.cli import _formats as formats
@@ -91,10 +91,57 @@ def test_the_table_omits_columns_that_do_not_fit() -> None:
 
 
 def test_the_table_cuts_long_texts_and_omits_urls() -> None:
-    work = Work(digital_person_works_id=1, name="长" * 20, works_url="https://" + "x" * 80)
-    *lines, left_out = table(work)
+    work = Work(
+        digital_person_works_id=1,
+        name="长" * 20,
+        avatar="https://host/x",
+        works_url="https://" + "x" * 80,
+    )
+    *lines, left_out = table(work, cells=33)
     assert lines[-1] == "1        " + "长" * 11 + " …"
+    assert table(work, cells=34)[-2] == "1        " + "长" * 12 + "…"
+    assert table(work)[-2] == "1        " + "长" * 20
+    assert "avatar" in left_out
     assert "works_url" in left_out
+
+
+def test_times_come_before_the_user() -> None:
+    time = datetime(2023, 7, 13, 17, 15, 27)
+    work = Work(
+        digital_person_works_id=1,
+        name="长" * 8,
+        status=WorkStatus.SUCCESS,
+        user_id=81,
+        create_time=time,
+        update_time=time,
+    )
+    shown = {cells: table(work, cells=cells)[-3].replace(" ", "") for cells in range(20, 90)}
+    rules = [8, 16, 7, 19, 19, 5]  # the widths of all columns, in their order
+    at = {
+        28: [8, 19],  # the id and when it changed
+        45: [8, 16, 19],
+        53: [8, 16, 7, 19],
+        73: [8, 16, 7, 19, 19],
+        79: rules,
+    }
+    for cells, widths in at.items():
+        assert shown[cells] == "-" * sum(widths)
+        assert shown[cells - 1] != shown[cells]
+
+
+def test_the_least_width_of_a_column_is_for_rows_that_come_later() -> None:
+    rows = formats.Table(Work, 120, least=11)
+    first = rows.page([WORK]).decode().splitlines()[-1]
+    assert first == "1           新品        ON_HOLD"
+
+
+def test_a_table_of_all_fields_leaves_none_out() -> None:
+    class Row(Struct):
+        id: int
+        name: str
+
+    rows = formats.Table(Row, 80)
+    assert rows.page([Row(1, "a")]) + rows.end() == b"id name\n-- ----\n1  a\n"
 
 
 def test_later_pages_keep_the_columns_of_the_first() -> None:

@@ -378,6 +378,11 @@ def test_a_signal_while_the_command_runs_is_its_exit_code(
         ("rows", 100, "interrupted after 100 rows; rows was not written"),
         ("rows", 1, "interrupted after 1 row; rows was not written"),
         ("/dev/null", 100, "interrupted after 100 rows"),
+        (
+            "/dev/null --since mark",
+            100,
+            "interrupted after 100 rows; mark is as it was, so the next run writes them again",
+        ),
         (None, 100, "interrupted after 100 rows"),
     ],
 )
@@ -403,7 +408,7 @@ def test_an_interrupted_export_says_what_was_written(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DP_APP_SECRET", "simulated-secret")
     words = ["works", "--base-url", simulator.url, "--app-id", "simulated-app"]
-    words += ["--page-size", str(size), *(["--output", output] if output else [])]
+    words += ["--page-size", str(size), *(["--output", *output.split()] if output else [])]
     assert main(words) == 130
     assert capfd.readouterr().err == f"dp-async: {line}\n"
     assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,6 @@
-"""README's feed and web apps under real servers, with clients that disconnect early.
+"""The guide's feed and web apps under real servers, with clients that disconnect early.
 
-Each runs as it stands in README, over HTTP, in an event loop whose clock skips idle time.
+Each runs as it stands there, over HTTP, in an event loop whose clock skips idle time.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import re
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -48,6 +47,7 @@ from dp_async.testing import (
     Throttle,
     WrongCode,
 )
+from tests.support.examples import example as code_of
 from tests.support.loopback import (
     LoopbackLoop,
     connections,
@@ -57,15 +57,11 @@ from tests.support.loopback import (
     quietly,
 )
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-
 
 def example(holding: str) -> ModuleType:
-    """The example in README that contains *holding*, as a module."""
-    (code,) = (block for block in BLOCKS if holding in block)
+    """The example that contains *holding*, as a module."""
     module = ModuleType("example")
-    exec(compile(code, "README.md", "exec"), vars(module))
+    exec(compile(code_of(holding), "example.py", "exec"), vars(module))
     return module
 
 
@@ -159,7 +155,7 @@ def under_uvicorn(
     """Run *test* against the example; nothing may be open afterwards."""
 
     async def main() -> None:
-        app = example("from fastapi import").app
+        app = example("from fastapi.sse import").app
         config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=5)
         server = uvicorn.Server(config)
         async with simulated(monkeypatch) as simulator:
@@ -263,7 +259,7 @@ def test_starlette_and_aiohttp_give_each_error_its_status(
         raise error
 
     async def main() -> None:
-        failed = example("from fastapi import").failed
+        failed = example("from fastapi.sse import").failed
         app = Starlette(
             routes=[Route("/", raising)],
             exception_handlers={DpError: failed, TimeoutError: failed},
@@ -499,23 +495,16 @@ def test_a_disconnect_during_a_download_closes_it(
 # A library
 
 
-async def test_the_library_passes_errors_through(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_the_library_passes_errors_through() -> None:
     async with Simulator(works=300) as simulator:
         settings = replace(simulator.settings, retry=RetryPolicy(attempts=1))
-
-        def close(main: Coroutine[object, object, None]) -> None:
-            main.close()
-
-        monkeypatch.setattr("asyncio.run", close)  # the example's own main runs simulator_in_thread
-        minutes = example("class Minutes").Minutes
+        minutes = example("async def minutes").minutes
         async with Client(settings) as client:
             finished = [simulator.works.row(key) for key in simulator.works.ids(status="SUCCESS")]
             truth = sum(float(str(row["duration"] or 0)) for row in finished) / 60
-            assert await minutes(client).used() == pytest.approx(truth)
+            assert await minutes(client) == pytest.approx(truth)
             assert truth > 0
-            assert await minutes(client).used("19900000001") == pytest.approx(truth)
+            assert await minutes(client, "19900000001") == pytest.approx(truth)
             simulator.fail(Reset(), times=None)
             with pytest.raises(TransportError):
-                await minutes(client).used()
+                await minutes(client)

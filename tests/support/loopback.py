@@ -41,7 +41,7 @@ class LoopbackLoop(asyncio.SelectorEventLoop):
 class _Noise(logging.Handler):
     """Warnings of asyncio and aiohttp's client.
 
-    Ignored are those of the server, whose clients hang up, and of README's app about failures.
+    Ignored are those of the server, whose clients hang up, and of the guide's app about failures.
     """
 
     def __init__(self) -> None:

@@ -28,7 +28,9 @@ from dp_async import (
     RateLimited,
     Request,
     Response,
+    RetryPolicy,
     ServerError,
+    Watermark,
     Work,
     crawl_accounts,
 )
@@ -44,6 +46,7 @@ class Many:
 
     def __init__(self, rows: int = 25, seconds: float = 0.1) -> None:
         self.rows: Counter[str] = Counter()
+        self.new: Counter[str] = Counter()  # rows that are newer than these
         self.seconds: dict[str, float] = {}
         self.pages: dict[int, float] = {}  # seconds, where a page takes longer
         self.trouble: dict[str, Callable[[int], Response | Exception]] = {}
@@ -72,7 +75,7 @@ class Many:
                 if outcome.status != 200:
                     return outcome
             count = self.rows.get(account, self._rows)
-            rows = [row(index) for index in range(count)]
+            rows = [row(index) for index in range(-self.new[account], count)]
             if account in self.unsorted:
                 self._random.shuffle(rows)
             return answer(rows, num, size)
@@ -162,7 +165,10 @@ def test_at_most_at_once_accounts_have_begun_and_none_before_the_first_anext() -
                 assert not server.accounts
                 await anext(accounts)
                 assert len(set(server.accounts)) == 3
-                begun = [len(set(server.accounts)) - len(accounts.reports) async for _ in accounts]
+                begun: list[int] = []
+                async for _ in accounts:
+                    done = [each.reason != "not finished" for each in accounts.reports.values()]
+                    begun.append(len(set(server.accounts)) - sum(done))
                 assert max(begun) == 3
 
     run(main())
@@ -500,6 +506,96 @@ def test_progress_is_called_after_each_page_of_each_account() -> None:
                 assert len(seen) == 1
                 await drain(accounts)
         assert seen == {name: [10, 20, 25] for name in NAMES}
+
+    run(main())
+
+
+def test_reports_are_there_while_it_runs() -> None:
+    async def main() -> None:
+        async with client(Many()) as api:
+            async with crawl_accounts(api, NAMES[:2], works, at_once=2) as accounts:
+                assert accounts.reports == {}
+                seen = [
+                    (account, accounts.reports[account].items, accounts.reports[account].complete)
+                    async for account, _ in accounts
+                ]
+                assert {name for name, *_ in seen} == {*NAMES[:2]}
+                assert {items for _, items, _ in seen} == {10, 20, 25}
+                assert {complete for *_, complete in seen} == {None}
+                assert all(report.complete for report in accounts.reports.values())
+
+    run(main())
+
+
+# Only what changed
+
+
+def test_each_run_yields_what_changed_since_the_watermarks_of_the_last() -> None:
+    async def main() -> None:
+        server = Many()
+        async with client(server) as api:
+            async with crawl_accounts(api, NAMES[:3], works, since={}) as accounts:
+                assert await drain(accounts) == {name: expected() for name in NAMES[:3]}
+                marks = accounts.watermarks
+            kept = {name: Watermark.from_json(mark.to_json()) for name, mark in marks.items()}
+            server.new.update({NAMES[0]: 2, NAMES[3]: 1})
+            server.accounts.clear()
+            async with crawl_accounts(api, NAMES[:4], works, since=kept) as accounts:
+                found = await drain(accounts)
+            assert found == {NAMES[0]: [100_002, 100_001], NAMES[3]: [100_001, *expected()]}
+            assert server.accounts.count(NAMES[1]) == 1  # nothing new: one request
+            async with crawl_accounts(api, NAMES, works, since=accounts.watermarks) as accounts:
+                assert {*await drain(accounts)} == {*NAMES[4:]}
+            async with crawl_accounts(api, NAMES[:4], works) as accounts:
+                await drain(accounts)
+            async with crawl_accounts(api, NAMES[:4], works, since=accounts.watermarks) as accounts:
+                assert await drain(accounts) == {}
+
+    run(main())
+
+
+def test_the_watermark_of_an_account_moves_only_with_its_last_row() -> None:
+    async def main() -> None:
+        server = Many()
+        async with client(server, retry=RetryPolicy(attempts=1)) as api:
+            async with crawl_accounts(api, NAMES[:2], works, since={}) as accounts:
+                await drain(accounts)
+                kept = dict(accounts.watermarks)
+            server.new.update(dict.fromkeys(NAMES[:2], 3))
+            server.trouble[NAMES[1]] = down
+            async with crawl_accounts(api, NAMES[:2], works, since=kept, at_once=1) as accounts:
+                for _ in range(3):
+                    assert accounts.watermarks == kept
+                    await anext(accounts)
+                with pytest.raises(AccountsFailed):
+                    await anext(accounts)
+                assert accounts.watermarks[NAMES[0]] != kept[NAMES[0]]
+                assert accounts.watermarks[NAMES[1]] == kept[NAMES[1]]
+            del server.trouble[NAMES[1]]
+            again = accounts.watermarks
+            async with crawl_accounts(api, NAMES[:2], works, since=again) as accounts:
+                assert await drain(accounts) == {NAMES[1]: [100_003, 100_002, 100_001]}
+
+    run(main())
+
+
+def test_watermarks_that_do_not_fit_are_refused_before_any_request() -> None:
+    async def main() -> None:
+        server = Many()
+        async with client(server) as api:
+            async with crawl_accounts(api, NAMES[:1], works, since={}) as accounts:
+                await drain(accounts)
+            (mark,) = accounts.watermarks.values()
+            server.accounts.clear()
+            for wrong in ({NAMES[1]: mark}, {NAMES[1]: "text"}, [mark], mark):
+                with pytest.raises(ConfigError, match=r"another list|must be a"):
+                    crawl_accounts(api, NAMES[:2], works, since=wrong)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            with pytest.raises(ConfigError, match="verify=False"):
+                crawl_accounts(api, NAMES, unverified, since={})
+            assert not server.accounts
+
+    def unverified(sub: Client) -> Listing[Work]:
+        return works(sub).with_options(verify=False)
 
     run(main())
 

@@ -1,0 +1,132 @@
+"""Scale: many accounts, load, failures, and how to observe them.
+
+Text alone, no code.
+
+## Many accounts
+
+```python
+import asyncio
+
+from dp_async import AccountsFailed, Client, crawl_accounts
+
+
+async def main() -> None:
+    accounts = ["19900000001", "19900000002", "19900000003"]
+    async with Client.from_env() as client:
+        async with crawl_accounts(client, accounts, lambda sub: sub.works()) as crawl:
+            try:
+                async for account, work in crawl:
+                    print(account[-4:], work.name)
+            except AccountsFailed as failed:  # after all others
+                for account, error in failed.errors.items():
+                    print(account[-4:], error)
+        print(all(report.complete for report in crawl.reports.values()))
+
+
+asyncio.run(main())
+```
+
+An account that is known not to be complete counts as failed, its error an IncompleteCrawl, after
+its rows came. ``progress=callback(account, report)`` is called after each page, and
+``crawl.reports`` has the report of each account that was begun, at any moment.
+
+Only what changed: keep ``crawl.watermarks``, and pass them the next time. An account's advances
+once its last row was yielded:
+
+```python
+import asyncio
+
+from dp_async import Client, Watermark, crawl_accounts
+
+ACCOUNTS = ["19900000001", "19900000002"]
+
+
+async def changes(client: Client, kept: dict[str, Watermark]) -> dict[str, Watermark]:
+    works = crawl_accounts(client, ACCOUNTS, lambda sub: sub.works(), since=kept)
+    async with works as crawl:
+        async for account, work in crawl:
+            print(account[-4:], work.name)
+    return crawl.watermarks
+
+
+async def main() -> None:
+    async with Client.from_env() as client:
+        kept = await changes(client, {})  # all rows; each watermark has to_json()
+        await changes(client, kept)
+
+
+asyncio.run(main())
+```
+
+``at_once`` accounts (8) are under way, each with its share of the client's ``max_in_flight``, so
+that a slow one does not hold up the others; the next begins when one is done. A list much longer
+than the others is better crawled by itself, with all places. What is kept in memory ahead of you
+is the window of those under way.
+
+## Under load, and when things fail
+
+- **Repeated by itself**: no answer, 429, 5xx, a gateway's HTML, a cut-off body; after a random
+  wait that doubles, with a fresh signature. A connection that the server closed while it was idle
+  is replaced at once, for GET and POST alike, and costs no attempt. A certificate that is not
+  accepted and a proxy's 407 cannot pass by themselves and are not repeated. Cancelling is never
+  repeated.
+- **A retry budget**, a token bucket of 100 a client, or of ``max_in_flight * (attempts - 1)`` if
+  that is more. A retry costs 1, a success refunds 0.5: a third of all requests may fail for good,
+  while a server that is down sees no more than 1.1 requests a call at the defaults.
+- **Refusals** are 429, any ``Retry-After``, and a 503 of a server that let a call through within
+  the last two seconds, or within ``RetryPolicy.cap`` while it refuses all. The client learns two
+  things apart: how many requests the server takes at once, and how many a second. A refusal
+  counts against the one that explains it, and what is contradicted is undone. A ``Retry-After``
+  pauses every call of the client until it ends; one above ``RetryPolicy.cap`` is an error with
+  its ``.retry_after`` instead, and one of more than a day is ignored. A refusal costs neither an
+  attempt nor the retry budget while the server let any call through in the last
+  ``RetryPolicy.cap`` seconds; for one call that is refused again and again, as one account may
+  be, it does once that has lasted as long. ``client.with_options(timeout=..., retry=...)`` is a
+  view whose ``cap`` bounds its own waits.
+- **Single calls go first**: ``work_list``, ``msg_list``, ``page``, ``probe`` and ``first`` do not
+  wait behind the pages of crawls. While both wait, every fourth place is a crawl's, so that
+  crawls go on.
+- **``CrawlOptions(concurrency="auto")``** finds out how much at once makes the server answer
+  faster, not later, and stays there, up to ``max_in_flight``. What it learns belongs to the
+  client, so that several crawls share it. Lists of up to 16 pages get 8 at once.
+- **A wrong clock** on this machine: the first 401 whose ``Date`` shows it is signed again by the
+  server's time, and so is all that follows once that was accepted; one warning is logged.
+- **``Settings.rate``** is exact: never more than ``rate`` + 1 requests in any second, and no two
+  closer than 1 / ``rate``, less 2 ms that a coarse timer may take, for servers that allow no
+  burst.
+
+## Observing it
+
+``client.stats`` counts requests, retries, throttles and what is in flight; ``limit`` and ``pace``
+are how many requests at once and a second the server was seen to allow, ``pause`` the seconds
+until calls go on. The logger ``dp_async`` has a DEBUG record for each request: endpoint, status,
+milliseconds, attempt, request id, and nothing else; they are attributes of the record too.
+``client.observe(callback)`` calls *callback* with the same as an `dp_async.Attempt`, until you
+call what it returned.
+
+With the extra ``otel``, one call reports a client and all its views to OpenTelemetry:
+
+```python
+import asyncio
+
+from dp_async import Client
+from dp_async.otel import instrument
+
+
+async def main() -> None:
+    async with Client.from_env() as client:
+        instrument(client)  # to the global providers, or tracer_provider=..., meter_provider=...
+        works = await client.works(status="SUCCESS").collect()
+        print(len(works), client.stats)
+
+
+asyncio.run(main())
+```
+
+Each attempt is a CLIENT span under the caller's own, for every page of a crawl too: ``work_list``
+or ``msg_list``, with HTTP's status, the envelope's code, the request id, and what failed.
+Metrics, under ``dp_async.client.``: ``requests``, ``retries``, ``throttles``,
+``request.duration`` (seconds), ``in_flight``. Never an address, a query, a header, an account or
+a text of the server's. The server is sent no trace header. Let a ``BatchSpanProcessor`` export:
+spans are handed on inside the event loop.
+"""
