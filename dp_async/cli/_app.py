@@ -1,4 +1,4 @@
-"""The commands and their help. Their flags are in ``_filters``, ``_server``, ``_flags`` and ``_sync_flags``.
+"""The commands and their help. Their flags: ``_filters``, ``_server``, ``_flags``, ``_sync_flags``.
 
 A command imports what it needs when it runs: help and an error in the flags need no network.
 """
