@@ -51,7 +51,7 @@ class Fixed:
         server asks for, which pauses all, or after a tenth of a second.
         """
         slots = asyncio.Semaphore(self.number)
-        turn = asyncio.Lock()
+        spacing = asyncio.Lock()
         loop = asyncio.get_running_loop()
         next_slot = 0.0
 
@@ -59,16 +59,18 @@ class Fixed:
             nonlocal next_slot
             while True:
                 async with slots:
-                    async with turn:
-                        while (wait := next_slot - loop.time()) > 0:  # a pause may lengthen it
+                    async with spacing:
+                        wait = next_slot - loop.time()
+                        while wait > 0:
                             await asyncio.sleep(wait)
+                            wait = next_slot - loop.time()  # a pause may have lengthened it
                         next_slot = max(next_slot, loop.time() - LATE) + 1 / self.rate
                     response = await send(request)
                 if response.status == 200:
                     return response
-                wait = float(response.headers.get("retry-after", 0))
-                if wait:
-                    next_slot = max(next_slot, loop.time() + wait)
+                pause = float(response.headers.get("retry-after", 0))
+                if pause:
+                    next_slot = max(next_slot, loop.time() + pause)
                 else:
                     await asyncio.sleep(0.1)
 
