@@ -10,7 +10,7 @@ from msgspec import structs
 
 from dp_async import PaginationError, Watermark
 from dp_async._page.reader import Rows
-from dp_async._plan.evidence import LEAST_OVERLAP, WIDER, WIDEST, Drift, Evidence
+from dp_async._plan.evidence import WIDER, WIDEST, Evidence
 from dp_async._plan.page_ref import PageRef, at_end
 from dp_async._plan.stage import Stage, each
 from dp_async._proof.decision import Complete, Missing
@@ -37,22 +37,6 @@ def fed(evidence: Evidence, served: List, *refs: tuple[int, int]) -> Evidence:
     for ref in refs:
         take(evidence, PageRef(*ref), served(PageRef(*ref)))
     return evidence
-
-
-# Drift
-
-
-def test_pages_share_more_rows_the_further_they_slip() -> None:
-    drift = Drift()
-    assert drift.overlap == LEAST_OVERLAP
-    drift.slipped(8)
-    assert drift.slip == 1
-    assert drift.overlap == LEAST_OVERLAP + 2
-    drift.slipped(1)
-    assert drift.slip == 1
-    drift.slipped(0)
-    assert drift.slip == 0.875
-    assert drift.times == 0
 
 
 # Taking answers in
