@@ -1,4 +1,5 @@
 """Several client processes and a server that notes when each request came, each in its process."""
+# pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import re
 import runpy
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import fields
 from itertools import count
 from pathlib import Path
@@ -16,6 +17,7 @@ import dp_async
 from dp_async import CrawlOptions, Settings
 from dp_async.testing import Simulator
 from tests.support.pytest_plugin import LOADED
+from tests.support.redis_server import running as redis_server
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -68,8 +70,13 @@ def test_readme_has_code() -> None:
 def test_programs_run(code: str) -> None:
     if "delta.sync" in code:
         pytest.importorskip("deltalake", reason="needs deltalake: dp_async[delta]")
-    Path("main.py").write_text(code, encoding="utf-8")
-    runpy.run_path("main.py", run_name="__main__")
+    with ExitStack() as stack:
+        if "dp_async.redis" in code:
+            pytest.importorskip("redis", reason="needs redis: dp_async[redis]")
+            server = stack.enter_context(redis_server())
+            code = code.replace("localhost:6379", f"localhost:{server.port}")
+        Path("main.py").write_text(code, encoding="utf-8")
+        runpy.run_path("main.py", run_name="__main__")
 
 
 @pytest.mark.usefixtures("environ")
