@@ -237,6 +237,7 @@ async def test_it_is_not_asked_more_often_than_once_a_second(
     own_server.start()
     for _ in range(20):
         assert (await limiter.reserve(16)).step == 1 / 10
+    assert limiter._asking is None  # pyright: ignore[reportPrivateUsage]  # no public name says it
     monkeypatch.setattr(dp_async.redis, "_AGAIN", 0.0)
     while (await limiter.reserve(16)).count == 1 and limiter._is_away:  # pyright: ignore[reportPrivateUsage]  # no public name says it
         await asyncio.sleep(0.01)
