@@ -13,6 +13,7 @@ from msgspec import Struct
 from ._call.auth import Md5Signer
 from ._call.checked_send import checked_send
 from ._call.observe import Attempt
+from ._call.rate_limiter import RateLimiter, check_rate_limiter
 from ._call.stats import ClientStats
 from ._call.transport import ClientSession, HttpTransport
 from ._checks import callback as check_callback
@@ -45,6 +46,9 @@ class Client(AsyncEntered):
     - *sign*: replaces the md5 signature made from ``Settings.auth_template``; a function or a
       coroutine function.
     - *send*: replaces the HTTP exchange, or wraps an ``HttpTransport``.
+    - *rate_limiter*: a request rate that this client shares with others: an
+      ``InProcessRateLimiter``, or a ``dp_async.redis.RedisRateLimiter`` for those of many
+      processes. ``Settings.rate``, if set, bounds this client besides.
 
     Raises ConfigError for settings, a session or a combination of them that cannot work.
     """
@@ -56,6 +60,7 @@ class Client(AsyncEntered):
         session: ClientSession | None = None,
         sign: Sign | None = None,
         send: Send | None = None,
+        rate_limiter: RateLimiter | None = None,
     ) -> None:
         instance("settings", settings, Settings)
         if session is not None and send is not None:
@@ -63,6 +68,8 @@ class Client(AsyncEntered):
         for name, given in (("sign", sign), ("send", send)):
             if given is not None and not callable(given):
                 raise ConfigError(f"{name} must be a callable, not {type(given).__name__}")
+        if rate_limiter is not None:
+            check_rate_limiter(rate_limiter)
         if sign is None:
             sign = Md5Signer(
                 app_id=settings.app_id,
@@ -72,9 +79,9 @@ class Client(AsyncEntered):
             )
         own = HttpTransport(settings, session)  # opens nothing until it is used
         if send is None:
-            core = Core(settings, own, sign, own)
+            core = Core(settings, own, sign, own, rate_limiter)
         else:
-            core = Core(settings, checked_send(send), sign, None)
+            core = Core(settings, checked_send(send), sign, None, rate_limiter)
         self._view = View(core, settings)
         self._owner = True
 

@@ -5,6 +5,7 @@ import logging
 from ._accounts import AccountsCrawl, AccountsFailed, crawl_accounts
 from ._call.auth import Md5Signer
 from ._call.observe import Attempt
+from ._call.rate_limiter import InProcessRateLimiter, RateLimiter, Reservation
 from ._call.stats import ClientStats
 from ._call.transport import HttpTransport
 from ._client import Client
@@ -58,6 +59,7 @@ __all__ = [
     "DecodeError",
     "DpError",
     "HttpTransport",
+    "InProcessRateLimiter",
     "IncompleteCrawl",
     "Listing",
     "Md5Signer",
@@ -67,8 +69,10 @@ __all__ = [
     "PaginationError",
     "Probe",
     "RateLimited",
+    "RateLimiter",
     "ReadStatus",
     "Request",
+    "Reservation",
     "Response",
     "ResponseTooLarge",
     "RetryPolicy",

@@ -18,7 +18,9 @@ from ._call.envelope import checked
 from ._call.limiter import Limiter
 from ._call.limits import adapted, is_excused, limited, timed
 from ._call.observe import Observers
+from ._call.rate_limiter import RateLimiter
 from ._call.retry import RetryBudget, retrying
+from ._call.shared import SharedLimiter
 from ._call.stats import ClientStats, Tally
 from ._call.transport import HttpTransport
 from ._crawl.pager import ended
@@ -45,7 +47,12 @@ class Core:
     """What a client and all its views share: exchange, limiters, tasks, counts, observers."""
 
     def __init__(
-        self, settings: Settings, send: Send, sign: Sign, owned: HttpTransport | None
+        self,
+        settings: Settings,
+        send: Send,
+        sign: Sign,
+        owned: HttpTransport | None,
+        rate_limiter: RateLimiter | None = None,
     ) -> None:
         self.settings = settings
         self.tally = Tally()
@@ -55,6 +62,7 @@ class Core:
         self._send = send
         self._owned = owned
         self._sign = sign
+        self._rate_limiter = rate_limiter
         self._clock = Clock()
         self._retry_budget = RetryBudget.of(settings.max_in_flight, settings.retry.attempts)
         self._limiters: _Limiters | None = None
@@ -102,12 +110,22 @@ class Core:
     def _client_limiters(self) -> _Limiters:
         """The limiters, created at the first call, when a loop is running."""
         if self._limiters is None:
-            settings, retry = self.settings, self.settings.retry
-            ceiling = settings.max_in_flight
-            every = Limiter(ceiling, rate=settings.rate, base=retry.base, cap=retry.cap)
-            self._limiters = _Limiters(every, Limiter(ceiling))
+            self._limiters = _Limiters(self._limiter(), Limiter(self.settings.max_in_flight))
             self._limiters.adaptive.limit = self.adaptive.limit
         return self._limiters
+
+    def _limiter(self) -> Limiter:
+        ceiling, rate, retry = self.settings.max_in_flight, self.settings.rate, self.settings.retry
+        if self._rate_limiter is None:
+            return Limiter(ceiling, rate=rate, base=retry.base, cap=retry.cap)
+        return SharedLimiter(
+            ceiling,
+            rate_limiter=self._rate_limiter,
+            spawn=self.spawn,
+            rate=rate,
+            base=retry.base,
+            cap=retry.cap,
+        )
 
     @property
     def stats(self) -> ClientStats:

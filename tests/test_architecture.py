@@ -67,12 +67,14 @@ CONSUMERS: dict[str, tuple[set[str], set[str]]] = {
     "arrow": ({"pyarrow", "msgspec"}, {"tables"}),
     "cli": (
         {"anyio", "cyclopts", "dlt", "msgspec", "psycopg2", "pyarrow", "rich"},
-        {"arrow", "dlt", "tables", "testing"},
+        {"arrow", "delta", "dlt", "ray", "tables", "testing"},
     ),
     "delta": ({"anyio", "deltalake", "msgspec", "pyarrow"}, {"tables"}),
     "dlt": ({"dlt", "pyarrow", "anyio", "msgspec"}, {"tables"}),
     "guide": (set(), set()),
     "otel": ({"opentelemetry"}, set()),
+    "ray": ({"anyio", "ray"}, {"delta", "tables"}),
+    "redis": ({"redis"}, set()),
     "tables": ({"pyarrow", "msgspec"}, set()),
     "testing": (
         {"aiohttp", "anyio", "msgspec", "multidict", "pytest", "pytest_asyncio"},

@@ -44,7 +44,10 @@ def test_every_error_is_a_dp_error() -> None:
 MODULES = [
     "dp_async",
     *(f"dp_async.{name}" for name in ("arrow", "dlt", "otel", "tables", "testing")),
-    *(["dp_async.delta"] if find_spec("deltalake") else []),  # README's command does not install it
+    # README's command does not install the libraries of these.
+    *(["dp_async.delta"] if find_spec("deltalake") else []),
+    *(["dp_async.ray"] if find_spec("ray") else []),
+    *(["dp_async.redis"] if find_spec("redis") else []),
 ]
 
 

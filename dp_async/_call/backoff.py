@@ -47,6 +47,11 @@ class Backoff:
         self.ends = max(self.ends, now + wait)
         self._ends_unjittered = max(self._ends_unjittered, now + wait)
 
+    def follow(self, seconds: float, now: float) -> None:
+        """Pause for the rest of a pause that clients share, which spaces what comes after it."""
+        self.ends = max(self.ends, now + seconds)
+        self._ends_unjittered = max(self._ends_unjittered, now + seconds)
+
     def reset(self) -> None:
         """A call was let through: the next backoff starts at its shortest again."""
         self._in_a_row = 0

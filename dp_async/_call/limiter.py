@@ -110,7 +110,7 @@ class Limiter:
                 admitted = await future
             except asyncio.CancelledError:
                 if not future.cancelled():  # admitted and cancelled in the same loop iteration
-                    self._give_back(future.result())
+                    self._give_back(future)
                 raise
             if admitted == self.generation:
                 self._admitting = False
@@ -285,9 +285,9 @@ class Limiter:
             self._conclude(self._doubt)
         self.wake()
 
-    def _give_back(self, admitted: int) -> None:
-        """The caller was admitted, and will not send: free its permit, it took no slot."""
-        if admitted != _RECHECK:
+    def _give_back(self, future: asyncio.Future[int]) -> None:
+        """The caller, if it was admitted, will not send: free its permit, it took no slot."""
+        if future.exception() is None and future.result() != _RECHECK:
             self._admitting = False
             self.release()
 

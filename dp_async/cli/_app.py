@@ -1,4 +1,4 @@
-"""The commands and their help. Their flags are in ``_filters``, ``_server`` and ``_flags``.
+"""The commands and their help. Their flags: ``_filters``, ``_server``, ``_flags``, ``_sync_flags``.
 
 A command imports what it needs when it runs: help and an error in the flags need no network.
 """
@@ -18,7 +18,6 @@ from ._filters import NO_MESSAGE_FILTERS, NO_WORK_FILTERS, MessageFilters, WorkF
 from ._flags import (
     NO_FEED_FLAGS,
     NO_LIST_FLAGS,
-    NO_SYNC_FLAGS,
     OPTIONS,
     Concurrency,
     Debug,
@@ -28,13 +27,13 @@ from ._flags import (
     Messages,
     PageSize,
     Port,
-    SyncFlags,
     Works,
 )
 from ._help import EXIT_CODES, examples
 from ._run import Exit, attempt, execute, guarded
 from ._server import NO_SERVER_FLAGS, ServerFlags, required
 from ._streams import forget
+from ._sync_flags import NO_SYNC_FLAGS, SyncFlags
 
 if TYPE_CHECKING:
     from dp_async import Client, Listing
@@ -180,7 +179,7 @@ def _watch(
     ),
 )
 def sync_command(*, server: ServerFlags = NO_SERVER_FLAGS, flags: SyncFlags = NO_SYNC_FLAGS) -> int:
-    """Load both lists into a database or Parquet files; later runs load only what changed.
+    """Load both lists into a database, Parquet files or Delta tables; later only what changed.
 
     Each run continues after the last one that was loaded; it may be stopped at any time.
 
@@ -188,14 +187,15 @@ def sync_command(*, server: ServerFlags = NO_SERVER_FLAGS, flags: SyncFlags = NO
     """
 
     def work() -> int:
-        try:
-            from ._sync import Job, accounts_in, sync
-            from ._target import target_of
-        except ImportError:
-            raise ConfigError(
-                "sync needs dlt, pyarrow and duckdb, an extra: pip install 'dp_async[sync]'"
-            ) from None
+        from ._sync import Job, sync
+        from ._target import target_of
+        from ._text_files import accounts_in
+
         options = flags.options()
+        if flags.apps is not None:
+            return flags.fleet(server, flags.apps).sync()
+        if flags.ray is not False:
+            raise ConfigError("--ray syncs many apps: name their file by --apps")
         if flags.demo:
             from ._demo import demonstrate_sync
 

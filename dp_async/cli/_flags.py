@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ._watch import Feed
 
 OPTIONS = CrawlOptions()
-SYNC = Group("Sync", sort_key=2)
 CRAWL = Group("Crawl", sort_key=2)
 OUTPUT = Group("Output", sort_key=3)
 
@@ -186,57 +185,5 @@ class FeedFlags:
         )
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncFlags:
-    """The destination of a sync, what it loads and how often."""
-
-    to: Annotated[
-        str | None,
-        described(
-            SYNC,
-            "duckdb:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE (set the variable instead: "
-            "other users can see flags), or a folder for Parquet files",
-            "DP_SYNC_TO",
-        ),
-    ] = None
-    dataset: Annotated[str, described(SYNC, "database schema that holds the tables")] = "dp_data"
-    accounts: Annotated[
-        Path | None, described(SYNC, "file of sub-accounts, one per line, instead of --account")
-    ] = None
-    at_once: Annotated[
-        int,
-        Parameter(group=SYNC, help="accounts synced at once", validator=Number(gte=1, lte=1000)),
-    ] = 4
-    full: Annotated[bool, switch(SYNC, "load all rows again, not only what changed")] = False
-    reconcile: Annotated[
-        bool,
-        switch(SYNC, "as --full, and set gone_at of rows that are proven to be gone"),
-    ] = False
-    watch: Annotated[bool, switch(SYNC, "keep loading changes until Ctrl-C")] = False
-    every: Annotated[
-        float,
-        Parameter(
-            group=SYNC,
-            help="seconds between runs of --watch",
-            validator=Number(gte=1, lte=86_400),
-        ),
-    ] = 30.0
-    page_size: PageSize = OPTIONS.page_size
-    concurrency: Concurrency = OPTIONS.concurrency
-    on_bad_item: OnBadItem = OPTIONS.on_bad_item
-    demo: Annotated[
-        bool, switch(SYNC, "sync a simulated server three times while it changes; needs no set-up")
-    ] = False
-    debug: Debug = False
-
-    def options(self) -> CrawlOptions:
-        """Options of these flags. Raises ConfigError."""
-        return CrawlOptions(
-            page_size=self.page_size, concurrency=self.concurrency, on_bad_item=self.on_bad_item
-        )
-
-
-NO_SYNC_FLAGS = SyncFlags()
 NO_LIST_FLAGS = ListFlags()
 NO_FEED_FLAGS = FeedFlags()

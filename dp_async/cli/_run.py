@@ -10,12 +10,15 @@ import sys
 import traceback
 from collections.abc import Callable, Coroutine
 from enum import IntEnum
+from typing import TypeVar
 
 from dp_async import ConfigError, DpError
 
 from ._signals import signals
 from ._streams import forget
 from ._text import visible
+
+T = TypeVar("T")
 
 
 class Exit(IntEnum):
@@ -35,15 +38,20 @@ def execute(work: Coroutine[object, object, int], *, debug: bool) -> int:
     A signal cancels *work*. Raises CancelledError then, BrokenPipeError, and errors that are
     neither a DpError nor an OSError: those are bugs.
     """
+    return attempt(lambda: run_async(work), debug=debug)
+
+
+def run_async(work: Coroutine[object, object, T]) -> T:
+    """The result of *work*, in an event loop of its own. A signal cancels it."""
     running = _cancelled_by_signals(work)
     try:
-        return attempt(lambda: asyncio.run(running), debug=debug)
+        return asyncio.run(running)
     finally:  # a signal may have come before the loop ran
         running.close()
         work.close()
 
 
-async def _cancelled_by_signals(work: Coroutine[object, object, int]) -> int:
+async def _cancelled_by_signals(work: Coroutine[object, object, T]) -> T:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
     with signals().interrupting(lambda: loop.call_soon_threadsafe(task.cancel)):

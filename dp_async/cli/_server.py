@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
 from dp_async import ConfigError, Settings
 
 from ._flags import described, switch
+from ._text_files import secret_in
 
 #: For the defaults that the help shows.
 SETTINGS = Settings(base_url="https://unset", app_id="unset", app_secret="unset")
@@ -50,20 +51,27 @@ class ServerFlags:
         bool, switch(SERVER, "allow http:// to a host other than this machine")
     ] = SETTINGS.allow_http
 
+    def defaults(self) -> dict[str, Any]:
+        """The settings that apps may share, by name; ``base_url`` may be None."""
+        return {
+            "base_url": self.base_url,
+            "auth_template": self.auth_template or SETTINGS.auth_template,
+            "timestamp_unit": self.timestamp_unit,
+            "timeout": self.timeout,
+            "max_in_flight": self.max_in_flight,
+            "rate": self.rate,
+            "allow_http": self.allow_http,
+        }
+
     def settings(self) -> Settings:
         """Settings of these flags and the secret. A ConfigError names the flag and the variable."""
-        return Settings(
-            base_url=required(self.base_url, "DP_BASE_URL", "--base-url"),
-            app_id=required(self.app_id, "DP_APP_ID", "--app-id"),
-            app_secret=required(_secret(self.secret_file), "DP_APP_SECRET", "--secret-file"),
-            account=self.account or None,
-            auth_template=self.auth_template or SETTINGS.auth_template,
-            timestamp_unit=self.timestamp_unit,
-            timeout=self.timeout,
-            max_in_flight=self.max_in_flight,
-            rate=self.rate,
-            allow_http=self.allow_http,
-        )
+        given: dict[str, Any] = self.defaults() | {
+            "base_url": required(self.base_url, "DP_BASE_URL", "--base-url"),
+            "app_id": required(self.app_id, "DP_APP_ID", "--app-id"),
+            "app_secret": required(_secret(self.secret_file), "DP_APP_SECRET", "--secret-file"),
+            "account": self.account or None,
+        }
+        return Settings(**given)
 
 
 def required(value: str | None, variable: str, flag: str) -> str:
@@ -76,18 +84,7 @@ def _secret(file: Path | None) -> str | None:
     """The secret from *file*, without its final line break, or from the environment."""
     if file is None:
         return os.environ.get("DP_APP_SECRET")
-    try:
-        secret = file.read_text("utf-8-sig").removesuffix("\n")  # text mode reads \r\n as \n
-        if secret == secret.strip():
-            return secret
-        raise ConfigError(
-            "--secret-file: there are blanks or line breaks around the secret; remove them"
-        )
-    except OSError as error:
-        problem = error.strerror
-    except UnicodeDecodeError:
-        problem = "it is not UTF-8 text"
-    raise ConfigError(f"--secret-file cannot be read: {problem}")
+    return secret_in(file, "--secret-file")
 
 
 NO_SERVER_FLAGS = ServerFlags()

@@ -1,6 +1,6 @@
 """Syncs both lists of some accounts, once or repeatedly, with progress bars and a summary.
 
-Knows no flag and no kind of destination. Needs the extra ``sync``.
+Knows no flag and no kind of destination.
 """
 
 from __future__ import annotations
@@ -8,75 +8,38 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from rich.progress import TaskID
 
-from dp_async import AuthError, ConfigError, CrawlOptions, CrawlReport, Settings
+from dp_async import AuthError, CrawlReport
 
 from ._output import standard_output
 from ._progress import bars, named, verdict
 from ._run import Exit, say
 from ._signals import signals
-from ._target import LoadFailed, OutOfMemory, Target  # first: it configures dlt
+from ._target import LoadFailed, Scope, Target
 from ._text import line, width
 
-from dp_async.dlt import source  # isort: skip
-from dp_async.tables import Outcome  # isort: skip
+if TYPE_CHECKING:
+    from dp_async.tables import Outcome
 
 HEADING = ("list", "account", "new", "updated", "gone", "requests", "verdict")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """What to sync, and where to; *accounts*: None for the one of *settings*."""
+class Job(Scope):
+    """What to sync, and where to."""
 
-    settings: Settings
     target: Target
-    accounts: Sequence[str] | None = None
-    full: bool = False
-    reconcile: bool = False
-    at_once: int = 4
-    options: CrawlOptions = field(default_factory=CrawlOptions)
 
     def run(self) -> list[Outcome]:
-        """Sync once and return the outcome of each list of each account. Raises DpError.
-
-        If the rows are too large for the memory that DuckDB is allowed, they are all read again,
-        and DuckDB takes what it wants: nothing was loaded.
-        """
-        try:
-            return self._loaded()
-        except OutOfMemory:
-            if self.target.unbounded is None:
-                raise
-            target = replace(self.target, database=self.target.unbounded, unbounded=None)
-            return replace(self, target=target).run()
-
-    def _loaded(self) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        with self.target.opened() as pipeline, _bars() as (progress, done):
-
-            def on_outcome(outcome: Outcome) -> None:
-                outcomes.append(outcome)
-                done(outcome)
-
-            pipeline.run(
-                source(
-                    self.settings,
-                    accounts=self.accounts,
-                    full=self.full,
-                    reconcile=self.reconcile,
-                    at_once=self.at_once,
-                    options=self.options,
-                    progress=progress,
-                    on_outcome=on_outcome,
-                )
-            )
-            self.target.copy(pipeline)
+        """Sync once and return the outcome of each list of each account. Raises DpError."""
+        with _bars() as (progress, done):
+            outcomes = self.target.load(self, progress, done)
         order = {name: place for place, name in enumerate(self.accounts or ())}
         return sorted(outcomes, key=lambda one: (one.resource, order.get(one.account, 0)))
 
@@ -162,37 +125,6 @@ def _row(one: Outcome) -> tuple[str, ...]:
 def _short(account: str) -> str:
     """An account as it may be shown: its last four characters."""
     return f"…{account[-4:]}" if account else "main"
-
-
-def accounts_in(file: Path, settings: Settings) -> list[str]:
-    """The accounts in *file*, one per line. A ConfigError names the lines that are wrong."""
-    try:
-        lines = file.read_text("utf-8-sig").splitlines()
-    except OSError as error:
-        problem = f"--accounts cannot be read: {error.strerror}"
-    except UnicodeDecodeError:
-        problem = "--accounts cannot be read: it is not UTF-8 text"
-    else:
-        wrong = list(_wrong(lines, settings))
-        if lines and not wrong:
-            return lines
-        problem = f"--accounts: {'; '.join(wrong) or 'the file is empty'}"
-        problem += "; use one account per line, each once, and nothing else"
-    raise ConfigError(problem)
-
-
-def _wrong(lines: Sequence[str], settings: Settings) -> Iterator[str]:
-    for number, text in enumerate(lines, start=1):
-        first = lines.index(text) + 1
-        if text != text.strip() or not text:
-            yield f"line {number} is blank or has blanks around it"
-        elif first < number:
-            yield f"line {number} repeats line {first}"
-        else:
-            try:
-                settings.with_account(text)
-            except ConfigError as error:
-                yield f"line {number}: {error}"
 
 
 @contextmanager

@@ -1,232 +1,90 @@
-"""Where a sync goes: a DuckDB file, a PostgreSQL database, or a folder of Parquet files.
+"""Where a sync goes, as ``--to`` names it: which kind of destination, and what each must do.
 
-Knows no list and no flag but ``--to`` and ``--dataset``. Needs the extra ``sync``.
+Knows no destination itself: the libraries of one are imported when it is chosen.
 """
-# The types of dlt are partial:
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
-# Set before dlt is imported: no telemetry, no handlers of SIGINT and SIGTERM, which would take and
-# forget them, and handle an ignored SIGINT; and no log lines of its own.
-os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
-os.environ["RUNTIME__INTERCEPT_SIGNALS"] = "false"
-os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
+from dp_async import ConfigError, CrawlOptions, CrawlReport, DpError, Settings
+
 # Before pyarrow is imported: its own allocator keeps freed memory to itself, tens of MB.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
-import dlt
-import pyarrow as pa
-import pyarrow.parquet as pq
-from dlt.destinations.exceptions import DestinationConnectionError
-from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
+if TYPE_CHECKING:
+    from dp_async.tables import Outcome
 
-from dp_async import ConfigError, DpError, Message, Work
-from dp_async.tables import schema
-
-from ._files import part_file, working_folder
-from ._signals import signals
-
-#: The database of a folder: holds the rows that its Parquet files are copies of.
-STATE = ".dp-async.duckdb"
-#: An advisory lock: one sync per dataset at a time.
-LOCK = "SELECT pg_try_advisory_lock(hashtextextended('dp_async ' || %s, 0))"
-#: Seconds to wait for a PostgreSQL server, unless the URL or the environment says otherwise.
-CONNECT_TIMEOUT = 15
-#: DuckDB's own limit is most of the machine's memory. Each of its threads takes memory of its own.
-BOUNDED: dict[str, object] = {
-    "memory_limit": "64MB",
-    "threads": 1,
-    "preserve_insertion_order": False,
-}
-MODELS: dict[str, type[Work | Message]] = {"works": Work, "messages": Message}
-#: The packages whose errors are about the database.
-DATABASES = {"dlt", "duckdb", "psycopg2", "adbc_driver_manager", "pyarrow"}
-HOW = "duckdb:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE, or a folder for Parquet files"
+LAKES = ("delta", "s3")
+DATABASES = ("duckdb", "postgresql", "postgres")
+HOW = (
+    "duckdb:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE, delta:///FOLDER, "
+    "s3://BUCKET/PREFIX, or a folder for Parquet files"
+)
 
 
 class LoadFailed(DpError):
     """The destination could not be reached, or refused the rows."""
 
 
-class OutOfMemory(LoadFailed):
-    """The rows do not fit into the memory that DuckDB was allowed."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What a sync loads; *accounts*: None for the one of *settings*."""
+
+    settings: Settings
+    accounts: Sequence[str] | None = None
+    full: bool = False
+    reconcile: bool = False
+    at_once: int = 4
+    options: CrawlOptions = field(default_factory=CrawlOptions)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A destination: dlt's *database*, the *dataset* in it, and a *folder* for a Parquet copy.
+class Target(Protocol):
+    """A destination."""
 
-    *secrets* are never shown. *locks*: whether the database has advisory locks. *unbounded*: the
-    same database without a limit of its memory, if it has one.
-    """
+    def load(
+        self,
+        scope: Scope,
+        progress: Callable[[str, str, CrawlReport], object],
+        done: Callable[[Outcome], object],
+    ) -> list[Outcome]:
+        """Sync once: the outcome of each list of each account, given to *done* as it comes.
 
-    database: Any = field(repr=False)
-    dataset: str
-    folder: Path | None = None
-    secrets: tuple[str, ...] = field(default=(), repr=False)
-    locks: bool = False
-    unbounded: Any = field(default=None, repr=False)
-
-    @contextmanager
-    def opened(self) -> Generator[dlt.Pipeline]:
-        """A pipeline into the database, locked against other syncs for the block.
-
-        The working files are temporary and the state is read from the database, so a run may have
-        been stopped anywhere. Raises LoadFailed.
+        *progress*: called after each page with the list and the account. Raises DpError.
         """
-        if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        with working_folder() as working, load_errors(self.secrets):
-            pipeline = dlt.pipeline(
-                "dp_async",
-                destination=self.database,
-                dataset_name=self.dataset,
-                pipelines_dir=str(working),
-            )
-            with pipeline.sql_client() as session:  # an open DuckDB file is locked
-                if self.locks and session.execute_sql(LOCK, self.dataset) != [(True,)]:
-                    raise LoadFailed("--to: another sync into this dataset is running")
-                pipeline.sync_destination()
-                yield pipeline
-
-    def copy(self, pipeline: dlt.Pipeline) -> None:
-        """Write the folder's Parquet files, each replaced atomically; without a folder, nothing."""
-        if self.folder is None:
-            return
-        with pipeline.sql_client() as client:
-            client.execute_sql("RESET GLOBAL memory_limit")  # sorting takes more
-            for name, model in MODELS.items():
-                with part_file(self.folder / f"{name}.parquet") as (_, part):
-                    self._write(client, name, schema(model), part)
-
-    def _write(self, client: Any, name: str, columns: pa.Schema, file: Path) -> None:
-        """Write the rows of the table *name* to *file*; without that table, no row."""
-        if not client.execute_sql(
-            "SELECT 1 FROM information_schema.tables WHERE table_schema = %s AND table_name = %s",
-            self.dataset,
-            name,
-        ):
-            pq.write_table(columns.empty_table(), file)
-            return
-        table = client.make_qualified_table_name(name)
-        quoted = str(file).replace("'", "''")
-        client.execute_sql(
-            f"COPY (SELECT * FROM {table} ORDER BY account, update_time DESC) TO '{quoted}'"
-            " (FORMAT parquet, USE_TMP_FILE false)"  # the locked part file itself is written
-        )
-
-
-@contextmanager
-def load_errors(secrets: Sequence[str]) -> Generator[None]:
-    """Turns an error of the database in the block into a LoadFailed of one line.
-
-    Any other error that dlt wrapped is raised as it was: a DpError, or a bug.
-    """
-    try:
-        yield
-    except Exception as error:
-        signals().check()
-        cause: BaseException = error
-        while cause.__cause__ is not None and not isinstance(cause, DpError):
-            cause = cause.__cause__
-        if isinstance(cause, KeyboardInterrupt) or str(cause) == "Query interrupted":
-            # How dlt and DuckDB report Ctrl-C.
-            raise KeyboardInterrupt from None
-        if isinstance(cause, DestinationConnectionError):
-            cause = cause.inner_exc
-        if type(cause).__module__.lstrip("_").partition(".")[0] not in DATABASES:
-            raise cause from None
-        lines = str(cause).strip().splitlines() or [type(cause).__name__]
-        problem = lines[0]
-        for secret in secrets:
-            problem = problem.replace(secret, "…")
-        kind = OutOfMemory if type(cause).__name__ == "OutOfMemoryException" else LoadFailed
-    else:
-        return
-    raise kind(f"--to: {problem}")
+        ...
 
 
 def target_of(to: str, dataset: str) -> Target:
     """The destination that *to* names. Raises ConfigError; opens and creates nothing."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", dataset):
-        raise ConfigError("--dataset: use a-z, 0-9 and _, beginning with a letter, at most 40")
-    scheme, separator, location = to.partition("://")
-    if not separator:
-        if not to.strip() or re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", to):
-            raise ConfigError(f"--to: it must be {HOW}")
-        return _folder(Path(to), dataset)
-    if scheme == "duckdb":
-        if not location.startswith("/") or location == "/" or ":memory:" in location:
-            raise ConfigError("--to: a DuckDB file is duckdb:///FILE, or duckdb:////FOLDER/FILE")
-        if Path(location).stem.lower() in (dataset, f"{dataset}_staging"):
-            raise ConfigError(f"--dataset: DuckDB calls the file {dataset} too; use another name")
-        return _duckdb(location[1:], dataset)
-    if scheme in ("postgresql", "postgres"):
-        return _postgresql(to, dataset)
-    raise ConfigError(f"--to: {scheme[:20]}:// is not supported; use {HOW}")
+    scheme, separator, _ = to.partition("://")
+    if not separator and (not to.strip() or re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", to)):
+        raise ConfigError(f"--to: it must be {HOW}")
+    if separator and scheme not in (*LAKES, *DATABASES):
+        raise ConfigError(f"--to: {scheme[:20]}:// is not supported; use {HOW}")
+    return _lake(to, dataset) if separator and scheme in LAKES else _database(to, dataset)
 
 
-def _duckdb(file: str, dataset: str, folder: Path | None = None) -> Target:
-    """DuckDB in bounded memory: what does not fit goes to a temporary folder beside the *file*."""
-    bounded = DuckDbCredentials(file, global_config=dict(BOUNDED))
-    return Target(
-        dlt.destinations.duckdb(bounded),
-        dataset,
-        folder=folder,
-        unbounded=dlt.destinations.duckdb(file),
-    )
-
-
-def _as_given(url: str, parts: dict[str, str]) -> Any:
-    """Credentials whose *url* libpq gets as it was given; dlt itself wants a password in it."""
-    from dlt.destinations.impl.postgres.configuration import PostgresCredentials
-
-    class AsGiven(PostgresCredentials):
-        def to_native_representation(self) -> str:
-            return url
-
-    credentials = AsGiven()
-    # dlt wants each of them to be set, and adds its own options to the query's.
-    credentials.username = credentials.password = ""
-    credentials.host = parts.get("host") or "default"
-    credentials.database = parts.get("dbname") or "default"
-    credentials.query = {"options": parts.get("options", "")}
-    credentials.resolve()  # else dlt makes a copy of its own class
-    return credentials
-
-
-def _postgresql(to: str, dataset: str) -> Target:
-    """Any URL that libpq takes; what it leaves out, libpq takes from its environment and files."""
-    from psycopg2 import ProgrammingError
-    from psycopg2.extensions import parse_dsn
-
+def _lake(to: str, dataset: str) -> Target:
     try:
-        parts: dict[str, str] = parse_dsn(to)
-        named = all(0 < int(port) < 65_536 for port in parts.get("port", "5432").split(","))
-    except (ProgrammingError, ValueError):  # their text may contain the password
-        named, parts = False, {}
-    if not named:
-        raise ConfigError("--to: it must read postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
-    url = to
-    if "connect_timeout" not in parts and "PGCONNECT_TIMEOUT" not in os.environ:
-        url += f"{'&' if '?' in to else '?'}connect_timeout={CONNECT_TIMEOUT}"
-    credentials = _as_given(url, parts)
-    hidden = tuple(parts[name] for name in ("password", "sslpassword") if parts.get(name))
-    return Target(dlt.destinations.postgres(credentials), dataset, secrets=hidden, locks=True)
-
-
-def _folder(path: Path, dataset: str) -> Target:
-    if (path.exists() and not path.is_dir()) or path.suffix in (".duckdb", ".db", ".parquet"):
+        from ._lake import lake_of
+    except ImportError:
         raise ConfigError(
-            f"--to: {path} is no folder; for DuckDB say duckdb:///{path}; else use {HOW}"
-        )
-    return _duckdb(str(path / STATE), dataset, path)
+            "sync into Delta tables needs deltalake and pyarrow, an extra: "
+            "pip install 'dp_async[cli,delta]'"
+        ) from None
+    return lake_of(to, dataset)
+
+
+def _database(to: str, dataset: str) -> Target:
+    try:
+        from ._database import database_of
+    except ImportError:
+        raise ConfigError(
+            "sync needs dlt, pyarrow and duckdb, an extra: pip install 'dp_async[sync]'"
+        ) from None
+    return database_of(to, dataset)

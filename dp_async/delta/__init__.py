@@ -24,7 +24,7 @@ try:
     from anyio.to_thread import run_sync
 
     from ..tables import ListName, Outcome, account_names
-    from ._load import Load
+    from ._load import Load, table_of
     from ._marks import Marks
     from ._place import LoadFailed, Place, place_of
     from ._run import List, Plan
@@ -34,7 +34,7 @@ except ImportError as error:
         "pip install 'dp_async[delta]'"
     ) from error
 
-__all__ = ["LoadFailed", "sync"]
+__all__ = ["LoadFailed", "prepare", "sync"]
 
 LoadFailed.__module__ = __name__  # tracebacks show the public name
 
@@ -106,20 +106,30 @@ def sync(
     return _outcomes(client, plan, place, options)
 
 
+def prepare(
+    uri: str | os.PathLike[str], *, storage_options: Mapping[str, str] | None = None
+) -> None:
+    """Make the tables under *uri*, or check those that are there, as each ``sync`` does first.
+
+    For many syncs into one place: what is wrong with it is said once, before they begin. Blocks.
+    Raises ConfigError and LoadFailed as ``sync`` does.
+    """
+    place = place_of(uri, storage_options)
+    Marks(place).make()
+    works, messages = _lists(DEFAULTS)
+    for table in (table_of(works, place), table_of(messages, place)):
+        table.make()
+
+
 async def _outcomes(
     client: Client, plan: Plan, place: Place, options: CrawlOptions
 ) -> AsyncGenerator[Outcome, None]:
-    def works(view: Client) -> Listing[Work]:
-        return view.works(options=options)
-
-    def messages(view: Client) -> Listing[Message]:
-        return view.messages(options=options)
-
     marks = Marks(place)
     await run_sync(marks.make)
+    works, messages = _lists(options)
     loads = (
-        Load(List("works", "work_list", Work, works), client, plan, place, marks),
-        Load(List("messages", "msg_list", Message, messages), client, plan, place, marks),
+        Load(works, client, plan, place, marks),
+        Load(messages, client, plan, place, marks),
     )
     for load in loads:
         await load.check()
@@ -127,6 +137,19 @@ async def _outcomes(
         async for outcomes in load.rounds():
             for outcome in outcomes:
                 yield outcome
+
+
+def _lists(options: CrawlOptions) -> tuple[List[Work], List[Message]]:
+    def works(view: Client) -> Listing[Work]:
+        return view.works(options=options)
+
+    def messages(view: Client) -> Listing[Message]:
+        return view.messages(options=options)
+
+    return (
+        List("works", "work_list", Work, works),
+        List("messages", "msg_list", Message, messages),
+    )
 
 
 def _is_whole(given: object) -> bool:

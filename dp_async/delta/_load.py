@@ -35,6 +35,11 @@ ATTEMPTS = 10
 MAX_BACKOFF = 30.0
 
 
+def table_of(of: List[S], place: Place) -> Table:
+    """The table of the list *of* at *place*."""
+    return Table(place, of.name, of.columns, ("app_id", "account", of.key))
+
+
 class Load(Generic[S]):
     """Loads the list *of* into its table at *place*."""
 
@@ -44,8 +49,7 @@ class Load(Generic[S]):
         self._app_id = client.settings.app_id
         self._plan = plan
         self._place = place
-        table = Table(place, of.name, of.columns, ("app_id", "account", of.key))
-        self._to = Destination(table, marks)
+        self._to = Destination(table_of(of, place), marks)
 
     async def check(self) -> None:
         """Make the table; check it, the watermarks and the arguments of the crawls.

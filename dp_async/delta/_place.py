@@ -103,8 +103,7 @@ def place_of(uri: str | os.PathLike[str], options: Mapping[str, str] | None) -> 
     bucket = location.partition("/")[0]
     if not bucket or "@" in bucket or ":" in bucket or "?" in location or "#" in location:
         raise ConfigError(
-            "uri must read s3://BUCKET/PREFIX; credentials belong into storage_options or the "
-            "environment"
+            "uri must read s3://BUCKET/PREFIX, without credentials: they come from the environment"
         )
     return Place(text.rstrip("/"), options)
 

@@ -41,7 +41,7 @@ sys.meta_path.insert(0, Finder())
 """
 #: The same while dlt loads, where it would handle SIGINT and SIGTERM itself.
 LOADS = """
-import dp_async.cli._target
+import dp_async.cli._database
 from dlt.normalize import Normalize
 real = Normalize.run
 def run(*given):

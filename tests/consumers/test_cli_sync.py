@@ -27,10 +27,11 @@ from dlt.common.exceptions import SignalReceivedException
 from pyarrow import parquet
 
 from dp_async import AuthError, BadItem, Client, CrawlReport, Settings
-from dp_async.cli import _sync, _target, main
+from dp_async.cli import _database, _sync, main
+from dp_async.cli._database import Database, OutOfMemory, database_of
 from dp_async.cli._run import Exit
 from dp_async.cli._signals import Signals, as_current
-from dp_async.cli._target import LoadFailed, OutOfMemory, Target, target_of
+from dp_async.cli._target import LoadFailed, target_of
 from dp_async.tables import Outcome
 from dp_async.testing import Simulator
 from tests.support.databases import PASSWORD, Warehouse, truth
@@ -96,7 +97,7 @@ def agrees(warehouse: Warehouse, simulator: Simulator, account: str = "") -> boo
 def test_rows_too_large_for_the_memory_of_duckdb_are_read_again_without_a_limit(
     cli: Cli, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(_target.BOUNDED, "memory_limit", "2MB")  # too little for any row
+    monkeypatch.setitem(_database.BOUNDED, "memory_limit", "2MB")  # too little for any row
     folder = tmp_path / "rows"
     code, out, err = cli(f"sync --to {folder}")
     assert (code, err) == (0, "")
@@ -106,7 +107,7 @@ def test_rows_too_large_for_the_memory_of_duckdb_are_read_again_without_a_limit(
 
 def test_an_unbounded_database_that_lacks_memory_ends_the_sync(tmp_path: Path) -> None:
     with pytest.raises(LoadFailed, match=r"^--to: Out of Memory"):
-        with _target.load_errors(()):
+        with _database.load_errors(()):
             duckdb.connect(config={"memory_limit": "1MB"}).execute(
                 "SELECT list(i) FROM range(9999999) r(i)"
             )
@@ -115,18 +116,18 @@ def test_an_unbounded_database_that_lacks_memory_ends_the_sync(tmp_path: Path) -
 def test_a_sync_without_a_limit_that_lacks_memory_is_not_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    tries: list[Target] = []
+    tries: list[Database] = []
 
-    def loaded(job: _sync.Job) -> list[Outcome]:
-        tries.append(job.target)
+    def loaded(target: Database, *given: object) -> list[Outcome]:
+        tries.append(target)
         raise OutOfMemory("full")
 
-    monkeypatch.setattr(_sync.Job, "_loaded", loaded)
+    monkeypatch.setattr(Database, "_loaded", loaded)
     settings = Settings(base_url="https://api.example.com", app_id="app", app_secret="secret")
     for unbounded, number in ((None, 1), ("without a limit", 2)):
         tries.clear()
         with pytest.raises(OutOfMemory, match="full"):
-            target = Target(database="duckdb", dataset="d", unbounded=unbounded)
+            target = Database(database="duckdb", dataset="d", unbounded=unbounded)
             _sync.Job(settings=settings, target=target).run()
         assert [target.database for target in tries] == ["duckdb", "without a limit"][:number]
 
@@ -225,6 +226,7 @@ def test_flags_reach_the_job(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     (given, every), (default, never) = jobs
     assert (given.full, given.reconcile, given.at_once, every) == (True, True, 2, 7.0)
     assert (given.options.page_size, given.options.concurrency) == (50, "auto")
+    assert isinstance(given.target, Database)
     assert given.target.dataset == "other"
     assert (default.full, default.reconcile, default.at_once, never) == (False, False, 4, None)
 
@@ -444,7 +446,7 @@ ADDRESSES = {
 def test_libpq_gets_an_address_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PGCONNECT_TIMEOUT", raising=False)
     for to, (host, database, end, secrets) in ADDRESSES.items():
-        target = target_of(to, "dp_data")
+        target = database_of(to, "dp_data")
         credentials = target.database.config_params["credentials"]
         native = credentials.to_native_representation()
         assert native.startswith(to)
@@ -452,17 +454,17 @@ def test_libpq_gets_an_address_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None
         assert (credentials.host, credentials.database) == (host, database)
         assert (list(target.secrets), target.locks) == (secrets, True)
         assert "sesame" not in repr(target)
-    options = target_of("postgresql://u@host/db?options=-cx%3D1", "dp_data").database
+    options = database_of("postgresql://u@host/db?options=-cx%3D1", "dp_data").database
     assert options.config_params["credentials"].get_query()["options"] == "-cx=1"
     monkeypatch.setenv("PGCONNECT_TIMEOUT", "5")
-    native = target_of("postgresql://host", "dp_data").database.config_params["credentials"]
+    native = database_of("postgresql://host", "dp_data").database.config_params["credentials"]
     assert native.to_native_representation() == "postgresql://host"
 
 
 def test_secrets_of_an_address_are_hidden_in_errors() -> None:
-    target = target_of("postgresql://u:open-sesame@h/db?sslpassword=key", "dp_data")
+    target = database_of("postgresql://u:open-sesame@h/db?sslpassword=key", "dp_data")
     with pytest.raises(LoadFailed, match=r"^--to: … and …$"):
-        with _target.load_errors(target.secrets):
+        with _database.load_errors(target.secrets):
             raise psycopg2.OperationalError("open-sesame and key")
 
 
@@ -519,9 +521,9 @@ def test_a_file_that_is_not_duckdb_is_one_line(
 def test_a_lock_that_is_not_granted_is_refused(
     open_warehouse: Callable[[str], Warehouse], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_target, "LOCK", "SELECT %s = 'granted'")
+    monkeypatch.setattr(_database, "LOCK", "SELECT %s = 'granted'")
     for dataset in ("granted", "taken"):
-        target = replace(target_of(open_warehouse("duckdb").to, dataset), locks=True)
+        target = replace(database_of(open_warehouse("duckdb").to, dataset), locks=True)
         with ExitStack() as stack:
             if dataset == "taken":
                 stack.enter_context(pytest.raises(LoadFailed, match="another sync into this"))
@@ -534,7 +536,7 @@ def test_a_second_sync_into_the_dataset_is_refused(
     cli: Cli, simulator: Simulator, open_warehouse: Callable[[str], Warehouse]
 ) -> None:
     warehouse = open_warehouse("postgresql")
-    with target_of(warehouse.to, "dp_data").opened():
+    with database_of(warehouse.to, "dp_data").opened():
         code, _, err = cli(f"sync --to {warehouse.to}")
         assert (code, err) == (
             1,
@@ -596,12 +598,14 @@ def test_accounts_and_account_exclude_each_other(cli: Cli, tmp_path: Path) -> No
 
 
 def test_a_missing_extra_is_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "dp_async.cli._sync", None)
-    assert cli("sync --demo") == (
-        2,
-        "",
-        "dp-async: sync needs dlt, pyarrow and duckdb, an extra: pip install 'dp_async[sync]'\n",
-    )
+    monkeypatch.setitem(sys.modules, "dp_async.cli._database", None)
+    monkeypatch.setitem(sys.modules, "dp_async.cli._lake", None)
+    for words, needs, extra in (
+        ("--demo", "sync needs dlt, pyarrow and duckdb", "sync"),
+        ("--to delta:///l", "sync into Delta tables needs deltalake and pyarrow", "cli,delta"),
+    ):
+        line = f"dp-async: {needs}, an extra: pip install 'dp_async[{extra}]'\n"
+        assert cli(f"sync {words}") == (2, "", line)
 
 
 def test_a_bug_is_not_reported_as_a_load_failure(
@@ -629,7 +633,7 @@ def test_ctrl_c_is_recognised_in_the_forms_of_dlt_and_duckdb(
     open_warehouse: Callable[[str], Warehouse], cause: BaseException
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        with target_of(open_warehouse("duckdb").to, "dp_data").opened():
+        with database_of(open_warehouse("duckdb").to, "dp_data").opened():
             raise OSError from cause
 
 
@@ -703,7 +707,7 @@ def test_a_signal_ends_a_watch(
 #: Signals in the middle of a run: where dlt takes them for itself and forgets them, and where the
 #: main thread waits for the event loop of the crawls, whose end the signal has prevented.
 MOMENTS = {
-    "dlt completes a package": "import dp_async.cli._target, dlt\n"
+    "dlt completes a package": "import dp_async.cli._database, dlt\n"
     "from dlt.load.load import Load as owner\n"
     "name, now = 'complete_package', lambda *given: True\n",
     "the portal is stopped": "from anyio.from_thread import BlockingPortal as owner\n"
@@ -766,6 +770,6 @@ def test_an_error_that_a_signal_caused_is_an_interruption(
 ) -> None:
     signals = Signals()
     with as_current(signals), pytest.raises(KeyboardInterrupt):
-        with target_of(open_warehouse("duckdb").to, "dp_data").opened():
+        with database_of(open_warehouse("duckdb").to, "dp_data").opened():
             signals.received = signal.SIGTERM
             raise OSError

@@ -562,7 +562,7 @@ async def test_what_is_no_client_or_no_plain_function_is_refused(sync: Sync) -> 
         ("gs://bucket/prefix", "gs:// is not supported"),
         ("duckdb:///file", "duckdb:// is not supported"),
         ("s3://", "uri must read s3://BUCKET/PREFIX"),
-        ("s3://KEY:SECRET@bucket/prefix", "credentials belong into storage_options"),
+        ("s3://KEY:SECRET@bucket/prefix", "without credentials: they come from"),
         ("", "uri must be a folder"),
         (b"folder", "uri must be a folder"),
         (5, "uri must be a folder"),

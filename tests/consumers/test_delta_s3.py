@@ -18,6 +18,7 @@ pytest.importorskip("moto", reason="needs moto's server: moto[server]")
 from deltalake import DeltaTable
 
 from dp_async import Client, delta
+from dp_async.cli import main
 from dp_async.delta import LoadFailed
 from dp_async.tables import Outcome
 from dp_async.testing import Simulator
@@ -76,3 +77,27 @@ async def test_what_s3_refuses_is_one_line_before_any_request(options: dict[str,
     with pytest.raises(LoadFailed, match="Connection refused"):
         await load(simulator, "s3://bucket/lake", storage_options=gone)
     assert simulator.served == 0
+
+
+async def test_the_command_takes_credentials_from_the_environment(
+    options: dict[str, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in options.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("DP_ACCOUNT", raising=False)
+    async with Simulator(works=230, messages=40) as simulator:
+        monkeypatch.setenv("DP_BASE_URL", simulator.url)
+        monkeypatch.setenv("DP_APP_ID", "simulated-app")
+        monkeypatch.setenv("DP_APP_SECRET", "simulated-secret")
+        uri = "s3://bucket/by-command"
+        assert await asyncio.to_thread(main, ["sync", "--to", uri]) == 0
+        assert DeltaTable(f"{uri}/works", storage_options=options).count() == 230
+        served = simulator.served
+        assert capfd.readouterr().err == ""
+        assert await asyncio.to_thread(main, ["sync", "--to", "s3://nobucket/lake"]) == 1
+        assert simulator.served == served
+    said = capfd.readouterr().err
+    assert said.startswith("dp-async: --to: the table s3://nobucket/lake/watermarks: ")
+    assert said.count("\n") == 1
+    assert SECRET not in said
+    assert "simulated-key" not in said

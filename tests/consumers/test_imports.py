@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -10,7 +11,7 @@ CODE = """
 import sys
 from dp_async import Client
 optional = {"cyclopts", "dlt", "duckdb", "opentelemetry", "psycopg2", "pyarrow", "pytest", "rich"}
-optional |= {"deltalake"}
+optional |= {"deltalake", "ray", "redis"}
 assert not optional & sys.modules.keys(), optional & sys.modules.keys()
 import dp_async.otel
 assert "opentelemetry.trace" in sys.modules
@@ -31,8 +32,9 @@ sys.stdout = sys.stderr = open(os.devnull, "w")
 main(json.loads(sys.argv[1]))
 print(json.dumps(sorted(sys.modules)), file=sys.__stdout__)
 """
-HEAVY = {"aiohttp", "dlt", "duckdb", "psycopg2", "pyarrow", "rich.progress"}
-PARTS = {"_public", "testing", "cli._export", "cli._sync", "cli._target", "cli._simulator"}
+HEAVY = {"aiohttp", "deltalake", "dlt", "duckdb", "psycopg2", "pyarrow", "rich.progress"}
+PARTS = {"_public", "testing", "cli._export", "cli._sync", "cli._database", "cli._lake"}
+PARTS |= {"cli._simulator"}
 CRAWL = {"aiohttp", "_public"}
 
 
@@ -51,7 +53,14 @@ CRAWL = {"aiohttp", "_public"}
         ),
         (
             ["sync", "--to", "duckdb:////nowhere/at/all.duckdb"],
-            {*CRAWL, "dlt", "duckdb", "pyarrow", "rich.progress", "cli._sync", "cli._target"},
+            {*CRAWL, "dlt", "duckdb", "pyarrow", "rich.progress", "cli._sync", "cli._database"},
+        ),
+        pytest.param(
+            ["sync", "--to", "delta:////dev/null"],
+            {*CRAWL, "deltalake", "pyarrow", "rich.progress", "cli._sync", "cli._lake"},
+            marks=pytest.mark.skipif(
+                find_spec("deltalake") is None, reason="needs deltalake: dp_async[delta]"
+            ),
         ),
     ],
 )

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 import pytest
 
 #: The library of each extra, which its tests begin with: ``pytest.importorskip(library)``.
-LIBRARIES = {"delta": "deltalake"}
+LIBRARIES = {"delta": "deltalake", "ray": "ray", "redis": "redis"}
 
 
 def check_extras() -> None:

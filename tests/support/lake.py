@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import duckdb
 from deltalake import DeltaTable
 
-from tests.support.databases import Warehouse
+from dp_async.testing import SimulatedList
+from tests.support.databases import Warehouse, truth
 
 TABLES = ("works", "messages", "watermarks")
 
@@ -48,3 +50,26 @@ class Lake(Warehouse):
 
     def is_there(self) -> bool:
         return any(Path(self.to).glob("*"))
+
+
+class AppLake(Lake):
+    """The rows of one app."""
+
+    def __init__(self, to: str, app_id: str) -> None:
+        super().__init__(to)
+        self._app_id = app_id
+
+    def run(self, sql: str) -> list[dict[str, Any]]:
+        return super().run(f"{sql} AND app_id = '{self._app_id}'")
+
+
+def app_agrees(
+    lake: Lake, app_id: str, accounts: Iterable[str], works: SimulatedList, messages: SimulatedList
+) -> bool:
+    """Whether the rows of an app's accounts are those of the lists; fails if one is twice."""
+    of_app = AppLake(lake.to, app_id)
+    return all(
+        of_app.rows(name, account=account) == truth(rows)
+        for name, rows in (("works", works), ("messages", messages))
+        for account in accounts
+    )

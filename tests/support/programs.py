@@ -52,7 +52,7 @@ def started(command: Sequence[str], ports: Sequence[int], log: Path) -> Generato
     with log.open("wb") as out, subprocess.Popen(command, cwd="/", stdout=out, stderr=out) as run:
         try:
             for port in ports:
-                while not _listens(port):
+                while not listens(port):
                     assert run.poll() is None, log.read_text()
                     time.sleep(0.01)
             yield
@@ -60,6 +60,7 @@ def started(command: Sequence[str], ports: Sequence[int], log: Path) -> Generato
             run.send_signal(signal.SIGTERM)
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether a program accepts connections on *port*."""
     with closing(socket.socket()) as probe:
         return not probe.connect_ex(("127.0.0.1", port))

@@ -22,11 +22,14 @@ from dp_async import (
     DpError,
     HttpTransport,
     IncompleteCrawl,
+    InProcessRateLimiter,
     Listing,
     Message,
     Page,
     Probe,
+    RateLimiter,
     Request,
+    Reservation,
     Response,
     RetryPolicy,
     Send,
@@ -204,3 +207,16 @@ async def gaps(settings: Settings) -> None:
             assert_type(client.for_account("19999999999"), Client)
             assert_type(client.with_options(timeout=5, retry=RetryPolicy(attempts=1)), Client)
             assert_type(client.settings, Settings)
+
+
+class OwnRateLimiter:
+    async def reserve(self, want: int) -> Reservation:
+        return Reservation(0.0, 0.1, 1)
+
+    async def pause(self, seconds: float) -> None: ...
+
+
+def rate_limiters(settings: Settings) -> None:
+    for each in (InProcessRateLimiter(20), OwnRateLimiter()):
+        given: RateLimiter = each
+        assert_type(Client(settings, rate_limiter=given), Client)

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,11 @@ from dp_async import (
     CrawlOptions,
     DpError,
     HttpTransport,
+    InProcessRateLimiter,
     RateLimited,
     ReadStatus,
     Request,
+    Reservation,
     Response,
     RetryPolicy,
     Settings,
@@ -706,3 +709,97 @@ async def test_a_send_passed_in_is_not_closed() -> None:
         async with Client(SETTINGS, send=transport) as another:
             with pytest.raises(TransportError, match="no connection"):
                 await another.work_list()
+
+
+class Lasting:
+    """A rate limiter that allows anything, signs of its calls in order."""
+
+    def __init__(self, order: list[str]) -> None:
+        self.order = order
+
+    async def reserve(self, want: int, /) -> Reservation:
+        self.order.append("reserve")
+        return Reservation(0.0, 0.0, want)
+
+    async def pause(self, seconds: float, /) -> None:
+        self.order.append(f"pause {seconds:g}")
+
+
+async def test_a_rate_limiter_is_asked_before_a_request_is_signed_for_each_attempt() -> None:
+    order: list[str] = []
+
+    def sign(request: Request, now: float, /) -> Mapping[str, str]:
+        order.append("sign")
+        return {}
+
+    server = Server(1)
+    server.script[1] = [Response(429, {"retry-after": "0.01"})]
+    changed = replace(SETTINGS, retry=RetryPolicy(attempts=2))
+    async with Client(changed, send=server, sign=sign, rate_limiter=Lasting(order)) as api:
+        await api.work_list()
+        await api.for_account("13800001234").with_options(timeout=3).msg_list()
+    assert order == ["reserve", "sign", "pause 0.01", "reserve", "sign", "reserve", "sign"]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def test_clients_of_a_rate_limiter_share_rate_and_pauses() -> None:
+    """Each would send ten a second alone; the pause that one is told of is the other's too."""
+
+    async def main() -> None:
+        loop, shared = asyncio.get_running_loop(), InProcessRateLimiter(10)
+        times: list[float] = []
+        servers = [Server(1), Server(1)]
+        for server in servers:
+            server.before = lambda _: times.append(loop.time())
+        servers[0].script[1] = [Response(429, {"retry-after": "5"})]
+        retry = RetryPolicy(attempts=2, base=0)
+        changed = replace(SETTINGS, retry=retry)
+        clients = [Client(changed, send=server, rate_limiter=shared) for server in servers]
+        await asyncio.gather(*(api.work_list() for api in clients for _ in range(6)))
+        assert clients[0].stats.pace is None
+        assert times[0] == 0
+        assert min(times[2:]) >= 5
+        assert all(later - sooner > 0.099 for sooner, later in pairwise(times[2:]))
+        for api in clients:
+            await api.aclose()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run(main())
+
+
+def test_the_wait_for_a_slot_is_not_part_of_the_timeout() -> None:
+    async def main() -> None:
+        shared = InProcessRateLimiter(0.01)
+        changed = replace(SETTINGS, timeout=1.0)
+        async with Client(changed, send=Server(1), rate_limiter=shared) as api:
+            await asyncio.gather(api.work_list(), api.work_list())
+        assert asyncio.get_running_loop().time() == pytest.approx(100)
+
+    run(main())
+
+
+class Hanging(Lasting):
+    async def reserve(self, want: int, /) -> Reservation:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+def test_a_rate_limiter_that_hangs_is_an_error_and_no_task_stays_behind() -> None:
+    async def main() -> None:
+        api = Client(SETTINGS, send=Server(1), rate_limiter=Hanging([]))
+        with pytest.raises(TransportError, match="reserve a slot: no answer within 10 s"):
+            await api.work_list()
+        waiting = asyncio.create_task(api.work_list())
+        await asyncio.sleep(1)
+        await api.aclose()
+        with pytest.raises(ClientClosed):
+            await waiting
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run(main())
+
+
+def test_what_is_no_rate_limiter_is_refused() -> None:
+    given: Any = 20
+    with pytest.raises(ConfigError, match=r"^rate_limiter must be an object"):
+        Client(SETTINGS, rate_limiter=given)

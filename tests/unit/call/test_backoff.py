@@ -62,3 +62,12 @@ def test_jitter_does_not_count_against_a_cap() -> None:
     pause = backoff()
     pause.grow(100.0)
     assert math.isclose(pause.least_cap(100.0), 0.5, abs_tol=0.01)
+
+
+def test_a_shared_pause_is_followed_without_jitter() -> None:
+    pause = backoff()
+    pause.follow(3.0, 10.0)
+    assert pause.ends == 13.0
+    assert pause.least_cap(10.0) == pytest.approx(3.0, abs=0.002)
+    pause.follow(1.0, 10.0)  # that ends sooner
+    assert pause.ends == 13.0
