@@ -18,6 +18,7 @@ from ._crawl.pager import Pager, ended
 from ._crawl.report import CrawlReport
 from ._errors import ClientClosed, ConfigError, DpError, RateLimited
 from ._listing import Listing
+from ._misuse import AsyncEntered, AsyncIterated
 from ._models import Page
 from ._plan.watermark import Watermark
 
@@ -42,7 +43,7 @@ class AccountsFailed(DpError):
         return f"{type(self).__name__}({str(self)!r})"
 
 
-class AccountsCrawl(Generic[T]):
+class AccountsCrawl(AsyncIterated, AsyncEntered, Generic[T]):
     """Pairs of an account and one of its items, for all accounts of a ``crawl_accounts()``.
 
     The items of one account come in its list's order, the accounts as they arrive. After the last

@@ -21,6 +21,7 @@ from ._checks import instance
 from ._errors import ConfigError
 from ._http import Send, Sign
 from ._listing import Listing
+from ._misuse import AsyncEntered
 from ._models import Message, Page, ReadStatus, SortOrder, Work, WorkStatus
 from ._page.endpoints import MESSAGES, WORKS, ListEndpoint
 from ._runtime import Core, View
@@ -34,7 +35,7 @@ _Sort: TypeAlias = Literal["ASC", "DESC"]
 _ReadStatus: TypeAlias = Literal["UNREAD", "READ"]
 
 
-class Client:
+class Client(AsyncEntered):
     """The API for one app: each endpoint as a coroutine for one page and as a listing of all items.
 
     Use ``async with Client(settings) as client``, or await ``client.aclose()`` at the end. A client

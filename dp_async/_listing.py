@@ -19,6 +19,7 @@ from ._crawl.engine import mark_now
 from ._crawl.report import CrawlReport
 from ._crawl.runtime import Runtime, Source
 from ._errors import ConfigError, DecodeError, locate
+from ._misuse import AsyncIterated
 from ._models import Page, Probe
 from ._page.decoder import PageDecoder
 from ._page.endpoints import ListEndpoint
@@ -34,7 +35,7 @@ V = TypeVar("V")
 S = TypeVar("S", bound=Struct)
 
 
-class Listing(Generic[T]):
+class Listing(AsyncIterated, Generic[T]):
     """One list of the account: iterate it, any number of times, or crawl it.
 
     ``async for item in listing`` fetches pages concurrently and yields their items in the list's
@@ -149,9 +150,7 @@ class Listing(Generic[T]):
         instance("watermark", watermark, Watermark)
         self._endpoint.newest_first(self._query)
         if not self._options.verify:
-            raise ConfigError(
-                "since() cannot go with verify=False: it needs a proof of what was read"
-            )
+            raise ConfigError("since() cannot go with verify=False: it needs a proof of its reads")
         lateness = max(allowed_lateness, self._options.allowed_lateness)
         options = with_changes(self._options, allowed_lateness=lateness)
         return Crawl(source, options, progress, after=watermark.of(source.scope))

@@ -74,7 +74,7 @@ class Core:
     def check_usable(self) -> None:
         """Raise ClientClosed if closed, ConfigError outside the event loop of the first use."""
         if self._closed:
-            raise ClientClosed("the client is closed")
+            raise ClientClosed("the client is closed: use it within its `async with`")
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop, self._process = loop, os.getpid()

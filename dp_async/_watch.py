@@ -24,6 +24,7 @@ from ._errors import (
     PaginationError,
     may_pass,
 )
+from ._misuse import AsyncEntered, AsyncIterated
 from ._page.reader import BadItem
 from ._plan.watermark import Watermark
 
@@ -77,7 +78,7 @@ class BadRows:
                 del self._reported[next(iter(self._reported))]
 
 
-class Watch(Generic[T]):
+class Watch(AsyncIterated, AsyncEntered, Generic[T]):
     """The rows that are new or were updated, for as long as it is iterated; it has one consumer.
 
     A row comes each time a poll sees that it changed, in its version of that moment; the rows of
@@ -147,7 +148,10 @@ class Watch(Generic[T]):
 
     async def __anext__(self) -> T:
         if self._busy:
-            raise ConfigError("a watch has one consumer: it was asked for two items at once")
+            raise ConfigError(
+                "a watch has one consumer: it was asked for two items at once; "
+                "let one task iterate it, and hand rows on by a queue"
+            )
         self._busy = True
         try:
             self._check_open()

@@ -24,6 +24,7 @@ LAYERS = {
     "_errors": 0,
     "_http": 0,
     "_json": 0,
+    "_misuse": 0,
     "_models": 0,
     "_pydantic": 0,
     "_settings": 0,

@@ -29,6 +29,7 @@ from .._errors import (
     may_pass,
 )
 from .._http import Request, Response
+from .._misuse import AsyncEntered
 from .._settings import Settings
 from . import hints
 
@@ -36,7 +37,7 @@ from . import hints
 ClientSession: TypeAlias = aiohttp.ClientSession
 
 
-class HttpTransport:
+class HttpTransport(AsyncEntered):
     """The HTTP exchange of a ``Client``: wrap it to record or change what is sent.
 
     ``Client(settings, send=recording(transport))`` does not own *transport*: close it after the

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Generic, Self, TypeVar
 
 from .._errors import ConfigError
+from .._misuse import AsyncEntered, AsyncIterated
 from .._models import Page
 from .._page.reader import BadItem
 from .._plan.checkpoint import read
@@ -26,7 +27,7 @@ from .runtime import Source
 T = TypeVar("T")
 
 
-class Crawl(Generic[T]):
+class Crawl(AsyncIterated, AsyncEntered, Generic[T]):
     """One crawl of a list: iterate its items, or its ``pages()``; ``report`` has its state.
 
     ``async with`` ends its tasks promptly. It has one consumer. When a page cannot be fetched, its
@@ -149,7 +150,7 @@ class Crawl(Generic[T]):
         )
 
 
-class Pages(Generic[T]):
+class Pages(AsyncIterated, AsyncEntered, Generic[T]):
     """The pages of a crawl: an iterator; ``aclose()`` or ``async with`` ends the crawl."""
 
     def __init__(self, crawl: Crawl[T]) -> None:

@@ -138,7 +138,8 @@ class Pager(Generic[J, P]):
         """The next result, or None at the end. Lets others run after a few that were ready."""
         if self._waiting:
             raise ConfigError(
-                "a crawl has one consumer: it was asked for the next page twice at once"
+                "a crawl has one consumer: it was asked for the next page twice at once; "
+                "let one task iterate it, and hand rows on by a queue"
             )
         self._waiting = True
         try:

@@ -78,6 +78,10 @@ class ListEndpoint(Struct, Generic[Row, Query], frozen=True, kw_only=True):
                 msgspec.convert(value, spec.type)
             except msgspec.ValidationError as error:
                 problem = f"{spec.name}: {error}"
+                for kind in (list, tuple, set):
+                    if isinstance(value, kind):
+                        one = f"{spec.name} must be one value, not a {kind.__name__}"
+                        problem = f"{one}: make a listing for each"
             else:
                 continue
             raise ConfigError(problem)

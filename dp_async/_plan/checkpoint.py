@@ -51,7 +51,9 @@ def written(checkpoint: Checkpoint) -> str:
 def read(text: object, scope: str) -> Checkpoint:
     """The checkpoint in *text*. Raises ConfigError for a damaged one, or one of another list."""
     if not isinstance(text, str) or not text.startswith("dp"):
-        raise ConfigError("resume is not a checkpoint of this library")
+        raise ConfigError(
+            "resume is not a checkpoint of this library: give it the text of crawl.checkpoint()"
+        )
     if not text.startswith(PREFIX):
         raise ConfigError("resume is a checkpoint of another version of this library: start anew")
     code = text.removeprefix(PREFIX)

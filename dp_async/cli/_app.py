@@ -49,7 +49,7 @@ app = App(
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
 )
-app.register_install_completion_command(
+app.register_install_completion_command(  # pyright: ignore[reportUnknownMemberType]  # **kwargs
     help="Install completion of commands and flags for a shell."
 )
 watch = App(
