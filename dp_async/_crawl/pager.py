@@ -24,7 +24,7 @@ J = TypeVar("J")
 P = TypeVar("P")
 
 
-AT_ONCE = 4
+AT_ONCE = 8
 """Results that were ready which the consumer gets before others may run."""
 
 
