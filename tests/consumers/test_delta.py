@@ -183,6 +183,21 @@ async def test_all_accounts_have_rows_of_their_own(sync: Sync) -> None:
     assert sync.lake.versions() == {"works": 1, "messages": 1, "watermarks": 2}
 
 
+async def test_polars_reads_the_tables(sync: Sync) -> None:
+    pl = pytest.importorskip("polars", reason="needs polars")
+    await sync.load(ACCOUNTS[:2])
+    works = pl.scan_delta(f"{sync.lake.to}/works")
+    found = (
+        works.filter(pl.col("account") == ACCOUNTS[1])
+        .select("digital_person_works_id", "name", "gone_at")
+        .collect()
+    )
+    read = {row["digital_person_works_id"]: row["name"] for row in found.to_dicts()}
+    assert len(read) == found.height == 233
+    assert read == {number: row[1] for number, row in truth(sync.simulator.works).items()}
+    assert found["gone_at"].null_count() == 233
+
+
 async def test_many_rows_are_committed_in_parts(
     sync: Sync, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
