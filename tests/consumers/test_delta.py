@@ -483,6 +483,25 @@ async def test_a_sync_stopped_between_the_rows_and_the_watermarks_is_repeated(
     assert later.agrees()
 
 
+async def test_a_table_that_another_sync_makes_at_once_is_taken(
+    sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = DeltaTable.create
+    fails = iter([True, True, True, False])  # the last one: no table is made
+
+    def create_late(*given: Any, **options: Any) -> DeltaTable:
+        if next(fails):
+            create(*given, **options)
+        raise CommitFailedError("protocol changed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DeltaTable, "create", create_late)
+        assert (await sync.load())["works"] == (233, 0, 0)
+        with pytest.raises(LoadFailed, match=r"watermarks: protocol changed$"):
+            await Sync(Lake(f"{sync.lake.to}/other"), sync.simulator).load()
+    assert sync.agrees()
+
+
 async def test_leaving_the_loop_leaves_nothing_open(sync: Sync) -> None:
     async with Client(sync.settings, send=sync.send) as client:
         outcomes: AsyncGenerator[Outcome, None] = dp_async.delta.sync(client, None, sync.lake.to)
