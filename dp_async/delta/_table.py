@@ -54,23 +54,27 @@ class Table:
         address = self._place.table(self._name)
         if self._place.is_local:
             folder = Path(address)
-            with self.errors():
-                other = folder.exists() and not (folder / "_delta_log").is_dir()
-                if other and not (folder.is_dir() and not any(folder.iterdir())):
+            with self.errors():  # one look at the folder: another sync may be making the table
+                names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+                is_file = folder.exists() and not folder.is_dir()
+                if is_file or (names and "_delta_log" not in names):
                     raise ConfigError(
                         f"{address} is no Delta table: move it away, or use another folder"
                     )
         options = dict(self._place.options)
         with self.errors():
-            is_there = DeltaTable.is_deltatable(address, options)
-            if not is_there:
-                DeltaTable.create(
-                    address,
-                    self.columns,
-                    mode="ignore",
-                    partition_by=["app_id"],
-                    storage_options=options,
-                )
+            if not DeltaTable.is_deltatable(address, options):
+                try:
+                    DeltaTable.create(
+                        address,
+                        self.columns,
+                        mode="ignore",
+                        partition_by=["app_id"],
+                        storage_options=options,
+                    )
+                except CommitFailedError:  # another sync may have made it meanwhile
+                    if not DeltaTable.is_deltatable(address, options):
+                        raise
         self.open()
 
     def open(self) -> DeltaTable:

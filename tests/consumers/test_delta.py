@@ -183,6 +183,21 @@ async def test_all_accounts_have_rows_of_their_own(sync: Sync) -> None:
     assert sync.lake.versions() == {"works": 1, "messages": 1, "watermarks": 2}
 
 
+async def test_polars_reads_the_tables(sync: Sync) -> None:
+    pl = pytest.importorskip("polars", reason="needs polars")
+    await sync.load(ACCOUNTS[:2])
+    works = pl.scan_delta(f"{sync.lake.to}/works")
+    found = (
+        works.filter(pl.col("account") == ACCOUNTS[1])
+        .select("digital_person_works_id", "name", "gone_at")
+        .collect()
+    )
+    read = {row["digital_person_works_id"]: row["name"] for row in found.to_dicts()}
+    assert len(read) == found.height == 233
+    assert read == {number: row[1] for number, row in truth(sync.simulator.works).items()}
+    assert found["gone_at"].null_count() == 233
+
+
 async def test_many_rows_are_committed_in_parts(
     sync: Sync, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -466,6 +481,25 @@ async def test_a_sync_stopped_between_the_rows_and_the_watermarks_is_repeated(
     assert len(later.lake.rows("works")) == 234
     assert (await later.load())["works"] == (0, 0, 0)
     assert later.agrees()
+
+
+async def test_a_table_that_another_sync_makes_at_once_is_taken(
+    sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = DeltaTable.create
+    fails = iter([True, True, True, False])  # the last one: no table is made
+
+    def create_late(*given: Any, **options: Any) -> DeltaTable:
+        if next(fails):
+            create(*given, **options)
+        raise CommitFailedError("protocol changed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DeltaTable, "create", create_late)
+        assert (await sync.load())["works"] == (233, 0, 0)
+        with pytest.raises(LoadFailed, match=r"watermarks: protocol changed$"):
+            await Sync(Lake(f"{sync.lake.to}/other"), sync.simulator).load()
+    assert sync.agrees()
 
 
 async def test_leaving_the_loop_leaves_nothing_open(sync: Sync) -> None:
