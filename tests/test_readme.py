@@ -9,6 +9,7 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import fields
 from html import unescape
 from itertools import pairwise
@@ -23,6 +24,7 @@ from dp_async.testing import Simulator
 from tests.support.examples import CODE, GUIDE, README, example, prose_of
 from tests.support.picture import COMMANDS
 from tests.support.pytest_plugin import LOADED
+from tests.support.redis_server import running as redis_server
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(dp_async.__file__).parent  # which may be an installed wheel
@@ -83,13 +85,22 @@ def test_the_longest_page_is_short() -> None:
     assert len(README.splitlines()) <= 350
 
 
+def _written(code: str) -> str:
+    Path("main.py").write_text(code, encoding="utf-8")
+    return "main.py"
+
+
 @pytest.mark.usefixtures("environ")
 @pytest.mark.parametrize("code", PROGRAMS.values(), ids=PROGRAMS)
 def test_programs_run(code: str) -> None:
     if "delta.sync" in code:
         pytest.importorskip("deltalake", reason="needs deltalake: dp_async[delta]")
-    Path("main.py").write_text(code, encoding="utf-8")
-    runpy.run_path("main.py", run_name="__main__")
+    with ExitStack() as stack:
+        if "dp_async.redis" in code:
+            pytest.importorskip("redis", reason="needs redis: dp_async[redis]")
+            server = stack.enter_context(redis_server())
+            code = code.replace("localhost:6379", f"localhost:{server.port}")
+        runpy.run_path(_written(code), run_name="__main__")
 
 
 @pytest.mark.usefixtures("environ")
