@@ -1,3 +1,3 @@
 """The version: the build reads it here, and requests send it in their user agent."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"

@@ -85,6 +85,11 @@ def test_the_longest_page_is_short() -> None:
     assert len(README.splitlines()) <= 350
 
 
+def _written(code: str) -> str:
+    Path("main.py").write_text(code, encoding="utf-8")
+    return "main.py"
+
+
 @pytest.mark.usefixtures("environ")
 @pytest.mark.parametrize("code", PROGRAMS.values(), ids=PROGRAMS)
 def test_programs_run(code: str) -> None:
@@ -95,8 +100,7 @@ def test_programs_run(code: str) -> None:
             pytest.importorskip("redis", reason="needs redis: dp_async[redis]")
             server = stack.enter_context(redis_server())
             code = code.replace("localhost:6379", f"localhost:{server.port}")
-        Path("main.py").write_text(code, encoding="utf-8")
-        runpy.run_path("main.py", run_name="__main__")
+        runpy.run_path(_written(code), run_name="__main__")
 
 
 @pytest.mark.usefixtures("environ")

@@ -63,6 +63,46 @@ that a slow one does not hold up the others; the next begins when one is done. A
 than the others is better crawled by itself, with all places. What is kept in memory ahead of you
 is the window of those under way.
 
+## One rate for many processes
+
+Web workers, or a web app and a nightly sync, keep one app's limit together with the extra
+``redis``. Each process makes a `dp_async.redis.RedisRateLimiter` of the same ``rate`` and
+``key``, on a ``redis.asyncio`` client of yours:
+
+```python
+import asyncio
+
+from redis.asyncio import Redis
+
+from dp_async import Client, Settings
+from dp_async.redis import RedisRateLimiter
+
+
+async def main() -> None:
+    async with Redis.from_url("redis://localhost:6379") as redis:
+        shared = RedisRateLimiter(redis, rate=50, key="my-app", peers=8)
+        async with Client(Settings.from_env(), rate_limiter=shared) as client:
+            print(len(await client.works().collect()), "works")
+
+
+asyncio.run(main())
+```
+
+- All clients together send ``rate`` requests a second, evenly apart, by the clock of Redis: those
+  of the machines need not agree. ``Settings.rate``, if set, bounds each client besides.
+- A slot (send time) is used at most once; one that is not used in time is lost, not caught up.
+- A 429 or a ``Retry-After`` pauses all of them, the longest pause holds. If the server refuses
+  requests at that rate, all go on at a few per cent less, which recovers within a minute.
+- While Redis is away, each process goes on at ``rate / peers``, after at most ``timeout`` seconds
+  (1), with one warning in the log ``dp_async``. It tries Redis each second, and after Redis'
+  return keeps to its share for 2.5 s, until all know of it. No call fails. Only where Redis was
+  never reached, calls raise ConfigError.
+- Redis keeps two small keys, ``{my-app}:next`` and ``{my-app}:pause``, which expire. It needs no
+  persistence.
+
+Several clients in one event loop share a rate without Redis: `dp_async.InProcessRateLimiter`. Any
+object with the two async methods of `dp_async.RateLimiter` will do.
+
 ## Under load, and when things fail
 
 - **Repeated by itself**: no answer, 429, 5xx, a gateway's HTML, a cut-off body; after a random
