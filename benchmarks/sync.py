@@ -66,7 +66,7 @@ def plain(settings: Settings) -> Any:
                 base_page=1, page_param="pageNum", total_path="data.totalPages"
             ),
         )
-        yield from client.paginate(PATH, params={"pageSize": 100})
+        yield from client.paginate(PATH, params={"pageNum": 1, "pageSize": 100})
 
     return works
 

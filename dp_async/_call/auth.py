@@ -159,7 +159,6 @@ class Clock:
             )
 
 
-@dataclass(frozen=True, slots=True)
 class Signing:
     """Adds the identity *headers* and the signature of *sign* to a request; its repr shows neither.
 
@@ -167,8 +166,11 @@ class Signing:
     traceback loggers find them.
     """
 
-    sign: Sign = field(repr=False)
-    headers: Mapping[str, str] = field(repr=False)
+    __slots__ = ("headers", "sign")
+
+    def __init__(self, sign: Sign, headers: Mapping[str, str]) -> None:
+        self.sign = sign
+        self.headers = headers
 
     @property
     def account(self) -> str:

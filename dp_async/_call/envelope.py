@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 
 import msgspec
@@ -196,8 +195,7 @@ def _number(code: int | str | None) -> int | None:
     return code
 
 
-@dataclass(frozen=True, slots=True)
-class _Failed:
+class _Failed(Struct, frozen=True):
     """Makes the error for a response that is not a good answer."""
 
     request: Request

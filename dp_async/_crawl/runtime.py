@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
+
+from msgspec import Struct
 
 from .._call.stats import Tally
 from .._http import Call, Request
@@ -54,8 +55,7 @@ class Runtime(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Source(Generic[T]):
+class Source(Struct, Generic[T], frozen=True):
     """One list on the server: its *request* for page *num* of *size* rows, and its reader.
 
     *scope* is a digest of the client, the list and its filters. *unstamped*: the filter that rows

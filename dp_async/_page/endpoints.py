@@ -6,7 +6,6 @@ GET and POST differ in ``ListEndpoint.requests`` alone. No I/O, and no branch on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar, get_args
 from urllib.parse import quote
 
@@ -35,8 +34,7 @@ Row = TypeVar("Row", bound=Struct, covariant=True)
 Query = TypeVar("Query", bound=Struct, covariant=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListEndpoint(Generic[Row, Query]):
+class ListEndpoint(Struct, Generic[Row, Query], frozen=True, kw_only=True):
     """One list of the API.
 
     - *name*: the name of its coroutine in ``Client``, for errors and logs.

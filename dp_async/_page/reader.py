@@ -58,8 +58,7 @@ class BadItem:
     id: int | None
 
 
-@dataclass(slots=True)  # not frozen: that would triple the time to make one
-class Rows(Generic[T]):
+class Rows(Struct, Generic[T]):
     """A page, with the ids and times of its rows.
 
     - *ids*: parallel to the page's content.

@@ -191,6 +191,7 @@ async def test_parquet_has_groups_of_rows(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("dp_async.cli._parquet.GROUP", 150)
+    monkeypatch.setattr("dp_async.cli._parquet.BATCH", 100)
     ended = await cli(f"works {words}")
     assert ended == Ended(0, "", "")
     file = parquet.ParquetFile(tmp_path / words.split()[-1])

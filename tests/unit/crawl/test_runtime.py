@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import FrozenInstanceError
 from typing import Literal, TypeVar
 
 import msgspec
@@ -119,5 +118,5 @@ def test_elapsed_runs_by_the_runtimes_clock_from_the_first_request_to_the_end() 
 
 def test_a_source_is_frozen() -> None:
     works = source(Bare(Server(0)))
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         works.scope = ""  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # the point
