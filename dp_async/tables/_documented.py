@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 from msgspec import Struct, structs
@@ -14,10 +14,10 @@ S = TypeVar("S", bound=Struct)
 @lru_cache(maxsize=64)
 def strict(model: type[S]) -> type[S]:
     """*model* as a class that refuses undocumented fields."""
-    made: type[S] = msgspec.defstruct(
+    made = msgspec.defstruct(
         model.__name__, (), bases=(model,), frozen=True, gc=False, forbid_unknown_fields=True
     )
-    return made
+    return cast("type[S]", made)
 
 
 @lru_cache(maxsize=64)
