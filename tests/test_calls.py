@@ -25,8 +25,8 @@ from dp_async import Client, CrawlOptions, Request, Response
 from tests.support.fake_server import SETTINGS, answer, page_of, row
 from tests.support.virtual_loop import run
 
-#: Upper limits of the calls for a page and for an item. A page's limit is the measured count, rounded
-#: up. An item's 1 is the resumption of the generator or iterator.
+#: Upper limits of the calls for a page and for an item. A page's limit is the measured count,
+#: rounded up. An item's 1 is the resumption of the generator or iterator.
 LIMITS: dict[str, tuple[float, float]] = {
     "items, verified": (189, 1),
     "items, not verified": (126, 1),
