@@ -6,8 +6,9 @@ The code of 0.1 was run against that version when it was written.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from textwrap import indent
+from typing import cast
 
 import pytest
 
@@ -75,7 +76,7 @@ TASKS: dict[str, tuple[str, str | None]] = {
     ),
     "what changed, of many accounts": (
         (
-            "async with crawl_accounts(client, names, lambda sub: sub.works(), since={}) as crawl:\n"
+            "async with crawl_accounts(client, names, lambda it: it.works(), since={}) as crawl:\n"
             "    async for account, work in crawl: works.append(work)\n"
             "kept = crawl.watermarks"
         ),
@@ -190,8 +191,7 @@ async def test_its_code_runs(code: str, simulator: Simulator) -> None:
     names: dict[str, object] = {"simulator": simulator, "settings": simulator.settings}
     source = f"{NAMES}\nasync def main(client):\n{indent(code, '    ')}\n"
     exec(compile(source, "task.py", "exec", dont_inherit=True), names)
-    main = names["main"]
-    assert callable(main)
+    main = cast("Callable[[Client], Awaitable[object]]", names["main"])
     async with Client(simulator.settings) as client:
         await main(client)
 
