@@ -26,6 +26,8 @@ from tests.support.virtual_loop import run
 Concurrency: TypeAlias = int | Literal["auto"]
 
 MOST = 64
+#: Seconds that a timer may be late: the slot after it is not delayed then.
+LATE = 0.002
 #: Errors of one crawl after which it is given up.
 HOPELESS = 100
 
@@ -49,6 +51,7 @@ class Fixed:
         server asks for, which pauses all, or after a tenth of a second.
         """
         slots = asyncio.Semaphore(self.number)
+        spacing = asyncio.Lock()
         loop = asyncio.get_running_loop()
         next_slot = 0.0
 
@@ -56,15 +59,18 @@ class Fixed:
             nonlocal next_slot
             while True:
                 async with slots:
-                    slot = max(next_slot, loop.time())
-                    next_slot = slot + 1 / self.rate
-                    await asyncio.sleep(slot - loop.time())
+                    async with spacing:
+                        wait = next_slot - loop.time()
+                        while wait > 0:
+                            await asyncio.sleep(wait)
+                            wait = next_slot - loop.time()  # a pause may have lengthened it
+                        next_slot = max(next_slot, loop.time() - LATE) + 1 / self.rate
                     response = await send(request)
                 if response.status == 200:
                     return response
-                wait = float(response.headers.get("retry-after", 0))
-                if wait:
-                    next_slot = max(next_slot, loop.time() + wait)
+                pause = float(response.headers.get("retry-after", 0))
+                if pause:
+                    next_slot = max(next_slot, loop.time() + pause)
                 else:
                     await asyncio.sleep(0.1)
 

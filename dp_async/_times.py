@@ -29,7 +29,8 @@ class Times(Struct, gc=False):
     - *newest*, *oldest*: both 0 if there is none. *falling*: they never rise. *rising*: they never
       fall.
     - *digits*: a prefix that all times share, then the other digits, column by column; or
-      *seconds*, if the times come in no order, or with fractions.
+      *seconds*, if the times come in no order, or with fractions: eight bytes for each. No array
+      of them: the garbage collector would visit one for each page.
     """
 
     count: int
@@ -38,7 +39,7 @@ class Times(Struct, gc=False):
     falling: bool
     rising: bool
     digits: bytes = b""
-    seconds: array[int] | None = None
+    seconds: bytes | None = None
 
     @classmethod
     def of(cls, seconds: Sequence[int]) -> Times:
@@ -50,7 +51,7 @@ class Times(Struct, gc=False):
         falling = shown == ordered
         newest, oldest = ordered[0], ordered[-1]
         rising = newest == oldest if falling else shown == ordered[::-1]
-        return cls(len(shown), newest, oldest, falling, rising, b"", array("q", shown))
+        return cls(len(shown), newest, oldest, falling, rising, b"", array("q", shown).tobytes())
 
     @classmethod
     def packed(cls, times: list[datetime]) -> Times | None:
@@ -82,7 +83,9 @@ class Times(Struct, gc=False):
         return self.count
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._unpacked() if self.seconds is None else self.seconds)
+        if self.seconds is None:
+            return iter(self._unpacked())
+        return iter(memoryview(self.seconds).cast("q"))
 
     def __getitem__(self, place: int) -> int:
         return list(self)[place]

@@ -10,9 +10,10 @@ written here.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import TypeVar
+from typing import Annotated, Any, Optional, TypeAlias, TypeVar, cast
 
-from msgspec import Struct
+import msgspec
+from msgspec import Meta, Struct, structs
 
 from . import Crawl, DecodeError, IncompleteCrawl, Listing
 
@@ -28,6 +29,9 @@ except ImportError as error:
 __all__ = ["batches", "schema", "to_batch", "to_table"]
 
 S = TypeVar("S", bound=Struct)
+
+#: The integers that a column holds.
+Int64: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 def schema(item: type[Struct]) -> pa.Schema:
@@ -47,10 +51,16 @@ async def batches(crawl: Crawl[S]) -> AsyncGenerator[pa.RecordBatch, None]:
     Close the crawl yourself, by ``async with``; its report and watermark stay available. Raises
     ConfigError if its items are not Structs, and DecodeError for a number of more than 64 bits.
     """
+    async for batch in _batches(crawl, None):
+        yield batch
+
+
+async def _batches(crawl: Crawl[S], item: type[S] | None) -> AsyncGenerator[pa.RecordBatch, None]:
+    """As ``batches``, with the columns of *item*; None: those of the items themselves."""
     async for page in crawl.pages():
         if page.content:
             try:
-                batch = to_batch(page.content, type(page.content[0]))
+                batch = to_batch(page.content, item or type(page.content[0]))
             except DecodeError as error:
                 error.page_num, error.page_size = page.page_num, page.size
                 raise
@@ -60,16 +70,37 @@ async def batches(crawl: Crawl[S]) -> AsyncGenerator[pa.RecordBatch, None]:
 async def to_table(listing: Listing[S]) -> pa.Table:
     """All items of *listing* as a table; an empty list gives the columns without rows.
 
-    Rows that ``on_bad_item="keep"`` set apart are counted in a warning. Raises IncompleteCrawl if
-    the crawl is known to be incomplete, and ConfigError, before any request, if the items are not
+    Rows that ``on_bad_item="keep"`` set apart are counted in a warning; so are those with a number
+    of more than 64 bits. Raises DecodeError for such a number otherwise, IncompleteCrawl if the
+    crawl is known to be incomplete, and ConfigError, before any request, if the items are not
     Structs.
     """
-    names = schema(listing.item)
+    item = listing.item
+    names = schema(item)
+    if listing.options.on_bad_item == "keep":
+        listing = listing.typed(_bounded(item))
     async with listing.crawl() as crawl:
-        found = [batch async for batch in batches(crawl)]
+        found = [batch async for batch in _batches(crawl, item)]
         report = crawl.report
     if report.bad_items:
         warn("%d rows could not be read, and the table lacks them", report.bad_items)
     if report.complete is False:
         raise IncompleteCrawl(report)
     return pa.Table.from_batches(found, names)
+
+
+def _bounded(item: type[S]) -> type[S]:
+    """*item*, of which a row with a number that no column holds cannot be read."""
+    fields: list[tuple[str, object, object]] = []
+    for each in structs.fields(item):
+        if each.type in (int, int | None):
+            kind: object = Int64 if each.type is int else Optional[Int64]  # noqa: UP045  # pyright
+            plain: Any = msgspec.field  # its overloads know no absent default
+            field = plain(
+                name=each.encode_name, default=each.default, default_factory=each.default_factory
+            )
+            fields.append((each.name, kind, field))
+    made: Any = msgspec.defstruct(
+        item.__name__, cast("Any", fields), bases=(item,), module=item.__module__
+    )
+    return cast("type[S]", made)

@@ -74,7 +74,7 @@ def is_test(code: str) -> bool:
 
 
 def needs_process(code: str) -> bool:
-    return is_test(code) or "import dlt" in code
+    return is_test(code) or "import dlt" in code or "dp_async.ray" in code
 
 
 PROGRAMS = {place: code for place, code in CODE.items() if not needs_process(code)}
@@ -115,6 +115,14 @@ def test_tests_pass(code: str) -> None:
 @pytest.mark.usefixtures("environ")
 def test_the_dlt_pipeline_runs() -> None:
     Path("main.py").write_text(example("import dlt"), encoding="utf-8")
+    run("main.py")
+
+
+@pytest.mark.slow  # Ray takes seconds to start
+@pytest.mark.usefixtures("environ")
+def test_the_apps_are_synced_by_ray() -> None:
+    pytest.importorskip("ray", reason="needs ray: dp_async[ray]")
+    Path("main.py").write_text(example("dp_async.ray import"), encoding="utf-8")
     run("main.py")
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+
+from .._errors import ClientClosed, RateLimited
 
 #: Jitter lengthens a wait that the server asked for by up to this share.
 _JITTER = 0.1
@@ -55,6 +58,23 @@ class Backoff:
     def reset(self) -> None:
         """A call was let through: the next backoff starts at its shortest again."""
         self._in_a_row = 0
+
+    def close(self) -> None:
+        """Pause for ever."""
+        self.ends = math.inf
+
+    def check(self, endpoint: str, cap: float, now: float) -> None:
+        """Raise RateLimited if the pause is longer than *cap* seconds, ClientClosed if for ever."""
+        if self.ends == math.inf:
+            raise ClientClosed("the client is closed")
+        if cap < self.least_cap(now):
+            wait = self.ends - now
+            raise RateLimited(
+                f"{endpoint}: not sent: the server refused a request, so that all calls pause for "
+                f"another {wait:.0f} s, and RetryPolicy.cap is {cap:g} s",
+                endpoint=endpoint,
+                retry_after=wait,
+            )
 
     def least_cap(self, now: float) -> float:
         """The least cap of a caller that still waits: without jitter, which is chance."""

@@ -10,8 +10,8 @@ many it accepts a second (``pace``). A refusal counts against the one that expla
 - If there was one refusal among many good answers, for the first time in a while: chance.
 - Else a matter of rate: requests are spaced (GCRA) at about the rate of the good answers, which
   grows along a cubic (CUBIC, RFC 9438; as the adaptive retry mode of the AWS SDKs).
-- A number contradicted by fewer let through, and a lower pace that is refused as soon as before,
-  are undone. That pace is held for a while, in which refusals teach nothing.
+- A number contradicted by fewer let through is undone; so is a lower pace that is refused as soon
+  as before: another client uses up the limit (``contested``), and trials decide on the pace.
 - ``Retry-After`` pauses all calls until it ends, plus jitter. Without one there is a pause only if
   nothing in flight is let through: exponential, with full jitter, then one request as a probe.
 
@@ -26,7 +26,6 @@ import math
 import random
 from collections.abc import Callable
 
-from .._errors import ClientClosed, RateLimited
 from .backoff import Backoff
 from .doubt import Doubt
 from .pace import Pace
@@ -71,7 +70,7 @@ class Limiter:
         self._doubt: Doubt | None = None
         self._last_doubt = -math.inf
         self._probing = False
-        self._expecting = False  # a refusal, if the pace is held: there were good answers since one
+        self._good_since = False  # whether there were good answers since the last refusal
         self._queue = Queue()
         self._admitting = False  # an admitted caller has yet to resume and take its slot
         self._timer: asyncio.TimerHandle | None = None
@@ -96,7 +95,7 @@ class Limiter:
         while True:
             now = self.clock()
             if now < self.backoff.ends:
-                self._check(endpoint, cap, now)
+                self.backoff.check(endpoint, cap, now)
             if not self._queue.waiting and self._wait(now) <= 0:
                 self.in_flight += 1
                 self.pace.take_slot(now)
@@ -162,7 +161,7 @@ class Limiter:
         current = permit.generation == self.generation
         if good:
             now = self._last_good = self.clock()
-            self._expecting = True
+            self._good_since = True
             self.pace.accepted(now)
             if self._doubt is not None:
                 self._doubt.good += 1
@@ -182,11 +181,11 @@ class Limiter:
         """
         now = self.clock()
         first = permit.generation == self.generation
-        self.pace.rejected(permit.sent)
+        self.pace.rejected(permit.sent, now)
         if first:
             self.generation += 1
             wait = retry_after or 0.0
-            expected, self._expecting = self._expecting and self.pace.is_held(now), False
+            expected, self._good_since = self.pace.expects(good=self._good_since), False
             if expected:
                 self.pace.refused(now, now + wait)
             elif not self.places.refused(permit.nth, now, wait) or self._probing:
@@ -225,6 +224,8 @@ class Limiter:
             places.estimate(doubt.at_once, now, doubt.retry_after)
         elif not (doubt.may_be_chance and alone) or self.pace.is_beyond(now):
             self.pace.refused(now, max(now, self.backoff.ends))
+            if self.pace.is_contested:
+                places.proven = 0  # slower does not help, so that it may be the number after all
             few = START if self.pace.learned is not None else max(1, doubt.in_flight // 2)
             places.forget(max(few, places.proven))
         self.limit = 1 if self._probing else places.limit
@@ -247,23 +248,11 @@ class Limiter:
 
     def close(self) -> None:
         """Raise ClientClosed in all waiters and in every later ``acquire``."""
-        self.backoff.ends = math.inf
+        self.backoff.close()
         self.generation += 1
         self._recheck()
         if self._timer is not None:
             self._timer.cancel()
-
-    def _check(self, endpoint: str, cap: float, now: float) -> None:
-        if self.backoff.ends == math.inf:
-            raise ClientClosed("the client is closed")
-        if cap < self.backoff.least_cap(now):
-            wait = self.backoff.ends - now
-            raise RateLimited(
-                f"{endpoint}: not sent: the server refused a request, so that all calls pause for "
-                f"another {wait:.0f} s, and RetryPolicy.cap is {cap:g} s",
-                endpoint=endpoint,
-                retry_after=wait,
-            )
 
     def _wait(self, now: float) -> float:
         """The seconds until the next caller may be admitted; infinite if one must release first."""

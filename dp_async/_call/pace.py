@@ -7,7 +7,7 @@ does (RFC 9438, section 4.2).
 
 Not every refusal says that the pace is too high: another client may use up the server's limit at
 any moment. If a pace that was lowered again and again is refused as soon as before, slower does not
-help: it goes back to what it was, and is held (as CUBIC's undo, RFC 9438, section 4.9).
+help: it goes back to what it was (as CUBIC's undo, RFC 9438, section 4.9), and is contested.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
+
+from .contested import Contested
 
 #: A coarse timer is late by up to so many seconds: asyncio's rounds up to a millisecond. A slot
 #: taken so late does not delay the next, which keeps the full rate on average.
@@ -33,10 +35,6 @@ _LOWERED = 0.85
 #: Refusals in a row, each before so many good answers, after which slower does not help. A server's
 #: own limit stops to refuse sooner: the fifth pace is half of the first (0.85 to the fourth).
 _IN_A_ROW, _SOON = 5, 20
-#: Seconds for which a pace is held at first, doubled each time, and at most.
-_HOLD, _LONGEST = 4.0, 30.0
-#: A pace is no longer held with more than so many refusals, and fewer good answers to each.
-_REFUSED, _GOOD = 4, 1.5
 #: The cubic starts at so much less than the learned rate, and has so much more a plateau after it.
 _BELOW, _ABOVE = 0.05, 0.15
 #: A pace is forgotten at so many times the learned rate, and with so few of it in use.
@@ -51,8 +49,8 @@ _SLOWEST = 0.1
 class Learned:
     """A *rate* that the server was seen to allow, in requests a second.
 
-    Learned at *began*; requests are sent again since *resumed*; *good* answers and *refused* ones
-    came since *began*.
+    Learned at *began*, since when *good* answers came; requests are sent again since *resumed*.
+    *contested*: set while slower does not help.
     """
 
     rate: float
@@ -60,12 +58,19 @@ class Learned:
     resumed: float
     plateau: float
     good: int = 0
-    refused: int = 0
+    contested: Contested | None = None
 
     def at(self, now: float) -> float:
         """The rate to try at *now*."""
+        if self.contested is not None:
+            return self.contested.tried
         x = max(0.0, now - self.resumed) / self.plateau - 1
         return max(_SLOWEST, self.rate * (1 + (_BELOW if x < 0 else _ABOVE) * x**3))
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether this is the least guess, and a refusal does not say yet that it is too fast."""
+        return self.rate <= _LEAST and self.plateau == _GUESS and self.good < _SOON
 
     def lowered(self, now: float, resumed: float, last_second: int) -> Learned:
         """The pace after another refusal, with so many good answers in the last second.
@@ -101,9 +106,7 @@ class Pace:
         self._accepted: deque[float] = deque()  # times of the last second's good answers
         self._before = 0.0  # the pace before the first of the refusals in a row
         self._in_a_row = 0
-        self._slower = 0.0  # the pace after them
-        self._hold = _HOLD
-        self._held_until = 0.0
+        self._between = 0  # good answers between them
 
     def take_slot(self, now: float) -> None:
         """A request is sent at *now*."""
@@ -124,13 +127,16 @@ class Pace:
         accepted.append(now)
         while accepted[0] < now - 1:
             accepted.popleft()
-        if learned is not None:
-            learned.good += 1
-            tried = learned.at(now)
-            unused = now >= learned.resumed + 1 and len(accepted) < _UNUSED * tried
-            if unused and tried > _FAR * learned.rate:
-                self.learned = None  # it holds nothing back
-                self.is_limited = self._rate < math.inf
+        if learned is None:
+            return
+        learned.good += 1
+        a_second_ago = now - 1
+        unused = len(accepted) < _UNUSED * learned.at(a_second_ago)
+        if learned.contested is not None:
+            self._answered(learned, learned.contested, now, good=True)
+        elif unused and a_second_ago >= learned.resumed and learned.at(now) > _FAR * learned.rate:
+            self.learned = None  # it holds nothing back
+            self.is_limited = self._rate < math.inf
 
     def accepted_since(self, time: float) -> int:
         """How many good answers came since *time*, of those of the last second."""
@@ -140,14 +146,26 @@ class Pace:
         """Whether a learned pace holds requests back."""
         return self.learned is not None and len(self._accepted) >= _IN_USE * self.learned.at(now)
 
-    def rejected(self, sent: float) -> None:
+    def rejected(self, sent: float, now: float) -> None:
         """The server refused a request of the time *sent*, for whatever reason."""
-        if self.learned is not None and sent >= self.learned.began:
-            self.learned.refused += 1
+        learned = self.learned
+        if learned is not None and learned.contested is not None and sent >= learned.began:
+            self._answered(learned, learned.contested, now, good=False)
 
-    def is_held(self, now: float) -> bool:
+    def _answered(self, learned: Learned, contested: Contested, now: float, *, good: bool) -> None:
+        contested.answered(good=good)
+        learned.rate = contested.rate
+        if contested.is_over:
+            self.learned = Learned(contested.rate * (1 - contested.share), now, now, _GUESS)
+
+    @property
+    def is_contested(self) -> bool:
         """Whether slower was seen not to help."""
-        return now < self._held_until
+        return self.learned is not None and self.learned.contested is not None
+
+    def expects(self, *, good: bool) -> bool:
+        """Whether a refusal is no surprise; *good*: there were good answers since the last one."""
+        return self.is_contested or (good and self.learned is not None and self.learned.is_blind)
 
     def is_beyond(self, now: float) -> bool:
         """Whether more is tried than the server was seen to allow."""
@@ -162,37 +180,30 @@ class Pace:
             if accepted:
                 self._guess(len(accepted), now, resumed)
             return
-        enough = learned.refused <= _REFUSED or learned.good >= _GOOD * learned.refused
-        if not learned.good:
+        if not learned.good or learned.contested is not None:
             learned.resumed = resumed
-        elif self.is_held(now) and enough:
+        elif learned.is_blind:
             learned.resumed += resumed - now
         else:
             self._lower(learned, now, resumed)
 
     def _guess(self, accepted: int, now: float, resumed: float) -> None:
-        """So many good answers came in the last second. If they are few, that says little: the pace
-        grows whatever is refused, unless that costs pauses.
-        """
+        """So many good answers came in the last second."""
         paused = resumed - now >= _PAUSED
         plateau = _GUESS_PAUSED if paused else _GUESS
         self.learned = Learned(max(accepted, _LEAST), now, resumed, plateau)
         self.is_limited = True
         self._in_a_row = 0
-        self._held_until = math.inf if accepted < _LEAST and not paused else 0.0
 
     def _lower(self, learned: Learned, now: float, resumed: float) -> None:
-        failed, self._held_until = now < self._held_until < math.inf, 0.0
-        self.learned = learned.lowered(now, resumed, len(self._accepted))
-        if failed:  # slower did help, so that what was undone is done again
-            self.learned.rate = min(self.learned.rate, self._slower)
-            self._in_a_row = 0
-            return
+        tried = learned.at(now)
         if learned.good >= _SOON or not self._in_a_row:
-            self._before, self._in_a_row = learned.at(now), 0
+            self._before, self._in_a_row, self._between = tried, 0, 0
+        else:
+            self._between += learned.good
         self._in_a_row += 1
+        self.learned = learned.lowered(now, resumed, len(self._accepted))
         if self._in_a_row == _IN_A_ROW:
-            self._slower, self._in_a_row = self.learned.rate, 0
-            self.learned.rate = max(self._slower, self._before)
-            self._held_until = resumed + self._hold
-            self._hold = min(_LONGEST, 2 * self._hold)
+            share = _IN_A_ROW / (_IN_A_ROW + self._between)
+            rate, self._in_a_row = max(tried, self._before), 0
+            self.learned = Learned(rate, now, resumed, _PLATEAU, contested=Contested(rate, share))

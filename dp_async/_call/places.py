@@ -2,8 +2,8 @@
 
 No waiting and no clock: every method is given the time, in seconds.
 
-The limit starts at ``START`` and doubles each round, as TCP's slow start does (RFC 5681), until a
-refusal shows how many the server takes. It is then held, and grows by one (additive increase): a
+The limit starts at ``START`` and grows by half each round, as in TCP's slow start (RFC 5681), until
+a refusal shows how many the server takes. It is then held, and grows by one (additive increase): a
 refusal of that one costs little and takes it back, and the limit is held twice as long.
 """
 
@@ -13,6 +13,9 @@ from msgspec import Struct
 
 #: Requests in flight at once at first: a server that takes few refuses few of them.
 START = 16
+#: More in flight for each good answer at first: all that is in flight when a burst is used up is
+#: refused at once.
+_GROWTH = 0.5
 #: Seconds for which a limit is held at first and at most: one refusal in two seconds is no matter.
 _HOLD, _LONGEST = 1.0, 2.0
 #: The same where a try costs a pause: so many for each second of the ``Retry-After``, and at most.
@@ -22,8 +25,9 @@ _LATELY = 5.0
 #: A number that was estimated, or proven, may be so much off.
 _OFF = 0.6
 #: A number that is refused, though it was learned, is shared with another client. It is lowered to
-#: so much where each refusal costs a pause.
-_SHARED = 0.8
+#: so much where each refusal costs a pause, and held until that costs so many times as much as the
+#: pause: one instead of two halves the throughput, which is worth a pause soon.
+_SHARED, _WORTH = 0.8, 2
 
 
 class Permit(Struct, frozen=True):
@@ -67,7 +71,7 @@ class Places:
         if limit < self.ceiling:
             if not self.learned:
                 if nth * 2 > limit:
-                    self.limit = limit + 1
+                    self.limit = min(self.ceiling, limit + _GROWTH)
             elif nth + 1 > limit and now >= self._grows:
                 self.limit = min(self.ceiling, limit + 1 / limit)
 
@@ -93,14 +97,18 @@ class Places:
 
     def estimate(self, at_once: int, now: float, retry_after: float) -> None:
         """The server works on about *at_once*."""
-        if not self.learned:
+        before = self.learned
+        if not before:
             at_once = max(at_once, self.proven)
         elif retry_after:
-            at_once = min(at_once, int(_SHARED * self.learned))
+            at_once = max(1, min(at_once, int(_SHARED * before)))
         self._hold_at(at_once, now, retry_after)
         self._estimated = True
         if not retry_after:
             self._grows = now
+        elif at_once < before:
+            pauses = _WORTH * before / (before - at_once)
+            self._grows = min(self._grows, now + retry_after * (1 + pauses))
 
     def forget(self, limit: int) -> None:
         """The server does not refuse by the number in flight. Go on with *limit*."""

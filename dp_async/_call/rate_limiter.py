@@ -24,7 +24,7 @@ SPAN = 0.05
 #: The rate after a client's refusal, as a share; the least share after those of a second, which
 #: are of requests that were under way together; and after one that comes so many seconds after the
 #: last pause: the rate was still far off.
-LOWERED, LEAST, SOON = 0.95, 0.85, 2.0
+LOWERED, LEAST, SOON = 0.96, 0.85, 2.0
 #: A lowered rate has grown by so much after so many seconds.
 GROWTH, PERIOD = 0.15, 40.0
 #: The slowest rate and the fastest, a second.

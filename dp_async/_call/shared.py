@@ -22,10 +22,10 @@ from .reserving import Reserving, Spawn, failure
 MOST = 16
 #: The next slots are reserved so many seconds before the last one that is held: the time that the
 #: answer may take without a slot being lost.
-AHEAD = 0.005
+AHEAD = 0.02
 #: A slot may be used so many seconds late, or half the time to the next; then it is dropped, so
 #: that no burst follows when the event loop was held up.
-LATE = 0.02
+LATE = 0.025
 #: The pause to tell others of after a refusal that named none: time to lower the rate in.
 BRIEF = 0.02
 

@@ -24,6 +24,10 @@ J = TypeVar("J")
 P = TypeVar("P")
 
 
+AT_ONCE = 8
+"""Results that were ready which the consumer gets before others may run."""
+
+
 class _Slot(Generic[J, P]):
     """A job in the window and its outcome: once it is *done*, a result or an error."""
 
@@ -121,6 +125,7 @@ class Pager(Generic[J, P]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Future[None] | None = None
         self._waiting = False  # whether the consumer is in __call__
+        self._at_once = 0  # results since others could run
         self._bug: Exception | None = None
         self.closed = False
 
@@ -130,7 +135,7 @@ class Pager(Generic[J, P]):
         return any(not task.done() for task in self._workers)
 
     async def __call__(self) -> P | None:
-        """The next result, or None at the end."""
+        """The next result, or None at the end. Lets others run after a few that were ready."""
         if self._waiting:
             raise ConfigError(
                 "a crawl has one consumer: it was asked for the next page twice at once; "
@@ -142,8 +147,14 @@ class Pager(Generic[J, P]):
                 self._check_usable()
                 self._fill()
                 slot = self.window.ready()
-                if slot is not None:
+                if slot is not None and self._at_once < AT_ONCE:
+                    self._at_once += 1
                     return self._take(slot)
+                if slot is not None:
+                    self._at_once = 0
+                    await asyncio.sleep(0)
+                    continue
+                self._at_once = 0
                 if not self.window.slots:
                     return None
                 # A future and not a worker: cancelling the caller must not cancel the job.

@@ -11,56 +11,30 @@ from math import inf
 from typing import TypeVar, cast
 
 from .._page.reader import Rows, row_time
-from .._proof.assumptions import Assumptions
-from .._proof.certificate import deciding
 from .._proof.decision import Complete, Decision, Missing
 from .._proof.links import covers
 from .._proof.reads import Read, is_last, newest
-from .._proof.resting import Resting
 from .._proof.segments import possible_orders
 from .._proof.steps import Steps, finished
 from .._settings import CrawlOptions
 from .changes import Changes
+from .drift import Drift
+from .ids import Packed
 from .page_ref import PageRef, at_end
+from .proof import FEW, Proof
 from .seen import Seen
 from .stage import PAUSE, Stage
 
 T = TypeVar("T")
 
-FEW = 64
-"""Reads over which the certificate decides at once."""
 RELEASED = 2000
 """Reads that are freed in one step."""
-AT_ONCE = 8
-"""Reads that are compared with others in one step."""
-LEAST_OVERLAP = 4
 WIDER = 4
 """A read of the newest end has up to so many times the page size, if the server allows it."""
 SPARE_ROWS = 12
 """One in so many rows of a page at the newest end of an ascending list is left for new rows."""
 WIDEST = 16
 """The same if only the newest end is wanted."""
-
-
-class Drift:
-    """How the list was seen to change under the crawl.
-
-    *times*: how often a change was noticed. *slip*: by how many rows two pages shift against each
-    other between their reads, a moving mean.
-    """
-
-    def __init__(self) -> None:
-        self.times = 0
-        self.slip = 0.0
-
-    def slipped(self, rows: int) -> None:
-        """Two pages were found to have shifted by *rows* against each other."""
-        self.slip += (rows - self.slip) / 8
-
-    @property
-    def overlap(self) -> int:
-        """Rows that neighbouring pages should share, so that they still do when both are read."""
-        return LEAST_OVERLAP + round(2 * self.slip)
 
 
 class Evidence:
@@ -88,13 +62,11 @@ class Evidence:
         self.passes = 0
         self.reads: list[Read] = []
         self.drift = Drift()
-        self.assumptions = Assumptions(options.allowed_lateness)
-        self._compared = 0  # reads that were taken into the assumptions
         self.largest = 0
         self.is_largest = False
         self.wants_created = True
         self.decision: Decision | None = None
-        self._resting = Resting(options.allowed_lateness)
+        self._proof = Proof(options.allowed_lateness, changes)
         self._all_keyed = True
         self._releases = False
 
@@ -155,11 +127,13 @@ class Evidence:
         if read is not None:
             self.reads.append(read)
             self._all_keyed = self._all_keyed and len(read.ids) == read.count
+            added = self.seen.added if self.rests else None
+            if added is not None and added.count == read.count == len(read.ids):
+                read.keep(added)  # so its ids take no space of their own
+            else:
+                read.keep(Packed.of(read.ids))
             if self.rests:
-                added = self.seen.added
-                if added is not None and added.count == read.count == len(read.ids):
-                    read.keep(added)  # so its ids take no space of their own
-                self._resting.add(read)
+                self._proof.add(read)
             shown = read.by_create
             if shown and not (shown.falling or shown.rising):
                 self.wants_created = False
@@ -194,6 +168,7 @@ class Evidence:
         if len(self.reads) <= FEW:
             self.decision = finished(steps)
             return self.complete
+        yield PAUSE  # after the answer that was taken in just now
         while True:
             try:
                 next(steps)
@@ -203,28 +178,8 @@ class Evidence:
             yield PAUSE
 
     def _steps(self) -> Steps[Decision]:
-        changes = self.changes
         distinct = len(self.seen.ids) if self._all_keyed else None
-        if self.rests and distinct is not None and len(self.reads) > FEW:
-            proof = self._resting.decide(distinct)
-            if proof is not None:
-                return proof
-        if self.drifted:  # a list at rest shows no signs, and pays for none
-            while self._compared < len(self.reads):
-                self.assumptions.add(self.reads[self._compared])
-                self._compared += 1
-                if not self._compared % AT_ONCE:
-                    yield
-        return (
-            yield from deciding(
-                self.reads,
-                self.options.allowed_lateness,
-                distinct,
-                changes.oldest,
-                changes.rows.known,
-                self.assumptions if self.drifted else None,
-            )
-        )
+        return self._proof.decided(self.reads, distinct, drifted=self.drifted)
 
     @property
     def wants_more(self) -> bool:

@@ -58,6 +58,32 @@ class Kept(Struct, gc=False):
         return self._ids()[place]
 
 
+class Packed(Struct, gc=False):
+    """Ids as a sequence of eight bytes each; the garbage collector would visit an array."""
+
+    data: bytes
+
+    @classmethod
+    def of(cls, ids: Iterable[int]) -> Packed:
+        """The *ids*, in their order."""
+        return cls(array("q", ids).tobytes())
+
+    def _ids(self) -> memoryview[int]:
+        return memoryview(self.data).cast("q")
+
+    def __len__(self) -> int:
+        return len(self._ids())
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._ids())
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._ids()
+
+    def __getitem__(self, place: int) -> int:
+        return self._ids()[place]
+
+
 class Ids:
     """A set of ids, that only grows until it is released."""
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 from msgspec import Struct
 
 from .._proof.reads import Read
-from .evidence import Drift
+from .drift import Drift
 from .page_ref import PageRef, around, following
 
 

@@ -11,9 +11,10 @@ from math import inf
 from .._proof.reads import Read, is_last
 from .evidence import Evidence
 from .overlap import Frontier
-from .page_ref import PageRef
+from .page_ref import PageRef, around
 from .stage import Stage, each
 
+HOUR = 3600
 LAST_PAGE_TRIES = 3
 """Pages tried for the end of the list before the rest is read."""
 
@@ -54,11 +55,35 @@ class Pass:
         if not evidence.wants_more:
             return
         if self.drifted():
-            yield each([evidence.newest_end(drifted=True)], after_pass=True)
+            again = [*self._hour_below(), evidence.newest_end(drifted=True)]
+            yield each(again, after_pass=True)
             return
         yield each([PageRef(1, evidence.size)], after_pass=True)
         if not evidence.shows_again(first):
             evidence.drift.times += 1
+
+    def _hour_below(self) -> Iterator[PageRef]:
+        """The page where rows enter if the clock that stamps them was set back by an hour.
+
+        That is the common case, where local time is stored; such rows are seen there, and nowhere
+        else. None if that is at an end of the list which is read last anyway.
+        """
+        evidence, ascending = self._evidence, self._evidence.is_ascending
+        last = evidence.reads[-1]
+        now = last.now if last.now < inf else max(read.newest_past for read in evidence.reads)
+        time = now - HOUR
+        nearest, apart = evidence.reads[0], inf
+        for read in evidence.reads:
+            if read.by_update is None:
+                continue
+            distance = max(read.by_update.oldest - time, time - read.by_update.newest)
+            if distance < apart:
+                nearest, apart = read, distance
+        if apart <= 0:
+            above = sum((shown < time) is ascending for shown in nearest.updated)
+            yield around(nearest.offset + above, evidence.size)
+        elif ascending and nearest.by_update and time < nearest.by_update.oldest:
+            yield PageRef(1, evidence.size)
 
     def _last_pages(self) -> Iterator[Stage]:
         """Pages beyond the end by the last total, until one is seen to be the last."""

@@ -6,15 +6,17 @@ laxer: what breaks no assumption in sight may still break one.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from math import floor, inf
+from bisect import bisect_left, bisect_right, insort
+from math import ceil, floor, inf
 from typing import TYPE_CHECKING
 
-from .entries import Entries, Peaks
-from .reads import Read, is_before, reaches_head, rows_of
+from .entries import Entries
+from .reads import Read, is_before, reaches_head, reaches_tail, rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from .steps import Steps
 
 NEAR = 12
 """How many reads around the place of a new one are compared with it, and how many of the head."""
@@ -24,6 +26,29 @@ CAUTION = 2
 """By how much more than the lateness seen the proof has to bear."""
 
 
+class Peaks:
+    """The highest of the values of answers, as answers come in."""
+
+    def __init__(self) -> None:
+        self._answered: list[int] = []
+        self._peaks: list[float] = []
+
+    def add(self, read: Read, value: float) -> None:
+        """The answer *read* shows *value*."""
+        place = bisect_right(self._answered, read.answered)
+        self._answered.insert(place, read.answered)
+        self._peaks.insert(place, max(value, self._peaks[place - 1]) if place else value)
+        for later in range(place + 1, len(self._peaks)):
+            if self._peaks[later] >= value:
+                break
+            self._peaks[later] = value
+
+    def before(self, read: Read) -> float:
+        """The highest value of the answers before *read* was sent."""
+        place = bisect_left(self._answered, read.sent)
+        return self._peaks[place - 1] if place else -inf
+
+
 class Assumptions:
     """The lateness that rows were seen to have, and other signs, as reads come in.
 
@@ -31,7 +56,8 @@ class Assumptions:
     """
 
     def __init__(self, allowed_lateness: float) -> None:
-        self._entries = Entries(allowed_lateness)
+        self._allowed = ceil(allowed_lateness)
+        self._entries = Entries()
         self._came_back = False
         self._falling = self._rising = True  # no answer contradicts this order
         self._by_times = 0.0  # the most lateness against the newest time shown
@@ -47,10 +73,14 @@ class Assumptions:
         """Whether a row was gone in one answer, and in a later one it was there as before."""
         return self._came_back and (self._falling or self._rising)
 
-    @property
-    def entries_hidden(self) -> bool:
-        """Whether rows were seen to enter that are not at the newest end."""
-        return self._falling is not self._rising and self._entries.are_hidden
+    def hides_entries(self, reads: Sequence[Read], bounds: Sequence[float]) -> Steps[bool]:
+        """Whether rows were seen to enter that the newest end of *reads* lacks.
+
+        *bounds* are the horizons of *reads*, by the server's ``Date`` where that counts.
+        """
+        if self._falling is self._rising:
+            return False
+        return (yield from self._entries.hidden(reads, bounds))
 
     @property
     def dated(self) -> bool:
@@ -90,7 +120,6 @@ class Assumptions:
             self._came_back = any(
                 row in self._gone and is_before(self._gone[row], read) for row in rows_of(read)
             )
-        self._entries.add(read)
         self._clock.add(read, read.newest_past)
         if reaches_head(read):
             self._heads.append(read)
@@ -112,7 +141,7 @@ class Assumptions:
         old = dict(rows_of(first))
         clock = max(first.newest_past, self._clock.before(first))
         date = self._date.before(first)
-        self._entries.compare(first, second, clock)
+        self._entries.compare(first, second, clock - self._allowed)
         for row, time in rows_of(second):
             before = old.get(row)
             if before != time and (before is not None or bottom < time < top):
@@ -128,4 +157,5 @@ class Assumptions:
 def covered(read: Read) -> tuple[float, float]:
     """The times between which *read* shows all rows of its moment, both exclusive."""
     assert read.by_update is not None
-    return read.by_update.oldest, inf if reaches_head(read) else read.by_update.newest
+    bottom = -inf if reaches_tail(read) else read.by_update.oldest
+    return bottom, inf if reaches_head(read) else read.by_update.newest

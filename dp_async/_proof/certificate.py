@@ -32,7 +32,8 @@ much earlier.
    create time never changes.
 5. For the count rule, a row that leaves and returns does not return with the same update time.
 6. For clause (c), rows with one and the same time keep their order while none of them is updated.
-   This is believed only of pages that share rows in one order, and never where two answers show
+   This is believed only of pages that share rows in one order, if at least four pairs of such rows
+   are seen in one order on pages that end in different places, and never where two answers show
    two such rows in opposite orders.
 
 **Horizon.** The horizon of a read is what the clock had reached when it was taken, less
@@ -105,8 +106,8 @@ stamp. If that is more than allowed, the proof has to bear twice as much. If a r
 answer and is there again with the same time, 1 or 5 does not hold, and nothing is proven. If the
 newest end, as it was last read, shows all rows that may have entered since the first read, every
 row of that moment must have been read; if its total says that there were more, 1 or 2 does not
-hold. The same if more rows entered since the newest end was first read, by totals that grew or rows
-that went down, than the newest end shows (``entries``).
+hold. The same if more rows entered after some read, by totals that grew or by more rows that stand
+before a time, than the newest end shows from the horizon of that read on (``entries``).
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ from .decision import Broken, Complete, Decision, Missing, Unprovable
 from .links import link_rule, one_reaches_down
 from .reads import horizons_in_steps, in_seconds, is_last, with_true_sizes
 from .resting import COUNTED
-from .segments import possible_orders, wanted_orders
+from .segments import possible_orders, wanted_of
 from .steps import finished
 
 if TYPE_CHECKING:
@@ -189,9 +190,13 @@ def deciding(
     if down_to > -inf and one_reaches_down(reads, down_to):
         reason = "one answer holds all that is newer than what was known"
         return Complete("single page", reason, inf)
-    if seen is None:
-        return (yield from proven(reads, allowed_lateness, distinct, down_to, known, dated=True))
     orders = possible_orders(reads)
+    yield
+    wanted_orders = wanted_of(orders, down_to)
+    if seen is None:
+        return (
+            yield from proven(reads, allowed_lateness, distinct, wanted_orders, known, dated=True)
+        )
     tells = is_by_update(reads, orders)
     if tells and seen.returned:
         return Broken(RETURNED)
@@ -199,14 +204,16 @@ def deciding(
     yield
     # The newest end of an ascending list is read too seldom to be a clock.
     dated = seen.dated and not any(order.descending for order in orders)
-    decision = yield from proven(reads, wanted, distinct, down_to, known, dated=dated)
+    decision = yield from proven(reads, wanted, distinct, wanted_orders, known, dated=dated)
     if not isinstance(decision, Complete):
         if wanted == allowed_lateness:
             return decision
         seconds = f"{seen.lateness:.0f} s after the time that they carry, or more"
         return replace(decision, reason=f"{decision.reason}; rows became visible {seconds}")
-    if tells and seen.entries_hidden:
-        return Broken(HIDDEN)
+    if tells:
+        bounds = yield from horizons_in_steps(reads, wanted, dated=seen.dated)
+        if (yield from seen.hides_entries(reads, bounds)):
+            return Broken(HIDDEN)
     if distinct is not None and down_to == -inf:
         yield
         bounds = yield from horizons_in_steps(reads, allowed_lateness, dated=dated)
@@ -229,27 +236,25 @@ def proven(
     reads: Sequence[Read],
     allowed_lateness: float,
     distinct: int | None,
-    down_to: float,
+    orders: Sequence[Order],
     known: Set[tuple[int, int]],
     *,
     dated: bool,
 ) -> Steps[Decision]:
-    """What the rules say of *reads*, none of which is the whole list."""
+    """What the rules say of *reads*, none of which is the whole list, for each of *orders*."""
     lateness = in_seconds(allowed_lateness)
     bounds = yield from horizons_in_steps(reads, allowed_lateness, dated=dated)
     if distinct is not None:
         margin = yield from count_rule_static(reads, bounds, distinct)
         if margin is not None:
             return Complete("count", COUNTED, lateness + margin)
-    orders = wanted_orders(reads, down_to)
-    yield
     linked = yield from link_rule(reads, bounds, orders, lateness)
     if isinstance(linked, Complete):
         return linked
     margin = yield from count_rule(reads, bounds)
     if margin is not None:
         return Complete("count", COUNTED, lateness + margin)
-    if down_to > -inf:
+    if orders and orders[0].down_to > -inf:
         margin = count_rule_down(reads, bounds, orders, known)
         if margin is not None:
             reason = "as many rows were read as were newer than what was known"

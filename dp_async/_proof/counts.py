@@ -9,7 +9,7 @@ None if it does not hold.
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, isqrt
 from typing import TYPE_CHECKING
 
 from .reads import Read, is_before, is_last, is_old, newest
@@ -21,38 +21,45 @@ if TYPE_CHECKING:
     from .segments import Order
     from .steps import Steps
 
-ROWS_AT_ONCE = 20
+ROWS_AT_ONCE = 4
 """Reads whose rows are looked at in one step."""
 
 
 class _Rows:
-    """A set of ids that grows and is freed in steps: one set of millions would take long."""
+    """A set of ids that grows and is freed in steps: one set of millions would take long.
+
+    Shards of different sizes: those of one size would all be resized at once.
+    """
 
     SHARDS = 61  # a prime: ids may all end in the same bits
+    SHARD = bytes(map(isqrt, range(SHARDS**2)))  # one more has two more of the remainders
 
     def __init__(self) -> None:
         self._shards: list[set[int]] = [set() for _ in range(self.SHARDS)]
+
+    def _of(self, row: int) -> set[int]:
+        return self._shards[self.SHARD[row % len(self.SHARD)]]
 
     def __len__(self) -> int:
         return sum(map(len, self._shards))
 
     def __contains__(self, row: int) -> bool:
-        return row in self._shards[row % self.SHARDS]
+        return row in self._of(row)
 
     def add(self, row: int) -> None:
-        self._shards[row % self.SHARDS].add(row)
+        self._of(row).add(row)
 
     def extend(self, rows: Iterable[int]) -> bool:
         """Add *rows*; whether one of them was not there."""
-        shards, number = self._shards, self.SHARDS
-        new = [row for row in rows if row not in shards[row % number]]
+        shards, shard, number = self._shards, self.SHARD, len(self.SHARD)
+        new = [row for row in rows if row not in shards[shard[row % number]]]
         for row in new:
-            shards[row % number].add(row)
+            shards[shard[row % number]].add(row)
         return bool(new)
 
     def has_all(self, rows: Iterable[int]) -> bool:
-        shards, number = self._shards, self.SHARDS
-        return all(row in shards[row % number] for row in rows)
+        shards, shard, number = self._shards, self.SHARD, len(self.SHARD)
+        return all(row in shards[shard[row % number]] for row in rows)
 
     def free(self) -> Steps[None]:
         """Forget all of them."""

@@ -1,113 +1,141 @@
 """How many rows entered a list that changes: by its totals and places, and by its newest end.
 
-It compares what reads show by the way. Both numbers are right while rows enter at the newest end
-alone, and while each answer shows the list of its moment.
+Facts that the certificate compares. Both numbers are right while rows enter at the newest end
+alone, with a time that says so, and while each answer shows the list of its moment.
 
-A list that is sorted newest first: rows that enter raise the total, or push rows down. What was
-gained in intervals that do not overlap adds up to no more than what entered. A list that is sorted
-oldest first: nothing pushes rows down.
+Rows that enter raise the total, or change how many rows stand before a time. What was gained in
+intervals that do not overlap adds up to no more than what entered in them.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from math import ceil, inf
-from typing import TYPE_CHECKING
+from bisect import bisect_left
+from itertools import pairwise
+from math import inf
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple
 
-from .reads import is_before, reaches_head, rows_of
+from .reads import is_before, is_first, newest, reaches_head, rows_of
+from .steps import AT_ONCE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from .reads import Read
+    from .steps import Steps
+
+_ANSWERED, _SENT = attrgetter("answered"), attrgetter("sent")
 
 
-class Peaks:
-    """The highest of the values of answers, as answers come in."""
+class Push(NamedTuple):
+    """Between *first* and *second*, at least *rows* rows entered above a place."""
 
-    def __init__(self) -> None:
-        self._answered: list[int] = []
-        self._peaks: list[float] = []
-
-    def add(self, read: Read, value: float) -> None:
-        """The answer *read* shows *value*."""
-        place = bisect_left(self._answered, read.answered)
-        self._answered.insert(place, read.answered)
-        self._peaks.insert(place, max(value, self._peaks[place - 1]) if place else value)
-        for later in range(place + 1, len(self._peaks)):
-            self._peaks[later] = max(value, self._peaks[later])
-
-    def before(self, read: Read) -> float:
-        """The highest value of the answers before *read* was sent."""
-        place = bisect_left(self._answered, read.sent)
-        return self._peaks[place - 1] if place else -inf
-
-    def until(self, read: Read) -> float:
-        """The highest value of *read* and of the answers before it was answered."""
-        place = bisect_right(self._answered, read.answered)
-        return self._peaks[place - 1] if place else -inf
+    first: Read
+    second: Read
+    rows: int
 
 
 class Entries:
-    """The rows that entered since the newest end was first read.
+    """What pairs of reads show of the rows that entered."""
 
-    Rows older than the newest time by *allowed_lateness* did not enter late.
-    """
-
-    def __init__(self, allowed_lateness: float) -> None:
-        self._allowed = ceil(allowed_lateness)
-        self._start: Read | None = None  # the first read of the newest end
-        self._shown: set[int] = set()  # rows that it did not show, as new as it
-        self._gained = Peaks()  # how many entered, by the totals
-        self._base = Peaks()  # the same, less the total
-        self._pushed = Peaks()  # how many entered, by the places of rows
-        self._most = 0.0  # by either, when the newest end was last read
-        self._total = 0
+    def __init__(self) -> None:
+        self._pushes: list[Push] = []
         self._rose = False  # a row went down in a list that is sorted oldest first
 
-    def compare(self, first: Read, second: Read, clock: float) -> None:
-        """Note how far rows went down between the two; *clock*: the newest time until *first*."""
+    def compare(self, first: Read, second: Read, horizon: float) -> None:
+        """Note by how much more rows stand before a time; *horizon* is that of *first*."""
         assert second.by_update is not None
-        places = pushed(first, second, clock - self._allowed)
-        if places <= 0:
-            return
-        self._rose |= second.by_update.rising
-        if self._start and (first is self._start or is_before(self._start, first)):
-            self._pushed.add(second, max(self._pushed.until(first), 0) + places)
+        rows = pushed(first, second, horizon)
+        if rows > 0:
+            self._pushes.append(Push(first, second, rows))
+            self._rose |= second.by_update.rising
 
-    def add(self, read: Read) -> None:
-        """Note which of the rows entered, and the total; *read* was compared with those before."""
-        assert read.by_update is not None
-        is_head = reaches_head(read)
-        if self._start is None and is_head:
-            self._start = read
-        start = self._start
-        if start is None or not (read is start or is_before(start, read)):
-            return
-        oldest = start.newest_past - self._allowed
-        if read is not start and read.by_update.newest >= oldest:
-            before = set(rows_of(start))
-            self._shown.update(
-                row for row, time in rows_of(read) if time >= oldest and (row, time) not in before
-            )
-        if is_head:
-            self._most = max(self._gained.before(read), self._pushed.before(read), self._most)
-            self._total = read.total
-        if contradicts_total(read):
-            return
-        gained = max(self._gained.before(read), read.total + self._base.before(read), 0)
-        self._gained.add(read, gained)
-        self._base.add(read, gained - read.total)
+    def hidden(self, reads: Sequence[Read], bounds: Sequence[float]) -> Steps[bool]:
+        """Whether more rows entered after some read than the newest end shows, as last read.
 
-    @property
-    def are_hidden(self) -> bool:
-        """Whether more rows entered than were shown at the newest end, as it was last read.
-
+        *bounds* are the horizons of *reads*: a row that entered after a read is no older than that.
         Some may have left again since, the more the larger a part of the list entered. If half of
         the list seems to have entered, an answer was wrong, or nothing can be told.
         """
-        shown = len(self._shown)
-        if 2 * max(shown, self._most) >= self._total:
-            return self._rose
-        return self._rose or self._most > shown + shown * shown // self._total
+        if self._rose:
+            return True
+        heads = list(filter(reaches_head, reads))
+        yield
+        end = max(heads, key=_SENT, default=None)
+        if end is None:
+            return False
+        before = [read for read in reads if is_before(read, end)]
+        yield
+        by_totals = yield from gained(before, ())
+        by_places = yield from gained(before, self._pushes)
+        start = min(heads, key=_ANSWERED)
+        shown, later = yield from _times(reads, min(bounds), set(rows_of(start)))
+        total = max(end.total, 1)
+        for number, (read, horizon) in enumerate(zip(reads, bounds, strict=True)):
+            if not number % AT_ONCE:
+                yield
+            most = max(by_totals.get(read.answered, 0), by_places.get(read.answered, 0))
+            if not most:
+                continue
+            times = later if read is start or is_before(start, read) else shown
+            entered = len(times) - bisect_left(times, horizon)
+            if 2 * max(entered, most) < total and most > entered + entered * entered // total:
+                return True
+        return False
+
+
+def _times(
+    reads: Sequence[Read], horizon: float, known: set[tuple[int, int]]
+) -> Steps[tuple[list[int], list[int]]]:
+    """The newest time of each id that *reads* show from *horizon* on; then without the *known*."""
+    shown: dict[int, int] = {}
+    later: dict[int, int] = {}
+    for number, read in enumerate(reads):
+        if not number % AT_ONCE:
+            yield
+        if newest(read) < horizon:
+            continue
+        yield
+        for row, time in rows_of(read):
+            if time >= horizon:
+                shown[row] = max(time, shown.get(row, time))
+                if (row, time) not in known:
+                    later[row] = max(time, later.get(row, time))
+    return sorted(shown.values()), sorted(later.values())
+
+
+def gained(reads: Sequence[Read], pushes: Sequence[Push]) -> Steps[dict[int, float]]:
+    """How many rows entered after each of *reads*, at least; by when that was answered.
+
+    By the *pushes* between them, or by totals where there are none.
+    """
+    answered = sorted(reads, key=_ANSWERED, reverse=True)
+    yield
+    sent = sorted(reads, key=_SENT, reverse=True)
+    yield
+    after: dict[int, list[Push]] = {}
+    for push in pushes:
+        after.setdefault(push.first.answered, []).append(push)
+    found: dict[int, float] = {}
+    best, risen, place = 0.0, -inf, 0
+    for number, read in enumerate(answered):
+        if not number % AT_ONCE:
+            yield
+        while place < len(sent) and is_before(read, sent[place]):
+            later = sent[place]
+            best = max(best, found[later.answered])
+            if not contradicts_total(later):
+                risen = max(risen, found[later.answered] + later.total)
+            place += 1
+        more = best
+        if pushes:
+            for push in after.get(read.answered, ()):
+                if push.second.answered in found:
+                    more = max(more, push.rows + found[push.second.answered])
+        elif not contradicts_total(read):
+            more = max(more, risen - read.total)
+        found[read.answered] = more
+    return found
 
 
 def contradicts_total(read: Read) -> bool:
@@ -117,23 +145,50 @@ def contradicts_total(read: Read) -> bool:
 
 
 def pushed(first: Read, second: Read, horizon: float) -> int:
-    """By how many places a row of *first* that is older than *horizon* is further down in *second*.
+    """How many more rows stand before a time in *second* than in *first*, at most.
 
-    Rows that share their second with a neighbour do not count: they may have changed places. Rows
-    that went down by a page or more do not either: such an answer has the rows of another page.
+    Only times that are not newer than *horizon* count: whether a younger row enters before them
+    depends on the order of the list. Nothing is known of an answer with the rows of another page,
+    in which a page or more stands before.
     """
     if any(read.count < read.size and read.offset for read in (first, second)):
         return 0  # the page may have been cut: its offset is not known
-    places = {row: first.offset + place for place, row in enumerate(first.ids)}
-    times, ids = second.updated, second.ids
-    places_down = max(
-        (
-            second.offset + place - places[ids[place]]
-            for place in range(1, len(ids) - 1)
-            if times[place - 1] != times[place] != times[place + 1]
-            and times[place] < horizon
-            and ids[place] in places
-        ),
-        default=0,
-    )
-    return places_down if places_down < second.size else 0
+    assert first.by_update is not None
+    assert second.by_update is not None
+    falling = first.by_update.falling and second.by_update.falling
+    if falling is (first.by_update.rising and second.by_update.rising):
+        return 0  # no time changes on either page
+    before, after = places(first, falling=falling), places(second, falling=falling)
+    most, upper, lower = 0, next(before, None), next(after, None)
+    while upper and lower:
+        oldest = max(upper.above, lower.above)
+        if oldest < min(upper.until, lower.until) and oldest < horizon:
+            most = max(most, lower.rows - upper.rows)
+        if upper.above > lower.above:
+            upper = next(before, None)
+        else:
+            lower = next(after, None)
+    return most if most < second.size else 0
+
+
+class Place(NamedTuple):
+    """Before each time that is newer than *above* and not newer than *until*, *rows* rows stand."""
+
+    above: float
+    until: float
+    rows: int
+
+
+def places(read: Read, *, falling: bool) -> Iterator[Place]:
+    """Where the times change on the page, the newest first; *falling*: so is the list."""
+    times = list(read.updated)
+    start = read.offset
+    found = [
+        Place(min(pair), max(pair), start + place)
+        for place, pair in enumerate(pairwise(times), 1)
+        if pair[0] != pair[1]
+    ]
+    if is_first(read) and times:
+        edge = Place(times[0], inf, 0) if falling else Place(-inf, times[0], 0)
+        found.insert(0, edge)
+    return iter(found) if falling else reversed(found)

@@ -175,6 +175,15 @@ def reaches_head(read: Read) -> bool:
     return is_first(read) if column.falling else is_last(read)
 
 
+def reaches_tail(read: Read) -> bool:
+    """Whether no row is older than those of *read*, by its place: true of page 1 alone.
+
+    False where its times are all the same.
+    """
+    column = read.by_update
+    return column is not None and column.rising and not column.falling and is_first(read)
+
+
 def rows_of(read: Read) -> Iterator[tuple[int, int]]:
     """Ids and update times."""
     return zip(read.ids, read.updated, strict=True)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from .counts import best, surely_there, to_spare
 from .decision import Complete
 from .reads import Read, in_seconds, is_before, is_first, is_last, shown_by
-from .steps import finished
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from .steps import Steps
 
 COUNTED = "as many rows were read as the list held at one moment"
 MOST_ENDS = 4
@@ -55,11 +56,11 @@ class _End:
         if len(self.doubtful) <= FEW:
             self.doubtful.append(read)
 
-    def margin(self) -> float | None:
+    def margin(self) -> Steps[float | None]:
         """The margin, if all rows read were there."""
         if len(self.doubtful) > FEW:
             return None
-        return all_there(self.doubtful, self.read, self.horizon, self.latest)
+        return (yield from all_there(self.doubtful, self.read, self.horizon, self.latest))
 
 
 class Resting:
@@ -90,23 +91,25 @@ class Resting:
             if len(self._ends) < MOST_ENDS:
                 self._ends.append(_End(read, self._early, self._lateness))
 
-    def decide(self, distinct: int) -> Complete | None:
+    def decide(self, distinct: int) -> Steps[Complete | None]:
         """The proof that *distinct* ids are the whole list; None if there is none, or another."""
         if self._is_single:
             return None
-        margin = best(
-            margin
-            for end in self._ends
-            if distinct == end.read.offset + end.read.count
-            and (is_first(end.read) or end.read.count < self._fullest)
-            for margin in [end.margin()]
-            if margin is not None
-        )
+        margins: list[float] = []
+        for end in self._ends:
+            counts = distinct == end.read.offset + end.read.count
+            if counts and (is_first(end.read) or end.read.count < self._fullest):
+                margin = yield from end.margin()
+                if margin is not None:
+                    margins.append(margin)
+        margin = best(margins)
         return None if margin is None else Complete("count", COUNTED, self._lateness + margin)
 
 
-def all_there(doubtful: Sequence[Read], end: Read, horizon: float, latest: float) -> float | None:
+def all_there(
+    doubtful: Sequence[Read], end: Read, horizon: float, latest: float
+) -> Steps[float | None]:
     """The margin if *doubtful*, and reads of old rows up to *latest*, were there with *end*."""
-    there, spare = finished(surely_there(doubtful, end, horizon))
+    there, spare = yield from surely_there(doubtful, end, horizon)
     margin = min(to_spare(latest, horizon), spare)
     return margin if all(there.has_all(read.ids) for read in doubtful) else None

@@ -10,6 +10,8 @@ from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec import Struct
+
 from .reads import Column, Read, is_first, is_last
 from .steps import AT_ONCE, mapped
 
@@ -48,7 +50,7 @@ class Order(NamedTuple):
         return is_last(read) if self.descending else is_first(read)
 
 
-class Segment(NamedTuple):
+class Segment(Struct, gc=False, eq=False):  # one for each page: no collection has to visit them
     """A read as a part of a chain.
 
     A chain comes from a read that shows a row older than *horizon*. A row that joins two pages
@@ -95,11 +97,18 @@ def downward(found: Sequence[Segment], order: Order) -> Steps[list[Segment]]:
     """*found* in the order in which a chain can reach them; those of one second by their place."""
     sign = 1 if order.descending else -1
 
-    def key(segment: Segment) -> tuple[float, int]:
-        return -segment.entry, sign * segment.read.offset
+    def entry(segment: Segment) -> float:
+        return -segment.entry
 
-    keys = yield from mapped(key, found)
-    places = sorted(range(len(found)), key=keys.__getitem__)
+    def offset(segment: Segment) -> int:
+        return sign * segment.read.offset
+
+    # Two keys of plain numbers: the garbage collector would visit the pairs.
+    entries = yield from mapped(entry, found)
+    offsets = yield from mapped(offset, found)
+    places = sorted(range(len(found)), key=offsets.__getitem__)
+    yield
+    places.sort(key=entries.__getitem__)
     yield
     return list(map(found.__getitem__, places))
 
@@ -116,9 +125,13 @@ def possible_orders(reads: Sequence[Read]) -> list[Order]:
     return orders
 
 
-def wanted_orders(reads: Sequence[Read], down_to: float) -> list[Order]:
+def wanted_orders(reads: Sequence[Read], down_to: float) -> Sequence[Order]:
     """The possible orders; with a *down_to*, only those that are newest first."""
-    orders = possible_orders(reads)
+    return wanted_of(possible_orders(reads), down_to)
+
+
+def wanted_of(orders: Sequence[Order], down_to: float) -> Sequence[Order]:
+    """Those of *orders* that are wanted."""
     if down_to == -inf:
         return orders
     return [order._replace(down_to=down_to) for order in orders if order.descending]

@@ -6,6 +6,7 @@ Knows no list and no table. Needs the extra ``delta``, and with Ray ``ray``.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -20,6 +21,9 @@ from ._progress import bars, counted, named
 from ._run import Exit, say
 from ._signals import signals
 from ._text import line, width
+
+# Before ray is imported: a cluster's lines about calls that are repeated go to standard output.
+os.environ.setdefault("RAY_enable_output_error_log_if_still_retry", "0")
 
 from dp_async import ray  # isort: skip
 from dp_async.tables import Outcome  # isort: skip

@@ -2,6 +2,7 @@
 
 - ``_place``: where the tables are, and the errors of deltalake.
 - ``_table``: a Delta table: made, checked, read, merged into.
+- ``_windows``: which keys one merge takes.
 - ``_marks``: the table of the watermarks.
 - ``_spool``: rows that wait for their commit, in a temporary file.
 - ``_comparison``: what was read against what a table holds.
@@ -76,10 +77,10 @@ def sync(
     undocumented field as its JSON in the column that ``dp_async.tables.column_name`` says. Times
     are instants at UTC.
 
-    The rows of an app and list are merged in one commit, or in several of 500,000 rows, and its
-    watermarks in one after that. A sync that is killed at any moment and run again loses no row and
-    has none twice. Syncs of different apps may run at once, anywhere. Of two syncs of one app at
-    once, the one that commits second reads its rows again.
+    The rows of an app and list are merged in one commit, or, to bound the memory, in one for about
+    each 50,000 rows; its watermarks are in one after that. A sync that is killed at any moment and
+    run again loses no row and has none twice. Syncs of different apps may run at once, anywhere. Of
+    two syncs of one app at once, the one that commits second reads its rows again.
 
     All rows of an account are loaded again, with a warning and ``Outcome.reloaded``, if the table
     lacks the newest row loaded before, or a documented column.

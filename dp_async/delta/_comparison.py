@@ -21,8 +21,8 @@ _TYPES: dict[str, pa.DataType] = {"account": pa.string(), "id": pa.int64(), "tim
 READ = pa.schema(_TYPES)
 #: Stands for a time that is not there: a join tells no null from another.
 LACKING = -(2**63)
-#: Rows in one join; each join hashes what was read.
-PIECE = 500_000
+#: Stored rows in one join.
+PIECE = 50_000
 
 
 def read_rows(account: str, rows: Sequence[tuple[int, int | None]]) -> pa.Table:
@@ -87,7 +87,8 @@ class Stored:
             # A join would have to carry all columns: it is of the keys and the places alone.
             places = pa.array(range(rows.num_rows), pa.int64())
             keys = rows.select(["account", self._key]).append_column("place", places)
-            left = keys.join(read, ["account", self._key], ["account", "id"], "left anti")
+            near = _near(read, rows[self._key])
+            left = keys.join(near, ["account", self._key], ["account", "id"], "left anti")
             if left.num_rows:
                 yield rows.take(left["place"].combine_chunks())
 
@@ -108,7 +109,16 @@ class Stored:
                     "gone": pc.is_valid(rows["gone_at"]),
                 }
             )
-            yield stored.join(read, ["account", "id"], join_type="inner")
+            near = _near(read, stored["id"])
+            yield stored.join(near, ["account", "id"], join_type="inner")
+
+
+def _near(read: pa.Table, ids: pa.ChunkedArray[Any]) -> pa.Table:
+    """The rows of *read* between the least and the largest of *ids*: a join hashes all it gets."""
+    ends: Any = pc.min_max(ids)
+    numbers: Any = read["id"]
+    above: Any = pc.greater_equal(numbers, ends["min"])
+    return read.filter(pc.and_(above, pc.less_equal(numbers, ends["max"])))
 
 
 def _microseconds(times: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:

@@ -67,7 +67,7 @@ class Load(Generic[S]):
 
     async def rounds(self) -> AsyncGenerator[list[Outcome], None]:
         """The outcomes of some accounts after another, each when its rows are committed."""
-        waiting = deque(self._plan.accounts)
+        waiting = deque(sorted(self._plan.accounts))  # a round so has files of its own
         while waiting:
             outcomes, waiting = await self._round(waiting)
             yield outcomes

@@ -27,8 +27,11 @@ from ._run import List, Plan, Run
 from ._spool import Spool
 from ._table import Table
 
-#: Rows in a commit.
+#: Rows in a round, unless one account has more.
 ROWS = 500_000
+#: Rows that wait for their commit in a file. The more there are, the better the windows of their
+#: merges: where a list is not in the order of its ids, each part of it has ids from everywhere.
+WAITING = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +111,14 @@ class Round:
         """Keep rows for the next commit, and commit them if they are enough."""
         self._spool.add(piece)
         self._rows += piece.num_rows
-        if self._spool.rows >= ROWS:
+        if self._spool.rows >= WAITING:
             self._commit()
 
     def _commit(self) -> None:
-        self._to.table.merge(self._app_id, self._spool, self._commits)
-        self._commits += 1
+        table = self._to.table
+        for window in table.windows(self._app_id, self._spool):
+            table.merge(self._app_id, self._spool, self._commits, window)
+            self._commits += 1
         self._spool.clear()
 
     def _end(self) -> list[Outcome]:

@@ -98,18 +98,20 @@ class Run(Generic[S]):
     async def crawl(self) -> AsyncGenerator[pa.Table, None]:
         """The rows in pieces. A DpError ends them and is kept in ``error``."""
         kept: list[pa.Table] = []
+        number = 0
         async with self._crawl as crawl:
             try:
                 async for page in crawl.pages():
                     if page.content:
                         kept.append(self._table(page))
-                    if sum(table.num_rows for table in kept) >= PIECE:
-                        yield _joined(kept)
-                        kept = []
+                        number += kept[-1].num_rows
+                    if number >= PIECE:
+                        yield self._piece(kept)
+                        kept, number = [], 0
             except DpError as caught:
                 self.error = caught
             if kept:
-                yield _joined(kept)
+                yield self._piece(kept)
             self.report = self._shown(crawl.report)
             self.bad_items = [*crawl.bad_items, *self._reader.bad_items]
             self._reached = crawl.watermark if self.error is None else None
@@ -140,9 +142,14 @@ class Run(Generic[S]):
         if self._plan.progress is not None:
             self._plan.progress(self._of.name, self.account, self._shown(report))
 
+    def _piece(self, tables: Sequence[pa.Table]) -> pa.Table:
+        """The rows of *tables* as one table; their keys and times are kept to be compared."""
+        rows = _joined(tables).combine_chunks()  # batches of a page each would cost ten times more
+        self._read.append(read_table(self.account, self._of.key, rows).combine_chunks())
+        return rows
+
     def _table(self, page: Page[Raw]) -> pa.Table:
         table = self._reader(page)
-        self._read.append(read_table(self.account, self._of.key, table))
         columns: dict[str, Any] = {
             "app_id": pa.repeat(pa.scalar(self._app_id), table.num_rows),
             "account": pa.repeat(pa.scalar(self.account), table.num_rows),

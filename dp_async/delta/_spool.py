@@ -8,10 +8,13 @@ Memory holds none of them, and a process that is killed leaves no file behind.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from typing import Self
+from collections.abc import Callable, Iterator, Sequence
+from typing import Self, TypeAlias
 
 import pyarrow as pa
+
+#: The rows of a batch that are wanted.
+Choice: TypeAlias = Callable[[pa.RecordBatch], pa.RecordBatch]
 
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 
@@ -45,17 +48,26 @@ class Spool:
         self.columns = self._columns
         self.rows = 0
 
-    def reader(self, columns: pa.Schema) -> pa.RecordBatchReader:
-        """All rows, with *columns*, which are null where a table lacks them. One at a time."""
-        return pa.RecordBatchReader.from_batches(columns, self._batches(columns))
+    def reader(self, columns: pa.Schema, chosen: Choice | None = None) -> pa.RecordBatchReader:
+        """The rows, with *columns*, which are null where a table lacks them. One at a time.
 
-    def _batches(self, columns: pa.Schema) -> Iterator[pa.RecordBatch]:
+        *chosen* gives those of a batch that are wanted, None: all.
+        """
+        batches = self._batches(columns, chosen)
+        return pa.RecordBatchReader.from_batches(columns, batches)
+
+    def select(self, names: Sequence[str]) -> pa.Table:
+        """These columns of all rows."""
+        columns = pa.schema([self.columns.field(name) for name in names])
+        return self.reader(columns).read_all()
+
+    def _batches(self, columns: pa.Schema, chosen: Choice | None) -> Iterator[pa.RecordBatch]:
         end = self._file.seek(0, 2)
         self._file.seek(0)
         while self._file.tell() < end:
             with pa.ipc.open_stream(self._file) as stream:
                 for batch in stream:
-                    yield fitted(batch, columns)
+                    yield fitted(batch if chosen is None else chosen(batch), columns)
 
 
 def fitted(batch: pa.RecordBatch, columns: pa.Schema) -> pa.RecordBatch:

@@ -103,6 +103,46 @@ asyncio.run(main())
 Several clients in one event loop share a rate without Redis: `dp_async.InProcessRateLimiter`. Any
 object with the two async methods of `dp_async.RateLimiter` will do.
 
+## Many apps, many cores
+
+Each app has its own secret, limit and accounts. The workers of Ray (extra ``ray``) sync them all
+into the same Delta tables, on the cores of this machine with nothing set up before, or on a
+cluster with ``address="auto"``:
+
+```python
+import os
+
+from dp_async import Settings
+from dp_async.ray import App, sync
+
+
+def settings(app_id: str) -> Settings:  # called in the worker: no secret passes through Ray
+    return Settings.from_env({**os.environ, "DP_APP_ID": app_id})
+
+
+if __name__ == "__main__":
+    for outcome in sync([App("simulated-app", ["19900000001"])], settings, "lake", workers=1):
+        print(outcome.app_id, outcome.resource, outcome.new, outcome.error)
+```
+
+- All accounts of an app go to one worker, whose client keeps the app's ``rate``; workers share
+  nothing but the tables. One that dies is restarted, and what it was at is repeated. If the
+  program is killed, its workers end with it: run it again.
+- An app that fails (a missing secret, a refusal) stops no other: its outcomes have the error.
+- ``workers=0`` is the same in this process, without Ray: for tests, and for few apps.
+- The tables have each row exactly once, also after kills and repeats; requests are repeated for
+  what was not committed; there is one outcome for each list of each account in a run that ends.
+
+The same as a command, ``dp-async sync --apps apps.toml --to delta:///lake --ray``: in one process
+without ``--ray``, on a cluster with ``--ray ADDRESS``, where the file and the secrets have to be
+on each worker::
+
+    [[app]]
+    app_id = "one"
+    accounts_file = "accounts/one"   # or accounts = ["19900000001"]; relative to this file
+    secret_file = "secrets/one"      # or secret_env = "SECRET_ONE"
+    rate = 10                        # if wanted, as base_url, auth_template, timestamp_unit
+
 ## Under load, and when things fail
 
 - **Repeated by itself**: no answer, 429, 5xx, a gateway's HTML, a cut-off body; after a random

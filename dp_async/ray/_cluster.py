@@ -40,6 +40,8 @@ CONNECT_TIMEOUT = 5.0
 OBJECT_STORE = 80 * 2**20
 #: The longest folder in which Ray's sockets have room: their paths have at most 107 bytes.
 LONGEST_FOLDER = 30
+#: Else Ray writes a line to standard output for each call that it repeats.
+QUIET = {"enable_output_error_log_if_still_retry": False}
 #: Who has it may use the Ray that this process starts. Else Ray keeps one in the home directory.
 TOKEN = secrets.token_hex(32)
 
@@ -140,7 +142,7 @@ def _result(app: App, ended: Any) -> Result:
         return Result(app, ray.get(ended))
     except RayTaskError as error:
         if not isinstance(error.cause, DpError):
-            error.cause.add_note(error.traceback_str)
+            error.cause.add_note(str(error))  # with the traceback there
             return Result(app, bug=error.cause)
         problem = error.cause
     except RayError as error:  # the worker died, more often than the call is repeated
@@ -199,6 +201,7 @@ def _own(workers: int | None) -> Generator[dict[str, Any]]:
             "object_store_memory": OBJECT_STORE,
             "_node_ip_address": "127.0.0.1",
             "_temp_dir": folder,
+            "_system_config": QUIET,
         }
     finally:
         for name, value in before.items():  # Ray sets the mode

@@ -74,13 +74,13 @@ PAUSE = (
     + """
 local ends = math.max(paused, now + tonumber(ARGV[2]))
 if lowered and now < refused + 1 then
-  lowered, resumed = math.max(least, 0.95 * lowered), ends
+  lowered, resumed = math.max(least, 0.96 * lowered), ends
 elseif paused <= now and now < slot then
   least = math.max(0.001, 0.85 * rate)
   if lowered and now < resumed + 2 then
     lowered = least
   else
-    lowered = math.max(0.001, 0.95 * rate)
+    lowered = math.max(0.001, 0.96 * rate)
   end
   refused, resumed = now, ends
 end

@@ -20,6 +20,7 @@ from msgspec import UNSET, Raw, Struct, inspect, structs
 
 from .. import BadItem, ConfigError, CrawlReport, DecodeError, DpError, Message, Page, Work
 from ._accounts import account_names
+from ._documented import strict, wire_names
 from ._log import warn
 from ._names import column_name
 
@@ -208,16 +209,13 @@ class TableReader(Generic[S]):
         self._endpoint = endpoint
         self._keep = keep
         self._model = model
-        self._strict = msgspec.defstruct(
-            model.__name__, (), bases=(model,), frozen=True, gc=False, forbid_unknown_fields=True
-        )
+        self._strict = strict(model)
         self._known = msgspec.json.Decoder(list[self._strict])  # type: ignore[name-defined]
         self._loose = msgspec.json.Decoder(list[model])  # type: ignore[valid-type]
         self._one = msgspec.json.Decoder(model)
         self._sent = msgspec.json.Decoder(dict[str, Raw])
         self._fields = msgspec.json.Decoder(list[dict[str, Raw]])
-        self._documented = {field.encode_name for field in structs.fields(model)}
-        self._key = next(f.encode_name for f in structs.fields(model) if f.required)
+        self._documented, self._key = wire_names(model)
         self.bad_items: list[BadItem] = []
 
     def __call__(self, page: Page[Raw]) -> pa.Table:

@@ -359,7 +359,7 @@ def test_what_is_not_installed_is_named(
     if missing == "deltalake":
         monkeypatch.setitem(sys.modules, "dp_async.cli._apps", None)
     else:
-        monkeypatch.setattr("dp_async.cli._app.find_spec", nothing)
+        monkeypatch.setattr("dp_async.cli._sync_flags.find_spec", nothing)
     code, _, err = cli(f"{SYNC} --ray")
     assert code == Exit.USAGE
     assert "an extra: pip install 'dp_async[cli,ray]'" in err

@@ -14,7 +14,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pytest
@@ -183,11 +183,27 @@ async def test_all_accounts_have_rows_of_their_own(sync: Sync) -> None:
     assert sync.lake.versions() == {"works": 1, "messages": 1, "watermarks": 2}
 
 
+async def test_polars_reads_the_tables(sync: Sync) -> None:
+    pl = pytest.importorskip("polars", reason="needs polars")
+    await sync.load(ACCOUNTS[:2])
+    works = pl.scan_delta(f"{sync.lake.to}/works")
+    found = (
+        works.filter(pl.col("account") == ACCOUNTS[1])
+        .select("digital_person_works_id", "name", "gone_at")
+        .collect()
+    )
+    read = {row["digital_person_works_id"]: row["name"] for row in found.to_dicts()}
+    assert len(read) == found.height == 233
+    assert read == {number: row[1] for number, row in truth(sync.simulator.works).items()}
+    assert found["gone_at"].null_count() == 233
+
+
 async def test_many_rows_are_committed_in_parts(
     sync: Sync, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dp_async.delta._run.PIECE", 100)
     monkeypatch.setattr("dp_async.delta._round.ROWS", 150)
+    monkeypatch.setattr("dp_async.delta._round.WAITING", 150)
     monkeypatch.setattr("dp_async.delta._comparison.PIECE", 50)
     assert await sync.load(ACCOUNTS, at_once=1) == {"works": (699, 0, 0), "messages": (120, 0, 0)}
     assert sync.agrees(*ACCOUNTS)
@@ -197,6 +213,42 @@ async def test_many_rows_are_committed_in_parts(
     found = await sync.load(ACCOUNTS, reconcile=True, at_once=2)
     assert found == {"works": (0, 0, 600), "messages": (0, 0, 0)}
     assert sync.agrees(*ACCOUNTS)
+
+
+async def test_many_rows_are_merged_window_after_window(
+    sync: Sync, simulator: Simulator, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dp_async.delta._windows.ROWS", 100)
+    monkeypatch.setattr("dp_async.delta._table.SAMPLE", 50)
+    assert await sync.load(ACCOUNTS) == {"works": (699, 0, 0), "messages": (120, 0, 0)}
+    assert sync.agrees(*ACCOUNTS)
+    assert sync.lake.versions()["works"] == 9  # three of each account
+    files = {*sync.lake.table("works").file_uris()}
+    clock.now += 60
+    simulator.works.update(simulator.works.ids()[100], status="FAIL")
+    simulator.works.insert()
+    assert (await sync.load(ACCOUNTS))["works"] == (3, 3, 0)
+    assert sync.agrees(*ACCOUNTS)
+    assert len(files & {*sync.lake.table("works").file_uris()}) >= len(files) // 2
+    simulator.works.delete(simulator.works.ids()[200])
+    assert (await sync.load(ACCOUNTS, reconcile=True))["works"] == (0, 0, 3)
+    assert sync.agrees(*ACCOUNTS)
+
+
+async def test_a_file_without_statistics_may_have_any_key(
+    sync: Sync, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await sync.load()
+    actions = pa.table(cast("Any", sync.lake.table("works").get_add_actions(flatten=True)))
+    names = [name for name in actions.schema.names if not name.startswith("min.")]
+
+    def without_statistics(*_: object, flatten: bool) -> pa.Table:
+        return actions.select(names)
+
+    monkeypatch.setattr(DeltaTable, "get_add_actions", without_statistics)
+    simulator.works.insert()
+    assert (await sync.load(full=True))["works"] == (1, 0, 0)
+    assert sync.agrees()
 
 
 async def test_reconcile_marks_rows_that_are_gone_and_keeps_their_columns(
@@ -429,6 +481,25 @@ async def test_a_sync_stopped_between_the_rows_and_the_watermarks_is_repeated(
     assert len(later.lake.rows("works")) == 234
     assert (await later.load())["works"] == (0, 0, 0)
     assert later.agrees()
+
+
+async def test_a_table_that_another_sync_makes_at_once_is_taken(
+    sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = DeltaTable.create
+    fails = iter([True, True, True, False])  # the last one: no table is made
+
+    def create_late(*given: Any, **options: Any) -> DeltaTable:
+        if next(fails):
+            create(*given, **options)
+        raise CommitFailedError("protocol changed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DeltaTable, "create", create_late)
+        assert (await sync.load())["works"] == (233, 0, 0)
+        with pytest.raises(LoadFailed, match=r"watermarks: protocol changed$"):
+            await Sync(Lake(f"{sync.lake.to}/other"), sync.simulator).load()
+    assert sync.agrees()
 
 
 async def test_leaving_the_loop_leaves_nothing_open(sync: Sync) -> None:

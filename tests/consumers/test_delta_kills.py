@@ -27,10 +27,10 @@ ACCOUNTS = ["19900000001", "19900000002"]
 CHILD = """
 import asyncio, os, signal, sys
 from dp_async import Client, Settings, delta
-from dp_async.delta import _marks, _round, _run, _spool, _table
+from dp_async.delta import _marks, _round, _run, _spool, _table, _windows
 
 folder, url, event, number, *accounts = sys.argv[1:]
-_run.PIECE, _round.ROWS = 100, 300
+_run.PIECE, _round.ROWS, _round.WAITING, _windows.ROWS = 100, 300, 300, 200
 left = int(number)
 
 def dying(owner, name, before):

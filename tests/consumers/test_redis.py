@@ -24,6 +24,8 @@ pytest.importorskip("redis", reason="needs redis: dp_async[redis]")
 
 import redis as synchronous
 from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.crc import key_slot
 
 import dp_async.redis
@@ -60,7 +62,8 @@ async def redis(server: RedisServer) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 async def own_redis(own_server: RedisServer) -> AsyncIterator[Redis]:
-    async with Redis.from_url(own_server.url) as client:
+    """It tries nothing again by itself, so that a killed server is seen at once."""
+    async with Redis.from_url(own_server.url, retry=Retry(NoBackoff(), 0)) as client:
         yield client
 
 
@@ -128,7 +131,8 @@ async def test_all_limiters_of_a_key_share_its_slots(server: RedisServer, decode
     async with Redis.from_url(server.url, decode_responses=decode) as client:
         await client.flushall()
         limiters: list[RateLimiter] = [
-            RedisRateLimiter(client, rate=200, key=key) for key in ("app", "app", "other")
+            RedisRateLimiter(client, rate=200, key=key, timeout=5)
+            for key in ("app", "app", "other")
         ]
         first = await limiters[0].reserve(1)
         assert (first.wait, first.step, first.count) == (0.0, 0.005, 1)
@@ -141,7 +145,9 @@ async def test_all_limiters_of_a_key_share_its_slots(server: RedisServer, decode
 
 
 async def test_a_pause_is_that_of_all_limiters_of_the_key(redis: Redis) -> None:
-    one, two, other = (RedisRateLimiter(redis, rate=50, key=key) for key in ("app", "app", "b"))
+    one, two, other = (
+        RedisRateLimiter(redis, rate=50, key=key, timeout=5) for key in ("app", "app", "b")
+    )
     await one.pause(100.0)
     for limiter in (one, two):
         found = await limiter.reserve(1)
@@ -150,7 +156,7 @@ async def test_a_pause_is_that_of_all_limiters_of_the_key(redis: Redis) -> None:
 
 
 async def test_its_keys_expire_and_lie_on_one_node_of_a_cluster(redis: Redis) -> None:
-    limiter = RedisRateLimiter(redis, rate=50, key="app")
+    limiter = RedisRateLimiter(redis, rate=50, key="app", timeout=5)
     await limiter.reserve(1)
     await limiter.pause(1.0)
     names: Any = await redis.keys("*")
@@ -161,7 +167,7 @@ async def test_its_keys_expire_and_lie_on_one_node_of_a_cluster(redis: Redis) ->
 
 
 async def test_scripts_that_redis_has_forgotten_are_sent_again(redis: Redis) -> None:
-    limiter = RedisRateLimiter(redis, rate=50, key="app")
+    limiter = RedisRateLimiter(redis, rate=50, key="app", timeout=5)
     await limiter.reserve(1)
     await redis.script_flush()
     await limiter.reserve(1)
@@ -176,7 +182,7 @@ async def test_it_works_on_a_cluster() -> None:
             while b"cluster_state:ok" not in await node.execute_command("CLUSTER", "INFO"):
                 await asyncio.sleep(0.05)
         async with RedisCluster("127.0.0.1", started.port) as cluster:
-            limiter = RedisRateLimiter(cluster, rate=50, key="app")
+            limiter = RedisRateLimiter(cluster, rate=50, key="app", timeout=5)
             await limiter.pause(30.0)
             assert 20 < (await limiter.reserve(1)).paused <= 30
 
@@ -191,7 +197,7 @@ async def test_without_redis_it_goes_on_at_its_share_and_returns(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    limiter = RedisRateLimiter(own_redis, rate=80, key="app", peers=4, timeout=0.3)
+    limiter = RedisRateLimiter(own_redis, rate=80, key="app", peers=4, timeout=5)
     assert (await limiter.reserve(16)).step == 1 / 80
     own_server.kill()
     for each in await asyncio.gather(*(limiter.reserve(16) for _ in range(3))):
@@ -217,10 +223,12 @@ async def test_without_redis_it_goes_on_at_its_share_and_returns(
 async def test_a_redis_that_hangs_is_away(
     own_server: RedisServer, own_redis: Redis, quick: None
 ) -> None:
-    limiter = RedisRateLimiter(own_redis, rate=80, key="app", peers=4, timeout=0.1)
+    limiter = RedisRateLimiter(own_redis, rate=80, key="app", peers=4, timeout=5)
     await limiter.reserve(1)
+    limiter._timeout = 0.1  # pyright: ignore[reportPrivateUsage]  # short only while it hangs
     own_server.signal(signal.SIGSTOP)
     assert (await limiter.reserve(16)).step == 1 / 20
+    limiter._timeout = 5  # pyright: ignore[reportPrivateUsage]  # as above
     own_server.signal(signal.SIGCONT)
     while (await limiter.reserve(16)).step != 1 / 80:
         await asyncio.sleep(0.01)
@@ -229,7 +237,7 @@ async def test_a_redis_that_hangs_is_away(
 async def test_it_is_not_asked_more_often_than_once_a_second(
     own_server: RedisServer, own_redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limiter = RedisRateLimiter(own_redis, rate=80, key="app", timeout=0.05)
+    limiter = RedisRateLimiter(own_redis, rate=80, key="app", timeout=5)
     await limiter.reserve(1)
     own_server.kill()
     await limiter.reserve(1)
@@ -237,6 +245,7 @@ async def test_it_is_not_asked_more_often_than_once_a_second(
     own_server.start()
     for _ in range(20):
         assert (await limiter.reserve(16)).step == 1 / 10
+    assert limiter._asking is None  # pyright: ignore[reportPrivateUsage]  # no public name says it
     monkeypatch.setattr(dp_async.redis, "_AGAIN", 0.0)
     while (await limiter.reserve(16)).count == 1 and limiter._is_away:  # pyright: ignore[reportPrivateUsage]  # no public name says it
         await asyncio.sleep(0.01)
@@ -248,7 +257,7 @@ async def test_after_its_return_a_process_keeps_to_its_share_for_a_while(
     """Other processes may not know yet that it is back, and go on at theirs."""
     monkeypatch.setattr(dp_async.redis, "_AGAIN", 0.0)
     monkeypatch.setattr(dp_async.redis, "_SETTLING", 3600.0)
-    limiter = RedisRateLimiter(own_redis, rate=80, key="app", peers=4, timeout=0.3)
+    limiter = RedisRateLimiter(own_redis, rate=80, key="app", peers=4, timeout=5)
     await limiter.reserve(1)
     own_server.kill()
     await limiter.reserve(1)
@@ -267,7 +276,7 @@ async def test_requests_go_on_when_redis_is_killed_in_mid_run(
     own_server: RedisServer, own_redis: Redis, quick: None
 ) -> None:
     backend = Server(1)
-    limiter = RedisRateLimiter(own_redis, rate=400, key="app", peers=1, timeout=0.1)
+    limiter = RedisRateLimiter(own_redis, rate=400, key="app", peers=1, timeout=5)
 
     answered = count(1)
 
@@ -315,11 +324,11 @@ async def test_a_redis_that_was_never_reached_is_an_error_before_any_request(
 async def test_a_key_of_another_use_is_named(redis: Redis) -> None:
     await redis.set(NEXT, "a text")
     with pytest.raises(ConfigError, match=r"never reached \(ResponseError, WRONGTYPE\).* its key$"):
-        await RedisRateLimiter(redis, rate=50, key="app").reserve(1)
+        await RedisRateLimiter(redis, rate=50, key="app", timeout=5).reserve(1)
 
 
 async def test_a_call_that_makes_no_sense_is_refused(redis: Redis) -> None:
-    limiter = RedisRateLimiter(redis, rate=50, key="app")
+    limiter = RedisRateLimiter(redis, rate=50, key="app", timeout=5)
     with pytest.raises(ConfigError, match=r"^want must be a whole number from 1"):
         await limiter.reserve(0)
     with pytest.raises(ConfigError, match=r"^seconds must be a number from 0"):

@@ -164,63 +164,72 @@ def in_a_row(pace: Pace, count: int, now: float = 102.0) -> list[float]:
     for _ in range(count):
         pace.accepted(now)
         now += 0.1
-        pace.rejected(now)
+        pace.rejected(now, now)
         pace.refused(now, now)
         paces.append(round(pace.at(now), 1))
     return paces
 
 
-def test_a_pace_that_is_refused_as_soon_however_slow_goes_back_and_is_held() -> None:
+def test_a_pace_that_is_refused_as_soon_however_slow_goes_back_and_is_contested() -> None:
     pace = refused(accepted=50)
     paces = in_a_row(pace, 5)
     assert paces[:4] == sorted(paces[:4], reverse=True)
     assert paces[3] < 0.6 * 47.5
-    assert paces[4] == pytest.approx(0.95 * 47.9, rel=0.02)  # as before the first
-    assert pace.is_held(106.4)
-    assert not pace.is_held(106.6)  # four seconds later
-    held = in_a_row(pace, 4, 102.5)
-    assert min(held) >= paces[4]  # nothing is learned meanwhile
+    assert paces[4] == pytest.approx(47.9, rel=0.02)  # as before the first
+    assert pace.is_contested
+    assert pace.expects(good=False)
+    assert in_a_row(pace, 4, 102.5) == [paces[4]] * 4  # no refusal lowers it
 
 
-def test_a_pace_is_held_twice_as_long_each_time_up_to_half_a_minute() -> None:
+def test_a_contested_pace_is_changed_by_trials_and_guessed_anew_after_the_last_refusal() -> None:
     pace = refused(accepted=50)
-    holds: list[float] = []
-    now = 102.0
-    for _ in range(5):
-        assert pace.learned is not None
-        pace.learned.resumed = now  # it did not grow meanwhile
-        in_a_row(pace, 5, now)
-        now += 0.5
-        holds.append(next(each for each in range(40) if not pace.is_held(now + each)))
-        now += holds[-1] + 0.5
-    assert holds == [4, 8, 16, 30, 30]
-
-
-def test_many_refusals_of_a_pace_that_is_held_show_that_slower_helped() -> None:
-    pace = refused(accepted=50)
-    slower = in_a_row(pace, 5)[3]
-    for _ in range(5):
-        pace.rejected(102.6)
-    in_a_row(pace, 1, 102.6)
-    assert not pace.is_held(102.7)
-    assert pace.at(102.7) < slower
+    in_a_row(pace, 5)
+    before = pace.at(103.0)
+    for _ in range(20):
+        pace.accepted(103.0)
+    for _ in range(4):
+        pace.rejected(102.0, 103.0)  # sent before
+        pace.rejected(103.0, 103.0)
+    assert pace.at(103.0) == 1.5 * before
+    for _ in range(24):
+        pace.accepted(104.0)
+    assert pace.learned is not None
+    assert pace.learned.rate == 1.5 * before
+    for _ in range(24 * 3 + 24):  # two more trials
+        pace.accepted(104.0)
+    for _ in range(200):
+        pace.accepted(104.0)
+        pace.rejected(104.0, 104.0)
+    assert not pace.is_contested
 
 
 def test_refusals_after_many_good_answers_are_not_in_a_row() -> None:
     pace = refused(accepted=50)
-    for now in range(103, 127, 2):
+    now = 103
+    for _ in range(12):
         for _ in range(20):
             pace.accepted(now)
         pace.refused(now + 1, now + 1)
-        assert not pace.is_held(now + 1)
+        assert not pace.is_contested
+        now += 2
 
 
-def test_a_guess_from_few_answers_is_not_lowered_before_many_are_refused() -> None:
+def test_the_least_guess_is_not_lowered_before_the_twentieth_good_answer() -> None:
     pace = Pace()
+    assert not pace.expects(good=True)
     pace.accepted(100.0)
     pace.refused(100.1, 100.1)
-    assert in_a_row(pace, 4, 100.1)[-1] == pytest.approx(4.99, abs=0.1)
-    assert in_a_row(pace, 1, 100.6)[-1] < 5
+    assert pace.expects(good=True)
+    assert not pace.expects(good=False)
+    for _ in range(19):
+        pace.accepted(100.1)
+    grown = pace.at(101.0)
+    pace.refused(101.0, 101.0)
+    assert pace.at(101.0) == grown
+    pace.accepted(101.0)
+    pace.refused(101.1, 101.1)
+    assert pace.at(101.1) < grown
+    assert not pace.expects(good=True)
 
 
 def test_a_pace_beyond_the_learned_one_is_a_try() -> None:
@@ -228,16 +237,6 @@ def test_a_pace_beyond_the_learned_one_is_a_try() -> None:
     assert not pace.is_beyond(102.5)
     assert pace.is_beyond(102.8)
     assert not Pace().is_beyond(0.0)
-
-
-def test_a_request_sent_before_the_pace_was_learned_does_not_count_against_it() -> None:
-    pace = refused(accepted=20)
-    assert pace.learned is not None
-    pace.rejected(99.0)
-    assert pace.learned.refused == 0
-    pace.rejected(102.0)
-    assert pace.learned.refused == 1
-    Pace().rejected(0.0)
 
 
 @pytest.mark.parametrize(("rate", "expected"), [(3.0, 3.0), (100.0, 19.0)])

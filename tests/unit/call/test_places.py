@@ -37,7 +37,7 @@ def test_it_starts_low(ceiling: int, first: int) -> None:
 
 def test_it_grows_quickly_until_a_refusal_while_it_is_used() -> None:
     sizes = rounds(Places(100), 10)
-    assert sizes[:3] == [16, 32, 64]
+    assert sizes[:4] == [16, 24, 36, 54]
     assert sizes[-1] == 100
     assert rounds(Places(100), 10, wanted=8) == [8] * 10
     unused = Places(100)
@@ -160,9 +160,17 @@ def test_a_number_that_another_client_shares_is_lowered_further_where_that_costs
     places = learned(20, retry_after=1.0)
     places.estimate(19, 1.0, 1.0)
     assert places.learned == 16
+    assert rounds(places, 79, 1.0) == [16] * 79  # a fifth less for eight seconds
     places = learned(20)
     places.estimate(19, 1.0, 0.0)
     assert places.learned == 19
+
+
+def test_one_instead_of_two_is_not_held_for_long() -> None:
+    places = learned(2, retry_after=1.0)
+    places.estimate(1, 1.0, 1.0)
+    assert rounds(places, 49, 1.0) == [1] * 49  # a half less for four seconds after the pause
+    assert rounds(places, 5, 6.0)[-1] > 1
 
 
 def test_a_refusal_of_one_within_the_number_is_not_explained() -> None:

@@ -107,14 +107,14 @@ async def test_slots_are_reserved_for_those_that_wait_a_few_at_a_time() -> None:
 @trial
 async def test_the_next_slots_are_reserved_before_the_last_is_used() -> None:
     """An answer that takes almost as long as that costs no slot."""
-    shared = Noted(1000, seconds=0.9 * AHEAD)
+    shared = Noted(500, seconds=0.9 * AHEAD)
     callers = Callers(shared)
     callers.start(1)
     await callers.ended()
     start = asyncio.get_running_loop().time()
     callers.start(60)
     await callers.ended()
-    assert callers.times[-1] - start < 0.06 + 2 * AHEAD
+    assert callers.times[-1] - start < 60 / 500 + 2 * AHEAD
 
 
 @trial
@@ -162,6 +162,14 @@ def test_a_caller_that_is_resumed_after_its_slot_was_dropped_takes_no_other() ->
     assert [slot for slot, _ in slots.held] == [2.0]
 
 
+def test_refusals_teach_no_pace() -> None:
+    slots = Slots(math.inf)
+    for _ in range(10):
+        slots.accepted(0.0)
+    slots.refused(0.1, 0.1)
+    assert slots.learned is None
+
+
 @trial
 async def test_a_cancelled_caller_takes_no_slot() -> None:
     callers = Callers(Noted(10))
@@ -199,9 +207,9 @@ async def test_a_refusal_is_passed_on_once() -> None:
     callers.start(6)
     await asyncio.sleep(0.2)
     limiter, permits = callers.limiter, callers.permits
-    assert [limiter.refused(permit, 4.0) for permit in permits[:3]] == [True, False, False]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    for index, permit in enumerate(permits[:3]):
+        assert limiter.refused(permit, 4.0) == (index == 0)
+        await asyncio.sleep(0.01)
     assert shared.pauses == [4.0]
     limiter.refused(permits[3], 60.0)  # which asks for much more
     await callers.ended()
@@ -209,7 +217,7 @@ async def test_a_refusal_is_passed_on_once() -> None:
 
 
 @trial
-async def test_a_refusal_without_a_wait_is_passed_on_and_teaches_no_pace() -> None:
+async def test_a_refusal_without_a_wait_is_passed_on() -> None:
     shared = Noted(1000)
     callers = Callers(shared, seconds=0.5, base=0.0)
     callers.start(8)
@@ -218,7 +226,6 @@ async def test_a_refusal_without_a_wait_is_passed_on_and_teaches_no_pace() -> No
         callers.limiter.refused(permit, None)
     await callers.ended()
     assert shared.pauses == [BRIEF]
-    assert callers.limiter.learned[1] is None
 
 
 @trial
@@ -255,12 +262,11 @@ async def test_a_rate_limiter_that_fails_ends_the_calls_that_wait_for_it() -> No
     class Broken(InProcessRateLimiter):
         async def reserve(self, want: int, /) -> Reservation:
             await asyncio.sleep(1)
+            asyncio.get_running_loop().call_soon(callers.tasks[1].cancel)  # when it has failed
             raise KeyError(want)
 
     callers = Callers(Broken(10))
     callers.start(3)
-    await asyncio.sleep(1)
-    callers.tasks[1].cancel()  # in the loop iteration in which it fails
     errors = await callers.ended()
     assert [type(error) for error in errors] == [
         TransportError,

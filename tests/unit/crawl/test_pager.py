@@ -6,13 +6,13 @@ import asyncio
 import traceback
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from itertools import product
+from itertools import pairwise, product
 from typing import Any, cast
 
 import pytest
 
 from dp_async import ClientClosed, ConfigError
-from dp_async._crawl.pager import Pager, ended
+from dp_async._crawl.pager import AT_ONCE, Pager, ended
 from tests.support.fake_server import until
 
 
@@ -265,6 +265,28 @@ async def test_a_plan_may_have_nothing_now_and_more_after_the_next_result() -> N
     pager = Pager(one_by_one, work.fetch, spawn, concurrency=4, window=8)
     assert await drain(pager) == [2, 4, 6, 8, 10, 12]
     assert work.peak == 1
+
+
+async def test_others_run_after_a_few_results_that_were_ready() -> None:
+    work = Work(40)
+    work.events[1] = asyncio.Event()
+    pager = work.pager(concurrency=40, window=40)
+    first = asyncio.create_task(pager())
+    await until(lambda: work.finished == 39)
+    work.events[1].set()
+    taken = [await first]
+    ran: list[int] = []
+
+    def run() -> None:
+        ran.append(len(taken))
+        if len(taken) < 40:
+            asyncio.get_running_loop().call_soon(run)
+
+    run()
+    while (result := await pager()) is not None:
+        taken.append(result)
+    assert taken == [2 * job for job in range(1, 41)]
+    assert max(after - before for before, after in pairwise(ran)) <= AT_ONCE
 
 
 async def test_ended_waits_through_a_cancellation_and_then_raises_it() -> None:

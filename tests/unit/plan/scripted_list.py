@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from math import inf
 from typing import Any, TypeAlias
 
@@ -98,7 +97,7 @@ class List:
         total = len(self.rows) if self.total is None else self.total
         shown = self.rows[(ref.num - 1) * size : ref.num * size]
         answer = page(shown, ref.num, size, total, timed=self.timed)
-        return replace(answer, page=structs.replace(answer.page, **self.changes))
+        return structs.replace(answer, page=structs.replace(answer.page, **self.changes))
 
     def begin(self, before: Callable[[List, int], object] = no_change) -> None:
         """Count answers from 0 again, with another *before*."""

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from dp_async import PaginationError, Watermark
 from dp_async._page.reader import Rows
-from dp_async._plan.evidence import LEAST_OVERLAP, WIDER, WIDEST, Drift, Evidence
+from dp_async._plan.evidence import WIDER, WIDEST, Evidence
 from dp_async._plan.page_ref import PageRef, at_end
 from dp_async._plan.stage import Stage, each
 from dp_async._proof.decision import Complete, Missing
@@ -37,22 +37,6 @@ def fed(evidence: Evidence, served: List, *refs: tuple[int, int]) -> Evidence:
     for ref in refs:
         take(evidence, PageRef(*ref), served(PageRef(*ref)))
     return evidence
-
-
-# Drift
-
-
-def test_pages_share_more_rows_the_further_they_slip() -> None:
-    drift = Drift()
-    assert drift.overlap == LEAST_OVERLAP
-    drift.slipped(8)
-    assert drift.slip == 1
-    assert drift.overlap == LEAST_OVERLAP + 2
-    drift.slipped(1)
-    assert drift.slip == 1
-    drift.slipped(0)
-    assert drift.slip == 0.875
-    assert drift.times == 0
 
 
 # Taking answers in
@@ -92,7 +76,7 @@ def test_a_read_has_the_clocks_counted_as_the_times_of_rows_are() -> None:
 
 def test_without_an_echoed_size_the_requested_one_counts() -> None:
     answer = page(rows(5), 3, 5, 30)
-    answer = replace(answer, page=structs.replace(answer.page, size=0))
+    answer = structs.replace(answer, page=structs.replace(answer.page, size=0))
     evidence = evidence_of()
     read = take(evidence, PageRef(3, 5), answer, each((), sets_size=True))
     assert (read.offset, read.size) == (10, 5)
@@ -161,7 +145,7 @@ def test_the_rows_seen_count_more_than_a_total(
 ) -> None:
     answer = page(rows(shown), 2, 5, total)
     evidence = evidence_of()
-    take(evidence, SECOND, replace(answer, page=structs.replace(answer.page, last=last)))
+    take(evidence, SECOND, structs.replace(answer, page=structs.replace(answer.page, last=last)))
     assert evidence.most == most
 
 
@@ -180,7 +164,7 @@ def test_the_largest_page_is_what_the_server_gave_for_a_larger_one() -> None:
 
 
 def created(answer: Rows[int], *times: int) -> Rows[int]:
-    return replace(answer, created=array("q", times))
+    return structs.replace(answer, created=array("q", times))
 
 
 @pytest.mark.parametrize(
@@ -227,7 +211,7 @@ def test_rows_are_not_counted_where_one_has_no_key() -> None:
             return shown
         keyed, times = shown.keyed[:], array("q", shown.updated)
         del keyed[2], times[2]
-        return replace(shown, keyed=keyed, updated=times, created=times)
+        return structs.replace(shown, keyed=keyed, updated=times, created=times)
 
     evidence = evidence_of()
     for num in (1, 3, 2, 1):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from msgspec import structs
 
@@ -25,7 +23,7 @@ def check(
 
 def unechoed(answer: Rows[int]) -> Rows[int]:
     """*answer* without the size of its page."""
-    return replace(answer, page=structs.replace(answer.page, size=0))
+    return structs.replace(answer, page=structs.replace(answer.page, size=0))
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
 import pytest
+from msgspec import structs
 
 from dp_async import PaginationError, Watermark
 from dp_async._page.reader import Rows
@@ -264,7 +264,7 @@ def test_a_list_that_cannot_be_proven_is_not_read_again_and_again() -> None:
         place = shown.ids.index(1)  # the row has no update time: known rows cannot be counted
         keyed, times = shown.keyed[:], array("q", shown.updated)
         del keyed[place], times[place]
-        return replace(shown, keyed=keyed, updated=times, created=times)
+        return structs.replace(shown, keyed=keyed, updated=times, created=times)
 
     done = since(mark, serve, 20)
     assert isinstance(done.decision, Unprovable)

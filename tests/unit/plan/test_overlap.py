@@ -6,7 +6,7 @@ from itertools import permutations
 
 import pytest
 
-from dp_async._plan.evidence import Drift
+from dp_async._plan.drift import Drift
 from dp_async._plan.overlap import Frontier
 from dp_async._plan.page_ref import PageRef
 from dp_async._proof.reads import Read

@@ -160,6 +160,39 @@ def test_an_overlap_of_0_stays_0() -> None:
     assert refs == [(5, 5), (2, 5), (3, 5), (4, 5), (1, 20)]
 
 
+@pytest.mark.parametrize(
+    ("apart", "ascending", "again"),
+    [
+        (600, False, [around(7, 5)]),  # page 2 shows the time, and a row was inserted above it
+        (600, True, [around(15, 5)]),
+        (1, False, []),  # below all rows: the last page is read last
+        (1, True, [FIRST]),
+    ],
+)
+def test_where_rows_enter_if_a_clock_is_set_back_by_an_hour_is_read_again(
+    apart: int, ascending: bool, again: list[PageRef]
+) -> None:
+    newest_first = [(22 - place, 100_000 - apart * place) for place in range(22)]
+    served = List(newest_first[::-1] if ascending else newest_first)
+
+    def write(served: List, answer: int) -> None:
+        if answer == 2:
+            served.rows.insert(len(served.rows) if ascending else 0, (99, 100_001))
+
+    served.before = write
+    evidence = begun(served, overlap=0)
+    evidence.decide()
+    refs = drive(evidence, Pass(evidence, 5).stages(), served)
+    assert refs[:4] == [(5, 5), (2, 5), (3, 5), (4, 5)]
+    assert refs[4:-1] == again
+
+
+def test_rows_without_times_show_no_hour() -> None:
+    served = List(rows(22), timed=False, before=inserting(1, 2))
+    refs, _, _ = one_pass(served, overlap=0)
+    assert refs == [(5, 5), (2, 5), (3, 5), (4, 5), (1, 20)]
+
+
 def test_a_chosen_overlap_holds_from_the_start() -> None:
     served = List(rows(22))
     refs, current, _ = one_pass(served, overlap=2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from dp_async._proof.assumptions import Assumptions
+from dp_async._proof.assumptions import Assumptions, Peaks
 from dp_async._proof.certificate import decide
 from dp_async._proof.decision import Broken, Complete, Missing
 
@@ -147,3 +147,15 @@ def test_nothing_is_proven_once_a_row_came_back() -> None:
     by_create = [replace(one, by_create=replace(one.by_create)) for one in reads if one.by_create]
     assert isinstance(decide(by_create, 2.0, seen=found), Complete)
     assert isinstance(decide([page(0, ROWS, 0, 30)], 2.0, seen=found), Complete)
+
+
+def test_peaks_are_those_of_the_answers_before() -> None:
+    peaks = Peaks()
+    reads = [page(tick, listed(3), 0, 3) for tick in range(5)]
+    for place, value in ((0, 1.0), (2, 3.0), (3, 0.0), (1, 2.0)):
+        peaks.add(reads[place], value)
+    assert [peaks.before(one) for one in reads] == [float("-inf"), 1, 2, 3, 3]
+    peaks = Peaks()
+    for place, value in ((1, 1.0), (2, 2.0), (0, 1.5)):
+        peaks.add(reads[place], value)
+    assert [peaks.before(one) for one in reads[:4]] == [float("-inf"), 1.5, 1.5, 2]

@@ -10,7 +10,9 @@ from msgspec.structs import replace
 from dp_async._proof.assumptions import Assumptions
 from dp_async._proof.certificate import HIDDEN, decide
 from dp_async._proof.decision import Broken, Complete
-from dp_async._proof.entries import Entries, Peaks, pushed
+from dp_async._proof.entries import Entries, Push, gained, pushed
+from dp_async._proof.reads import horizons
+from dp_async._proof.steps import finished
 
 from .lists import ALLOWED_LATENESS, listed, page, read
 
@@ -34,16 +36,13 @@ def left(place: int, rows: Sequence[tuple[int, int]] = ROWS) -> list[tuple[int, 
     return [*rows[:place], *rows[place + 1 :]]
 
 
-def hidden(reads: Sequence[Read], order: Sequence[int] = ()) -> bool:
-    entries = Entries(ALLOWED_LATENESS)
-    found: list[Read] = []
-    for one in [reads[place] for place in order] or reads:
-        for other in found:
-            if other.answered < one.sent:
-                entries.compare(other, one, 1000)
-        entries.add(one)
-        found.append(one)
-    return entries.are_hidden
+def hidden(reads: Sequence[Read], bounds: Sequence[float] = ()) -> bool:
+    entries = Entries()
+    for place, one in enumerate(reads):
+        for other in reads[:place]:
+            entries.compare(other, one, 1000 - ALLOWED_LATENESS)
+    bounds = bounds or horizons(reads, ALLOWED_LATENESS)
+    return finished(entries.hidden(reads, bounds))
 
 
 LISTS: dict[str, tuple[list[list[tuple[int, int]]], bool]] = {
@@ -79,16 +78,20 @@ def test_answers_that_lag_in_turns_gain_each_time(by: str) -> None:
     new = entered(NEW)
     before = [page(0, ROWS, 0, 10), page(1, ROWS, 10, 10)]
     turns = [page(tick, (ROWS, new)[tick % 2], 15, 10) for tick in range(2, 6)]
-    entries = Entries(ALLOWED_LATENESS)
-    for place, one in enumerate([*before, *turns]):
-        if by == "places" and place > 2:
-            entries.compare(turns[place - 3], one, 1000)
-        entries.add(one if by == "totals" else replace(one, total=40))
-        if place == 3:
-            entries.add(page(3, new, 0, 10))
-            assert not entries.are_hidden
-    entries.add(page(6, new, 0, 10))
-    assert entries.are_hidden
+    turns = turns if by == "totals" else [replace(one, total=40) for one in turns]
+    assert hidden([*before, *turns, page(6, new, 0, 10)])
+    assert not hidden([*before, *turns[:2], page(6, new, 0, 10)])
+
+
+def test_what_entered_after_a_read_is_as_new_as_its_horizon() -> None:
+    """The server's clock went on, so the row that is shown had entered before; another did not."""
+    new = entered(NEW)
+    older = entered((98, OLD[1]), new)
+    reads = [page(0, ROWS, 0, 10), page(1, new, 0, 10), page(2, new, 10, 10)]
+    reads += [page(3, older, 20, 10), page(4, older, 0, 10)]
+    assert not hidden([*reads[:3], reads[4]], [998, 999, 1004, 1004])
+    assert hidden(reads, [998, 999, 1004, 1004, 1004])
+    assert not hidden(reads[:-1], [998, 999, 1004, 1004])  # the newest end was not read since
 
 
 def test_places_count_alone_if_the_total_stays() -> None:
@@ -117,22 +120,48 @@ def test_a_list_sorted_oldest_first_pushes_no_row_down() -> None:
     assert hidden([*reads, page(2, old, 10, 15)])
 
 
-def test_rows_that_share_a_second_and_cut_pages_show_no_places() -> None:
-    ties = [(row, time - time % 10) for row, time in ROWS]
+def test_places_are_compared_where_the_time_changes() -> None:
     first, second = page(0, ROWS, 5, 10), page(1, entered(NEW), 5, 10)
     assert pushed(first, second, 1000) == 1
-    assert pushed(first, second, 930) == 0  # too young
-    assert pushed(first, replace(second, size=11), 1000) == 0
-    assert pushed(page(0, ties, 5, 10), page(1, entered(NEW, ties), 5, 10), 1000) == 0
+    assert pushed(first, second, 925) == 0  # too young
+    assert pushed(first, replace(second, size=11), 1000) == 0  # maybe cut
+    assert pushed(first, page(1, [*[NEW] * 10, *ROWS], 5, 10), 1000) == 0  # another page
+    same = [(row, 500) for row, _ in ROWS]
+    assert pushed(page(0, same, 5, 10), page(1, same, 4, 10), 1000) == 0
 
 
-def test_peaks_are_those_of_the_answers_before() -> None:
-    peaks = Peaks()
-    reads = [page(tick, ROWS, 0, 3) for tick in range(4)]
-    for place, value in ((0, 1.0), (2, 3.0), (1, 2.0)):
-        peaks.add(reads[place], value)
-    assert [peaks.before(one) for one in reads] == [float("-inf"), 1, 2, 3]
-    assert [peaks.until(one) for one in reads] == [1, 2, 3, 3]
+@pytest.mark.parametrize("rising", [False, True])
+def test_rows_of_one_time_may_change_places(rising: bool) -> None:
+    ties = [(row, time + -time % 10) for row, time in ROWS]
+    swapped = [ties[place ^ 1] for place in range(40)]
+    new = (99, 800) if rising else NEW
+    lists = [ties, swapped, entered(new, ties), entered(new, swapped)]
+    first, *others = [
+        page(tick, rows[::-1] if rising else rows, 5, 10) for tick, rows in enumerate(lists)
+    ]
+    assert [pushed(first, second, 1000) for second in others] == [0, 1, 1]
+
+
+def test_before_page_1_no_row_stands() -> None:
+    """A row that enters at the oldest end of an ascending list is seen on page 1."""
+    rows = ROWS[::-1]
+    first, second = page(0, rows, 0, 10), page(1, entered((99, 3))[::-1], 0, 10)
+    assert pushed(first, second, 1000) == 1
+    assert pushed(page(0, rows, 0, 1), page(1, entered((99, 3))[::-1], 0, 3), 1000) == 1
+
+
+def test_intervals_that_do_not_overlap_add_up() -> None:
+    reads = [page(tick, ROWS, 0, 3) for tick in range(5)]
+    totals = [
+        replace(one, total=total) for one, total in zip(reads, (40, 42, 41, 43, 42), strict=True)
+    ]
+    assert list(finished(gained(totals, ())).values()) == [0, 0, 2, 2, 4]
+    pushes = [Push(reads[0], reads[2], 3), Push(reads[1], reads[2], 1), Push(reads[2], reads[4], 2)]
+    assert list(finished(gained(reads, pushes)).values()) == [0, 0, 2, 3, 5]
+    wrong = [replace(one, total=2) if one is totals[3] else one for one in totals]
+    assert list(finished(gained(wrong, ())).values()) == [0, 0, 1, 1, 3]
+    late = [replace(one, sent=0) for one in totals]  # all were under way at once
+    assert list(finished(gained(late, ())).values()) == [0, 0, 0, 0, 0]
 
 
 SHOWN: dict[str, tuple[Callable[[int, int], int] | None, bool]] = {
@@ -190,4 +219,4 @@ def test_a_list_in_no_order_by_time_shows_no_entries() -> None:
     assumptions = Assumptions(ALLOWED_LATENESS)
     for tick in range(3):
         assumptions.add(read(tick, 0, 3, mixed, total=3 + tick))
-    assert not assumptions.entries_hidden
+    assert not finished(assumptions.hides_entries([], []))

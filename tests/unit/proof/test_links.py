@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from dp_async._proof import ties
 from dp_async._proof.decision import Complete, Decision, Gap, Missing, Unprovable
-from dp_async._proof.links import covers, descended, link_rule, one_reaches_down
+from dp_async._proof.links import covers, link_rule, one_reaches_down
 from dp_async._proof.reads import Read, horizons
 from dp_async._proof.segments import Order, possible_orders, wanted_orders
 from dp_async._proof.steps import finished
@@ -53,7 +53,7 @@ def test_rows_in_no_order_prove_nothing() -> None:
 def test_links_lead_through_a_list_that_changes(
     descending: bool, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dp_async._proof.links.AT_ONCE", at_once)
+    monkeypatch.setattr("dp_async._proof.descent.AT_ONCE", at_once)
     before = listed(20)
     after = [(30, 1030), *(row for row in before if row[0] != 7)]
     if not descending:
@@ -142,7 +142,7 @@ def one_second(
 @pytest.mark.parametrize("descending", [True, False])
 def test_shared_rows_join_pages_within_one_second(ids: Sequence[int], descending: bool) -> None:
     rows = import_of(ids)
-    for shared, joined in ((3, True), (1, False)):
+    for shared, joined in ((7, True), (1, False)):
         starts = range(0, len(rows), 21 - shared)
         decision = link(one_second(rows, starts, 21, descending=descending))
         assert isinstance(decision, Complete) is joined
@@ -151,9 +151,16 @@ def test_shared_rows_join_pages_within_one_second(ids: Sequence[int], descending
             assert decision.margin == 5000 - 1000 - 1
 
 
+def test_a_few_rows_do_not_tell_whether_they_keep_their_order() -> None:
+    rows = import_of(range(100, 140))
+    decision = missing(link(one_second(rows, range(0, 42, 19), 21)))
+    assert "too few rows" in decision.reason
+    assert [(gap.above.offset, gap.below.offset) for gap in decision.gaps] == [(0, 19), (19, 38)]
+
+
 def test_rows_that_swap_places_join_no_pages() -> None:
     rows = import_of(range(100, 140))
-    reads = one_second(rows, range(0, 42, 19), 21)
+    reads = one_second(rows, range(0, 42, 14), 21)
     swapped = [*rows[:10], rows[12], rows[11], rows[10], *rows[13:]]
     reads.insert(1, page(0, swapped, 2, 15))
     decision = link(reads)
@@ -161,13 +168,24 @@ def test_rows_that_swap_places_join_no_pages() -> None:
     assert "another order on each page" in decision.reason
 
 
+def test_rows_that_swap_places_elsewhere_join_no_pages_either() -> None:
+    newest, *others = import_of(range(100, 140))
+    rows = [newest, *((row, 2000) for row in range(9)), *others]
+    reads = one_second(rows, range(0, 51, 19), 21)
+    assert isinstance(link(reads), Missing)
+    swapped = [newest, rows[2], rows[1], *rows[3:]]
+    decision = link([page(0, swapped, 0, 9), *reads])
+    assert isinstance(decision, Unprovable)
+    assert "another order on each page" in decision.reason
+
+
 def test_rows_that_may_have_been_updated_join_no_pages() -> None:
     """Those of the last seconds: an update may leave their second as it is."""
     rows = import_of(range(100, 140))[1:]
-    decision = link(one_second(rows, range(0, 41, 19), 21))
+    decision = link(one_second(rows, range(0, 41, 14), 21))
     assert isinstance(decision, Unprovable)
     assert "one of the last seconds" in decision.reason
-    dated = [replace(one, date=1002) for one in one_second(rows, range(0, 41, 19), 21)]
+    dated = [replace(one, date=1002) for one in one_second(rows, range(0, 41, 14), 21)]
     assert isinstance(link(dated, 1.0), Complete)
 
 
@@ -321,8 +339,3 @@ def test_a_first_page_of_rows_dated_in_the_future_covers_nothing_of_its_own() ->
     rows = listed(12)
     reads = [replace(page(0, rows, 0, 5), newest_past=-inf), page(1, rows, 3, 5)]
     assert not covers(reads, ALLOWED_LATENESS)
-
-
-def test_no_pages_lead_nowhere() -> None:
-    descent = finished(descended(None, [], FALLING))
-    assert (descent.holds, descent.gaps, descent.arrived) == (False, [], False)

@@ -42,7 +42,7 @@ def test_it_proves_nothing_that_all_reads_together_do_not(
         for tick, (offset, size, early, dated) in enumerate(drawn)
         for one in [page(tick, ROWS, offset, size)]
     ]
-    found = taken(reads, lateness).decide(distinct)
+    found = finished(taken(reads, lateness).decide(distinct))
     if found is None or not reads:
         return
     true = with_true_sizes(reads)
@@ -55,25 +55,25 @@ def test_it_proves_nothing_that_all_reads_together_do_not(
 def test_a_crawl_of_a_list_at_rest_is_proven_alike(lateness: float) -> None:
     order = [0, 12, 9, 6, 3, 0]
     reads = [page(tick, ROWS, offset, 3) for tick, offset in enumerate(order)]
-    found = taken(reads, lateness).decide(12)
+    found = finished(taken(reads, lateness).decide(12))
     assert isinstance(found, Complete)
     assert found == decide(reads, lateness, 12)
 
 
 def test_rows_that_are_missing_or_young_are_not_proven() -> None:
     reads = [page(tick, ROWS, offset, 3) for tick, offset in enumerate([0, 12, 9, 6, 3])]
-    assert taken(reads).decide(11) is None
-    assert taken(reads, lateness=5.0).decide(12) is None
+    assert finished(taken(reads).decide(11)) is None
+    assert finished(taken(reads, lateness=5.0).decide(12)) is None
     young = [page(0, ROWS, 12, 3), *reads[2:], page(6, ROWS, 0, 3)]
-    assert taken(young).decide(12) is None
+    assert finished(taken(young).decide(12)) is None
 
 
 def test_a_whole_list_on_one_page_is_another_proof() -> None:
-    assert taken([page(0, ROWS, 0, 13)]).decide(12) is None
+    assert finished(taken([page(0, ROWS, 0, 13)]).decide(12)) is None
 
 
 def test_a_last_page_that_was_read_after_many_others_is_left_to_all_reads() -> None:
     reads = [page(tick, ROWS, 0, 3) for tick in range(FEW + 2)]
-    assert taken([*reads, page(FEW + 3, ROWS, 12, 3)]).decide(12) is None
+    assert finished(taken([*reads, page(FEW + 3, ROWS, 12, 3)]).decide(12)) is None
     late = [page(0, ROWS, 12, 3), *(page(tick, ROWS, 0, 3) for tick in range(1, FEW + 3))]
-    assert taken(late, 9.0).decide(3) is None
+    assert finished(taken(late, 9.0).decide(3)) is None

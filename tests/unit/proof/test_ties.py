@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from dp_async._proof.segments import Order, Segment, segments
 from dp_async._proof.steps import finished
-from dp_async._proof.ties import SHARED, Second, are_swapped
+from dp_async._proof.ties import AGREEING, SHARED, Second, are_swapped, keep_order
 
 from .lists import page
 
@@ -62,12 +63,12 @@ def test_enough_rows_are_shared_in_one_order(again: list[int], joins: bool) -> N
 def test_the_rows_that_join_are_older_than_the_horizon_of_the_first_read() -> None:
     above, below = pages((0, 5), (3, 5))
     for age, joins in ((6, True), (5, False)):
-        young = above._replace(age=age)
+        young = replace(above, age=age)
         second = Second(5, [below], [], descending=True)
         assert second.below(young) == [(below, age)] * joins
     above, below = below, above
     low, high = pages((3, 5), (0, 5))  # the lower page was read first
-    young = high._replace(age=5)
+    young = replace(high, age=5)
     assert Second(5, [low], [], descending=True).below(young) == [(low, 8)]
 
 
@@ -96,7 +97,7 @@ def test_where_rows_are_swapped_nothing_joins_but_young_rows_do_not_tell() -> No
     (other,) = pages((0, 5), rows=[*reversed(ROWS[:5])])
     assert Second(5, [below], [above, other], descending=True).swapped
     assert Second(5, [below], [above, other], descending=True).below(above) == []
-    young = other._replace(age=5)
+    young = replace(other, age=5)
     assert not Second(5, [below], [above, young], descending=True).swapped
 
 
@@ -104,3 +105,25 @@ def test_a_page_is_entered_once() -> None:
     (below,) = pages((3, 5))
     second = Second(5, [below], [], descending=True)
     assert [second.first_reach(below), second.first_reach(below)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("places", "kept"),
+    [
+        (((0, 9), (0, AGREEING + 1)), True),
+        (((0, AGREEING), (0, 9)), None),  # one pair too few
+        (((0, 9), (0, 9)), None),  # the same request
+        (((0, 4), (2, 4), (3, 5), (5, 5)), True),  # one, two and two pairs
+        (((0, 2), (4, 2), (6, 2)), None),  # no row twice
+    ],
+)
+def test_enough_pairs_of_rows_must_be_seen_in_one_order(
+    places: Sequence[tuple[int, int]], kept: bool | None
+) -> None:
+    assert finished(keep_order(pages(*places))) is kept
+
+
+def test_a_pair_in_opposite_orders_is_enough_to_tell() -> None:
+    first, second = pages((0, 3)) + pages((0, 4), rows=[ROWS[1], ROWS[0], *ROWS[2:]])
+    assert finished(keep_order([first, second])) is False
+    assert finished(keep_order([first, replace(second, age=5)])) is None  # young rows do not tell
