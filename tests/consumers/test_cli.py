@@ -21,7 +21,7 @@ import msgspec
 import pytest
 from pyarrow import parquet
 
-from dp_async import Client, CrawlOptions, CrawlReport, DpError, Message, Work, arrow
+from dp_async import Client, CrawlOptions, CrawlReport, DpError, Message, Work, __version__, arrow
 from dp_async._call.stats import ClientStats
 from dp_async.cli import _output, _run, main
 from dp_async.cli._progress import proof, summary
@@ -653,7 +653,7 @@ async def test_a_port_in_use_is_one_line(cli: Cli, simulator: Simulator) -> None
 
 
 async def test_help_and_version_are_printed(cli: Cli) -> None:
-    assert (await cli("--version")).out == "0.1.0\n"
+    assert (await cli("--version")).out == f"{__version__}\n"
     for words in ("", "--help", "works --help"):
         ended = await cli(words)
         assert (ended.code, ended.err) == (0, "")
