@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -14,8 +15,9 @@ from tests.property.database import SECOND, Database, Row, Schema, Ties
 from tests.property.databasecrawl import BREACHES, Breach, Result, draw, play
 from tests.property.databasewriter import Load
 
-CRAWLS = [30, pytest.param(200, marks=pytest.mark.slow)]
-BROKEN = [6, pytest.param(60, marks=pytest.mark.slow)]
+SLOW = pytest.mark.slow
+CRAWLS = [30, pytest.param(200, marks=SLOW)]
+BROKEN = [6, pytest.param(60, marks=SLOW)]
 
 
 def played(breach: Breach, crawls: int) -> list[Result]:
@@ -40,6 +42,16 @@ def test_hardly_a_crawl_is_complete_falsely_where_an_assumption_is_broken(
     results = played(breach, crawls)
     assert sum(one.false for one in results) <= crawls // 50
     assert not [one.case.seed for one in results if one.twice]
+
+
+@pytest.mark.parametrize("seeds", [(17, 19, 21), pytest.param(range(1, 200, 2), marks=SLOW)])
+def test_rows_at_the_edge_of_a_page_may_be_as_late_as_allowed(seeds: Iterable[int]) -> None:
+    """Without the horizons of the link rule, seed 19 is complete falsely."""
+    for seed in seeds:
+        case = draw(seed, "late", most=1500)
+        load = replace(case.load, delay=(1.0, 1.9), skews=(0.0,))
+        assert case.aims
+        assert not play(replace(case, load=load)).false, seed
 
 
 @pytest.mark.parametrize("crawls", BROKEN)
