@@ -220,9 +220,19 @@ async def test_many_rows_are_merged_window_after_window(
 ) -> None:
     monkeypatch.setattr("dp_async.delta._windows.ROWS", 100)
     monkeypatch.setattr("dp_async.delta._table.SAMPLE", 50)
+    predicates: list[str] = []
+    plain = DeltaTable.merge
+
+    def merge(table: DeltaTable, source: Any, predicate: str, **options: Any) -> Any:
+        predicates.append(predicate)
+        return plain(table, source, predicate, **options)
+
+    monkeypatch.setattr(DeltaTable, "merge", merge)
     assert await sync.load(ACCOUNTS) == {"works": (699, 0, 0), "messages": (120, 0, 0)}
     assert sync.agrees(*ACCOUNTS)
     assert sync.lake.versions()["works"] == 9  # three of each account
+    account = f"t.account = '{ACCOUNTS[1]}' AND t.digital_person_works_id"
+    assert sum(f"{account} <" in one for one in predicates) == 2
     files = {*sync.lake.table("works").file_uris()}
     clock.now += 60
     simulator.works.update(simulator.works.ids()[100], status="FAIL")
