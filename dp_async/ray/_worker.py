@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
-from anyio.to_thread import run_sync
+from anyio import CapacityLimiter
+from anyio.to_thread import current_default_thread_limiter, run_sync
 
 from .. import Client, ConfigError, DpError, Settings
 from ..tables import Outcome
@@ -26,11 +27,18 @@ class Job:
     prepare: Callable[[], None] = field(repr=False)
 
 
+#: Reads and merges of tables at once: each takes memory, and they have one core.
+TABLES_AT_ONCE = 4
+#: Calls of ``settings`` at once, which may wait for a network.
+SETTINGS_AT_ONCE = 32
+
+
 class Worker:
     """Syncs any number of apps at once, each by a call of ``sync``."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
+        self._limiter = CapacityLimiter(SETTINGS_AT_ONCE)
 
     async def ready(self) -> None:
         """Make the tables, or check those that are there. Raises ConfigError and LoadFailed."""
@@ -39,8 +47,9 @@ class Worker:
     async def sync(self, app: App) -> list[Outcome]:
         """The outcome of each list of each account; a DpError is in them, a bug is raised."""
         outcomes: list[Outcome] = []
+        current_default_thread_limiter().total_tokens = TABLES_AT_ONCE  # of this event loop
         try:
-            settings = await run_sync(self._settings, app.app_id)
+            settings = await run_sync(self._settings, app.app_id, limiter=self._limiter)
             async with self._job.client(settings) as client:
                 async for outcome in self._job.load(client, app.accounts):
                     outcomes.append(outcome)  # noqa: PERF401  # those before an error stay
