@@ -33,8 +33,10 @@ main(json.loads(sys.argv[1]))
 print(json.dumps(sorted(sys.modules)), file=sys.__stdout__)
 """
 HEAVY = {"aiohttp", "deltalake", "dlt", "duckdb", "psycopg2", "pyarrow", "rich.progress"}
-PARTS = {"_public", "testing", "cli._export", "cli._sync", "cli._database", "cli._lake"}
-PARTS |= {"cli._simulator"}
+PARTS = {
+    *("_public", "testing", "cli._simulator", "cli._export"),
+    *("cli._sync", "cli._database", "cli._lake"),
+}
 CRAWL = {"aiohttp", "_public"}
 
 

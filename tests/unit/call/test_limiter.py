@@ -408,7 +408,7 @@ async def test_a_server_that_takes_eight_at_once_gets_eight() -> None:
 
 
 @in_virtual_time
-async def test_a_server_that_takes_four_instead_of_sixty_four_gets_four_within_seconds() -> None:
+async def test_a_server_that_takes_four_at_once_instead_of_many_gets_four() -> None:
     limiter = Limiter(64, jitter=no_jitter)
     callers = await started(limiter, 4000)
     rounds: list[int] = []
