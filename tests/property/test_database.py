@@ -44,6 +44,18 @@ def test_hardly_a_crawl_is_complete_falsely_where_an_assumption_is_broken(
     assert not [one.case.seed for one in results if one.twice]
 
 
+@pytest.mark.parametrize(
+    ("breach", "seed"),
+    [
+        ("hour back", 300494),  # totals grow, and no row enters at the newest end
+        ("hour back", 300438),  # rows enter at the oldest end, which is read again
+        ("ties", 300001),  # two rows keep their order by chance
+    ],
+)
+def test_signs_of_a_broken_assumption_are_seen(breach: Breach, seed: int) -> None:
+    assert not play(draw(seed, breach)).false
+
+
 @pytest.mark.parametrize("seeds", [(17, 19, 21), pytest.param(range(1, 200, 2), marks=SLOW)])
 def test_rows_at_the_edge_of_a_page_may_be_as_late_as_allowed(seeds: Iterable[int]) -> None:
     """Without the horizons of the link rule, seed 19 is complete falsely."""

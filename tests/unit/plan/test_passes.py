@@ -169,7 +169,7 @@ def test_an_overlap_of_0_stays_0() -> None:
         (1, True, [FIRST]),
     ],
 )
-def test_where_rows_enter_if_a_clock_is_set_back_by_an_hour_is_read_again(
+def test_the_page_an_hour_below_the_newest_row_is_read_again(
     apart: int, ascending: bool, again: list[PageRef]
 ) -> None:
     newest_first = [(22 - place, 100_000 - apart * place) for place in range(22)]
