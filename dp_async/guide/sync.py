@@ -12,7 +12,8 @@ your own::
     $ dp-async sync --reconcile         # everything; gone_at is set where a row is gone
     $ dp-async sync --accounts accounts.txt --watch --every 60
 
-``DP_SYNC_TO`` may also be ``duckdb:///videos.duckdb``, or a folder.
+``DP_SYNC_TO`` may also be ``duckdb:///videos.duckdb``, a folder, or Delta tables
+(``delta:///lake``, ``s3://bucket/prefix``).
 
 Each run goes on from the last one that was loaded to its end, and what that was stands in the
 database itself: kill it at any moment, run it again on another machine, and no row is lost or
@@ -80,14 +81,29 @@ asyncio.run(main())
 
 - ``lake/works`` and ``lake/messages`` are partitioned by ``app_id`` and keyed by ``app_id``,
   ``account`` and id, with the columns of the dlt source and times at UTC; ``lake/watermarks``
-  holds how far each list is. All accounts of an app and list are merged in one commit, or one for
-  each 500,000 rows, and the watermarks after it.
+  holds how far each list is. All accounts of an app and list are merged in one commit, many rows
+  in one for about each 50,000, and the watermarks after them.
 - Kill it at any moment and run it again: no row is lost or there twice. Syncs of different apps
   may run at once, on any machines. Of two syncs of the same app, the one that commits second
   reads its rows again, so that no older version of a row replaces a newer one.
 - ``"s3://bucket/prefix"``: credentials come from the environment or ``storage_options``, as in
   deltalake, and no error shows them. ``reconcile=True`` and ``full=True`` are as above.
-- Commits add files: compact and vacuum the tables from time to time, as with any Delta table.
+- Each merge touches a bounded number of stored rows. Tables that are compacted into few large
+  files lose that.
+- Commits add files: vacuum the tables from time to time, as with any Delta table.
+- The same as a command: ``dp-async sync --to delta:///lake`` (extras ``cli`` and ``delta``). Many
+  apps: `dp_async.guide.scale`.
+
+## What arrives once, and what may arrive again
+
+| what | each row | after a kill |
+|---|---|---|
+| a database, `dp_async.dlt` | exactly once: merged, with its watermark | the load is repeated |
+| a folder | exactly once: a file is replaced when whole | the file before stays |
+| Delta tables, `dp_async.ray` | exactly once: merged, the watermark later | it is merged again |
+| ``crawl()``, `crawl_accounts` | once; after a checkpoint, at least once | from that checkpoint |
+| ``since()``, ``watch()`` | at least once | from the watermark that you kept |
+| `dp_async.tables.Outcome` | at most once | not repeated |
 
 ## Arrow
 
