@@ -80,7 +80,7 @@ class Target:
             return replaceable(self.output)
         try:
             return stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
-        except OSError:  # a stream without a descriptor, as in a notebook
+        except (AttributeError, OSError, ValueError):  # no descriptor, as in a notebook, or closed
             return False
 
     @property

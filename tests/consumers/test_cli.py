@@ -24,6 +24,7 @@ from pyarrow import parquet
 from dp_async import Client, CrawlOptions, CrawlReport, DpError, Message, Work, __version__, arrow
 from dp_async._call.stats import ClientStats
 from dp_async.cli import _output, _run, main
+from dp_async.cli._export import Target
 from dp_async.cli._progress import proof, summary
 from dp_async.testing import Body, LyingTotals, Simulator
 
@@ -199,6 +200,14 @@ async def test_parquet_has_groups_of_rows(
     table = file.read()
     assert table["digital_person_works_id"].to_pylist() == simulator.works.ids()
     assert table.schema == arrow.schema(Work)
+
+
+@pytest.mark.parametrize("output", [None, object(), io.StringIO()], ids=["none", "object", "text"])
+def test_an_output_without_a_descriptor_is_no_file(
+    monkeypatch: pytest.MonkeyPatch, output: object
+) -> None:
+    monkeypatch.setattr(sys, "stdout", output)
+    assert not Target().to_file
 
 
 async def test_parquet_without_rows_has_columns(cli: Cli, tmp_path: Path) -> None:
