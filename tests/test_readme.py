@@ -99,7 +99,7 @@ def test_programs_run(code: str) -> None:
         if "dp_async.redis" in code:
             pytest.importorskip("redis", reason="needs redis: dp_async[redis]")
             server = stack.enter_context(redis_server())
-            code = code.replace("localhost:6379", f"localhost:{server.port}")
+            code = code.replace("port=6379", f"port={server.port}")
         runpy.run_path(_written(code), run_name="__main__")
 
 

@@ -79,7 +79,7 @@ from dp_async.redis import RedisRateLimiter
 
 
 async def main() -> None:
-    async with Redis.from_url("redis://localhost:6379") as redis:
+    async with Redis(host="localhost", port=6379) as redis:
         shared = RedisRateLimiter(redis, rate=50, key="my-app", peers=8)
         async with Client(Settings.from_env(), rate_limiter=shared) as client:
             print(len(await client.works().collect()), "works")
