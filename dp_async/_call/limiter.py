@@ -73,7 +73,7 @@ class Limiter:
         self._good_since = False  # whether there were good answers since the last refusal
         self._queue = Queue()
         self._admitting = False  # an admitted caller has yet to resume and take its slot
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: tuple[float, asyncio.Handle] | None = None  # when it is due
 
     async def acquire(
         self,
@@ -252,7 +252,7 @@ class Limiter:
         self.generation += 1
         self._recheck()
         if self._timer is not None:
-            self._timer.cancel()
+            self._timer[1].cancel()
 
     def _wait(self, now: float) -> float:
         """The seconds until the next caller may be admitted; infinite if one must release first."""
@@ -261,12 +261,12 @@ class Limiter:
         return max(self.backoff.ends, self.pace.next_slot) - now
 
     def _wake_at(self, when: float) -> None:
-        timer = self._timer
-        if when == math.inf or (timer is not None and timer.when() <= when):
+        # Less than half a millisecond ahead, uvloop returns a handle that does not know its time.
+        if when == math.inf or (self._timer is not None and self._timer[0] <= when):
             return
-        if timer is not None:
-            timer.cancel()
-        self._timer = self._loop.call_at(when, self._tick)
+        if self._timer is not None:
+            self._timer[1].cancel()
+        self._timer = when, self._loop.call_at(when, self._tick)
 
     def _tick(self) -> None:
         self._timer = None

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, ParamSpec, TypeVarTuple
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -251,6 +252,16 @@ async def test_the_limit_can_be_set_and_is_rounded_down() -> None:
 
 
 # Rate
+
+
+def test_uvloop_s_timers_of_less_than_half_a_millisecond_do_not_know_their_time() -> None:
+    async def main() -> None:
+        limiter = Limiter(8, rate=5000.0)
+        await asyncio.gather(*(limiter.acquire() for _ in range(8)))
+        assert limiter.in_flight == 8
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
 
 
 @in_virtual_time
