@@ -52,7 +52,7 @@ class Reserving:
         self._wanted = wanted
         self._granted = granted
         self._failed = failed
-        self._pause = 0.0  # that has to be told
+        self._pause = 0.0  # seconds, not yet passed on to the rate limiter
         self._is_running = False
         self._is_closed = False
 

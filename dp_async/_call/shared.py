@@ -82,7 +82,7 @@ class SharedLimiter(Limiter):
     ) -> None:
         super().__init__(ceiling, base=base, cap=cap)
         self.pace = self._slots = Slots(math.inf if rate is None else rate)
-        self._told = 0.0  # the end of the pause that the rate limiter was told of
+        self._announced = 0.0  # the end of the last pause passed on to the rate limiter
         self._reserving = Reserving(
             rate_limiter, spawn, wanted=self._wanted, granted=self._granted, failed=self._failed
         )
@@ -91,8 +91,9 @@ class SharedLimiter(Limiter):
         first = super().refused(permit, retry_after)
         seconds = retry_after or BRIEF
         ends = self.clock() + seconds
-        if first or ends > self._told + seconds / 2:  # else it is one of those sent with the first
-            self._told = max(self._told, ends)
+        # Any other was sent with the first.
+        if first or ends > self._announced + seconds / 2:
+            self._announced = max(self._announced, ends)
             self._reserving.pause(seconds)
         return first
 
