@@ -127,12 +127,12 @@ class Evidence:
         if read is not None:
             self.reads.append(read)
             self._all_keyed = self._all_keyed and len(read.ids) == read.count
-            added = self.seen.added if self.rests else None
-            if added is not None and added.count == read.count == len(read.ids):
+            rests, added = self.rests, self.seen.added
+            if rests and added is not None and added.count == read.count == len(read.ids):
                 read.keep(added)  # so its ids take no space of their own
             else:
                 read.keep(Packed.of(read.ids))
-            if self.rests:
+            if rests:
                 self._proof.add(read)
             shown = read.by_create
             if shown and not (shown.falling or shown.rising):

@@ -100,7 +100,9 @@ class Read(Struct, gc=False):  # a crawl keeps one for each page, which no colle
         """
         times = updated if isinstance(updated, Times) else Times.of(updated)
         by_update = by_create = Column.of(times, ids)
-        if created is not updated:
+        if not created:
+            by_create = None
+        elif created is not updated:
             others = created if isinstance(created, Times) else Times.of(created)
             if others != times:
                 by_create = Column.of(others, ids)
