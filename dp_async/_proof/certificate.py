@@ -112,9 +112,10 @@ before a time, than the newest end shows from the horizon of that read on (``ent
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from .counts import count_rule, count_rule_down, count_rule_static, unread
 from .decision import Broken, Complete, Decision, Missing, Unprovable

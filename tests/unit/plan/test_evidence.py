@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import replace
 
 import pytest
 from msgspec import structs
@@ -27,7 +26,7 @@ from tests.unit.plan.scripted_list import (
 
 MARK = Watermark.at(SCOPE, 99_995, [], compared=99_993, recent=0)
 ASCENDING = Missing((), head=False, tail=False, descending=False, reason="")
-DESCENDING = replace(ASCENDING, descending=True)
+DESCENDING = structs.replace(ASCENDING, descending=True)
 
 FIRST, SECOND = PageRef(1, 5), PageRef(2, 5)
 
