@@ -14,7 +14,7 @@ from .._page.reader import Rows, row_time
 from .._proof.decision import Complete, Decision, Missing
 from .._proof.links import covers
 from .._proof.reads import Read, is_last, newest
-from .._proof.segments import possible_orders
+from .._proof.segments import Orders
 from .._proof.steps import Steps, finished
 from .._settings import CrawlOptions
 from .changes import Changes
@@ -67,6 +67,7 @@ class Evidence:
         self.wants_created = True
         self.decision: Decision | None = None
         self._proof = Proof(options.allowed_lateness, changes)
+        self._orders = Orders()
         self._all_keyed = True
         self._releases = False
 
@@ -126,6 +127,7 @@ class Evidence:
             self.is_largest |= size < ref.size
         if read is not None:
             self.reads.append(read)
+            self._orders.add(read)
             self._all_keyed = self._all_keyed and len(read.ids) == read.count
             rests, added = self.rests, self.seen.added
             if rests and added is not None and added.count == read.count == len(read.ids):
@@ -200,7 +202,7 @@ class Evidence:
     @property
     def keeps_places(self) -> bool:
         """Whether only create times can sort the list, so that no row moves when it is updated."""
-        orders = possible_orders(self.reads)
+        orders = self._orders.possible()
         return bool(orders) and all(order.by_create for order in orders)
 
     @property

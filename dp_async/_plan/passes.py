@@ -5,14 +5,15 @@ Its state ends with it: how far it has come, which pages overlap, where the list
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from math import inf
 
 from .._proof.reads import Read, is_last
+from .._proof.steps import AT_ONCE
 from .evidence import Evidence
 from .overlap import Frontier
 from .page_ref import PageRef, around
-from .stage import Stage, each
+from .stage import PAUSE, Stage, each
 
 HOUR = 3600
 LAST_PAGE_TRIES = 3
@@ -55,14 +56,14 @@ class Pass:
         if not evidence.wants_more:
             return
         if self.drifted():
-            again = [*self._hour_below(), evidence.newest_end(drifted=True)]
-            yield each(again, after_pass=True)
+            below = yield from self._hour_below()
+            yield each([*below, evidence.newest_end(drifted=True)], after_pass=True)
             return
         yield each([PageRef(1, evidence.size)], after_pass=True)
         if not evidence.shows_again(first):
             evidence.drift.times += 1
 
-    def _hour_below(self) -> Iterator[PageRef]:
+    def _hour_below(self) -> Generator[Stage, None, list[PageRef]]:
         """The page where rows enter if the clock that stamps them was set back by an hour.
 
         That is the common case, where local time is stored; such rows are seen there, and nowhere
@@ -73,7 +74,9 @@ class Pass:
         now = last.now if last.now < inf else max(read.newest_past for read in evidence.reads)
         time = now - HOUR
         nearest, apart = evidence.reads[0], inf
-        for read in evidence.reads:
+        for number, read in enumerate(evidence.reads, 1):
+            if not number % AT_ONCE:
+                yield PAUSE
             if read.by_update is None:
                 continue
             distance = max(read.by_update.oldest - time, time - read.by_update.newest)
@@ -81,9 +84,10 @@ class Pass:
                 nearest, apart = read, distance
         if apart <= 0:
             above = sum((shown < time) is ascending for shown in nearest.updated)
-            yield around(nearest.offset + above, evidence.size)
-        elif ascending and nearest.by_update and time < nearest.by_update.oldest:
-            yield PageRef(1, evidence.size)
+            return [around(nearest.offset + above, evidence.size)]
+        if ascending and nearest.by_update and time < nearest.by_update.oldest:
+            return [PageRef(1, evidence.size)]
+        return []
 
     def _last_pages(self) -> Iterator[Stage]:
         """Pages beyond the end by the last total, until one is seen to be the last."""

@@ -18,8 +18,6 @@ from .changes import Changes
 
 FEW = 64
 """Reads over which the certificate decides at once."""
-AT_ONCE = 2
-"""Reads that are compared with others in one step."""
 
 
 class Proof:
@@ -54,8 +52,7 @@ class Proof:
             while self._compared < len(reads):
                 self._assumptions.add(reads[self._compared])
                 self._compared += 1
-                if not self._compared % AT_ONCE:
-                    yield
+                yield  # one read is compared with some two dozen
         return (
             yield from deciding(
                 reads,
