@@ -74,7 +74,7 @@ class Pass:
         now = last.now if last.now < inf else max(read.newest_past for read in evidence.reads)
         time = now - HOUR
         nearest, apart = evidence.reads[0], inf
-        for number, read in enumerate(evidence.reads, 1):
+        for number, read in enumerate(evidence.reads):
             if not number % AT_ONCE:
                 yield PAUSE
             if read.by_update is None:
