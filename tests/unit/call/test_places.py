@@ -87,13 +87,20 @@ def test_an_estimate_is_contradicted_by_fewer_until_it_is_proven() -> None:
     assert not places.explain(0, 20)
 
 
+def test_an_estimate_is_proven_by_a_refusal_of_one_more() -> None:
+    places = Places(64)
+    places.estimate(20, 0.0, 0.0)
+    assert places.refused(21, 1.0, 0.0)
+    assert places.explain(1, 20)
+
+
 def test_an_estimate_is_not_below_what_was_proven() -> None:
     places = Places(64)
     rounds(places, 3, wanted=8)
     places.estimate(5, 1.0, 0.0)
     assert places.learned == 8
     places.estimate(5, 1.0, 0.0)
-    assert places.learned == 5
+    assert (places.learned, places.proven) == (5, 5)
     places.estimate(0, 1.0, 0.0)
     assert places.learned == 1
     places.estimate(1000, 1.0, 0.0)
