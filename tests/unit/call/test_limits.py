@@ -337,7 +337,7 @@ def test_a_refusal_pauses_all_calls_and_no_other_error_does(
         before = permits.clock()
         await call(REQUEST)
         after = getattr(error, "retry_after", None)
-        waited = after + 0.2 if after else 0.5  # jitter: up to a tenth of Retry-After
+        waited = after + 0.2 if after else 1.0  # jitter: up to a tenth of Retry-After
         assert permits.clock() - before == (waited if refused else 0.0)
 
     run(work())
