@@ -139,7 +139,7 @@ async def test_four_processes_into_one_app_lose_nothing_and_repeat_nothing(
     simulator: Simulator, tmp_path: Path
 ) -> None:
     lake = Lake(str(tmp_path / "lake"))
-    for _ in range(3):
+    for _ in range(2):
         running = [child(lake, simulator, "none", 0) for _ in range(4)]
         write(simulator)
         for process in running:
