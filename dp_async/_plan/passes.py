@@ -16,6 +16,8 @@ from .page_ref import PageRef, around
 from .stage import PAUSE, Stage, each
 
 HOUR = 3600
+MANY = 4
+"""Boundaries between pages that are worth a request that tells how wide pages get."""
 LAST_PAGE_TRIES = 3
 """Pages tried for the end of the list before the rest is read."""
 
@@ -32,6 +34,7 @@ class Pass:
         self._frontier = Frontier(evidence.drift, evidence.size, edge)
         self._last_page = inf  # where the last page starts, if it was read
         self._short_page = inf  # where the first short page starts
+        self._probed = False  # whether a wide page 1 was requested
 
     def drifted(self) -> bool:
         """Whether the list was seen to change."""
@@ -56,6 +59,9 @@ class Pass:
         if not evidence.wants_more:
             return
         if self.drifted():
+            evidence.note_order()  # page 1 alone may not have shown it
+            if evidence.is_ascending and not evidence.largest:
+                yield each([evidence.widest()], after_pass=True)  # tells how wide the end may be
             below = yield from self._hour_below()
             yield each([*below, evidence.newest_end(drifted=True)], after_pass=True)
             return
@@ -112,12 +118,29 @@ class Pass:
         if overlap and not frontier.overlapping:
             frontier.overlap()
         if overlap:
-            repair = frontier.repair()
+            repair = self._joining()
             if repair is not None:
                 return repair
             return frontier.advance(overlap) if frontier.edge <= evidence.total else None
         end = self._last_page if self._last_page < inf else self._short_page
         return frontier.plain() if frontier.edge < end else None
+
+    def _joining(self) -> PageRef | None:
+        """The next page that reads boundaries once more.
+
+        Where there are many, page 1 as wide as the server allows comes first: it tells how many of
+        them a page may span.
+        """
+        evidence, frontier = self._evidence, self._frontier
+        if len(frontier.unjoined) >= MANY and not evidence.largest:
+            if self._probed:
+                return None
+            self._probed = True
+            frontier.deferred.add(evidence.widest())
+            return evidence.widest()
+        if frontier.unjoined:
+            frontier.join(evidence.width)
+        return frontier.repair()
 
     def _learned(self, ref: PageRef, read: Read) -> None:
         if read.count < ref.size == self._evidence.size:

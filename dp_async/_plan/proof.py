@@ -30,6 +30,11 @@ class Proof:
         self._compared = 0  # reads that were taken into the assumptions
         self._resting = Resting(allowed_lateness)
 
+    @property
+    def needed_lateness(self) -> float:
+        """The lateness that a proof has to bear, by the reads of the last decision."""
+        return self._assumptions.needed(self._allowed_lateness)
+
     def add(self, read: Read) -> None:
         """Take in one more read of a list that rests, the whole of which is wanted."""
         self._resting.add(read)
