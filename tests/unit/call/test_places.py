@@ -131,6 +131,15 @@ def test_a_refusal_of_one_more_is_explained_and_it_is_held_longer_each_time() ->
     assert waits == [2] * 7  # the first is the second time
 
 
+def test_a_number_is_undone_if_far_more_were_in_flight_before_the_next_refusal() -> None:
+    for nth, explains in ((14, True), (15, False)):
+        places = learned(8)
+        places.limit = nth
+        assert places.refused(nth, 5.0, 0.0) is explains
+        assert places.learned == (13 if explains else 0)
+        assert places.limit == (13 if explains else 15)
+
+
 def test_another_number_is_held_for_a_short_time_again() -> None:
     places = learned(8)
     places.limit = 9.0
