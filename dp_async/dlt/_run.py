@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from .. import Client, Watermark
-from ..tables import List, Outcome, Plan, Reading, warn
+from ..tables import List, ListName, Outcome, Plan, Reading, warn
 from ._comparison import Comparison
 from ._store import Store
 
@@ -59,7 +59,7 @@ class Run:
         reloaded: bool,
     ) -> None:
         self.account = account
-        self._name = of.name
+        self._name: ListName = of.name
         self._app_id = client.settings.app_id
         self._state = state
         self._store = store
