@@ -155,7 +155,8 @@ def measure(*, rounds: int = 15, pages: int = 300) -> Result:
     with served(pages * SIZE) as settings:
         available = apart(capacity, settings, pages)()
         spent = apart(all_ways, settings, pages, rounds)()
-        calls = apart(call_ways, settings, pages, rounds)()
+        # Small differences of large costs: more rounds.
+        calls = apart(call_ways, settings, pages, 4 * rounds)()
     forms = interleaved(
         {form: apart(nanoseconds, form) for form in ("bare", "listing", "crawl")},
         7,

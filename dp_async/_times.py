@@ -11,6 +11,7 @@ from array import array
 from binascii import unhexlify
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
 
 import msgspec
 from msgspec import Struct
@@ -19,6 +20,8 @@ _EPOCH = datetime(1970, 1, 1)
 _WIDTH = len('"2023-07-13T17:00:00",')
 _PUNCTUATION = b'[]",-T:'
 _BYTES = 7  # of a time, two digits in each
+#: The number that the two digits in a byte show; other bytes do not occur.
+_VALUES = bytes(10 * (byte >> 4) + (byte & 15) if byte <= 0x99 else 0 for byte in range(256))
 
 _encode = msgspec.json.Encoder().encode
 
@@ -94,18 +97,21 @@ class Times(Struct, gc=False):
         count = self.count
         if self.newest == self.oldest:
             return [self.newest] * count
-        digits = self.digits
+        digits = self.digits.translate(_VALUES)
         shared = (_BYTES * count - len(digits)) // (count - 1)
-        prefix = digits[:shared].hex()
-        columns = [digits[at : at + count] for at in range(shared, len(digits), count)]
-        found: list[int] = []
-        for row in zip(*columns, strict=True):
-            text = prefix + bytes(row).hex()
-            month, day, hour = int(text[4:6]), int(text[6:8]), int(text[8:10])
-            time = datetime(int(text[:4]), month, day, hour, int(text[10:12]), int(text[12:]))
-            gap = time - _EPOCH
-            found.append(gap.days * 86400 + gap.seconds)
-        return found
+        columns: list[Sequence[int]] = [[value] * count for value in digits[:shared]]
+        columns += [digits[at : at + count] for at in range(shared, len(digits), count)]
+        dates, (hours, minutes, seconds) = columns[:-3], columns[-3:]
+        days = map(_midnight, *dates)
+        return [
+            day + hour * 3600 + minute * 60 + second
+            for day, hour, minute, second in zip(days, hours, minutes, seconds, strict=True)
+        ]
+
+
+@lru_cache(maxsize=512)  # most rows of a page are of few days
+def _midnight(century: int, year: int, month: int, day: int) -> int:
+    return (datetime(century * 100 + year, month, day) - _EPOCH).days * 86400
 
 
 NONE = Times(0, 0, 0, falling=True, rising=True)

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from .contested import Contested
 
@@ -48,8 +49,7 @@ _IN_USE = 0.7
 _SLOWEST = 0.1
 
 
-@dataclass(slots=True)
-class Learned:
+class Learned(Struct):
     """A *rate* that the server was seen to allow, in requests a second.
 
     Learned at *began*, since when *good* answers came; requests are sent again since *resumed*.

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from .._page.reader import Rows
 from .changes import Changes
-from .ids import Ids, Kept, new_of
+from .ids import Ids, Kept
 from .known import Key
 
 T = TypeVar("T")
@@ -37,12 +37,11 @@ class Seen:
             new, keys, repeated = self._changes.sift(rows, self.ids)
             self.unique += len(new)
             return new, keys, repeated
-        seen, fresh = self.ids, content
-        unseen = ids if seen.isdisjoint(ids) else new_of(ids, seen)
-        added = seen.extend(unseen)
+        fresh = content
+        added = self.ids.extend(ids)
         self.added = added if added.count == len(ids) else None
         if self.added is None:  # some were seen before, or are on this page twice
-            wanted, fresh = set(unseen), list[T]()
+            wanted, fresh = self.ids.last(added.count), list[T]()
             for item, number in zip(content, ids, strict=True):
                 if number in wanted:
                     wanted.remove(number)

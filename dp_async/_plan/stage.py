@@ -6,7 +6,8 @@ The pages of a stage may be requested in any order. The next stage begins when a
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from .._proof.reads import Read
 from .page_ref import PageRef
@@ -16,8 +17,7 @@ def ignore(ref: PageRef, read: Read, /) -> None:
     """Does nothing: for a stage that needs no answers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Struct, frozen=True):
     """Where the next page of a stage comes from, and how its answers differ from others.
 
     - *next*: the next page to request; None if there is none, or none before the next answer.
@@ -60,8 +60,7 @@ PAUSE = each(())
 """In place of a stage: a long computation goes on after it. The caller may let others run."""
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(Struct):
     """How far a strategy has come.
 
     - *finished*: the last decision of the certificate is final.

@@ -11,10 +11,12 @@ page, and leaves as a ``PageResult``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import count
 from math import inf
 from typing import Generic, TypeVar, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .._page.reader import Rows
 from .._settings import CrawlOptions
@@ -32,8 +34,7 @@ from .whole import whole
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class PageResult(Generic[T]):
+class PageResult(Struct, Generic[T]):
     """What one answer brought: *fresh* are the items not seen before.
 
     *keys* are what a watermark knows these items by, where only what is new is wanted. *deferred*:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from .reads import Read
 
 
-@dataclass(frozen=True, slots=True)
-class Complete:
+class Complete(Struct, frozen=True):
     """Every row that was in the list from the first read to the last is in the reads.
 
     *margin*: the most lateness, in seconds, that the proof bears; ``inf`` where it needs none.
@@ -21,8 +21,7 @@ class Complete:
     margin: float
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(Struct, frozen=True):
     """Two reads with no link between them; *above* is nearer the newest row.
 
     A read to which *above* links, and which links to *below*, closes it.
@@ -32,8 +31,7 @@ class Gap:
     below: Read
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(Struct, frozen=True):
     """The reads that the link rule still needs.
 
     It needs links across *gaps*, which are sorted newest first. *head* says that it needs a read of
@@ -48,15 +46,13 @@ class Missing:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unprovable:
+class Unprovable(Struct, frozen=True):
     """Further pages do not help the link rule; *reason* says why."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(Struct, frozen=True):
     """The server was seen to break an assumption, which *reason* names: nothing is proven."""
 
     reason: str

@@ -100,7 +100,9 @@ class Read(Struct, gc=False):  # a crawl keeps one for each page, which no colle
         """
         times = updated if isinstance(updated, Times) else Times.of(updated)
         by_update = by_create = Column.of(times, ids)
-        if created is not updated:
+        if not created:
+            by_create = None
+        elif created is not updated:
             others = created if isinstance(created, Times) else Times.of(created)
             if others != times:
                 by_create = Column.of(others, ids)
@@ -214,10 +216,13 @@ def clocks(reads: Sequence[Read], *, dated: bool = True) -> Steps[list[float]]:
     before it: its own was written after it was taken. A row dated in the future does not count.
     """
     known = yield from mapped(partial(shown_by, dated=dated), reads)
-    shown = sorted(zip(map(_ANSWERED, reads), known, strict=True))
+    answered = list(map(_ANSWERED, reads))
     yield
-    ticks = [tick for tick, _ in shown]
-    peaks = [-inf, *accumulate([time for _, time in shown], max)]
+    # Places and not pairs: the garbage collector would visit the pairs.
+    places = sorted(range(len(reads)), key=answered.__getitem__)
+    yield
+    ticks = list(map(answered.__getitem__, places))
+    peaks = [-inf, *accumulate(map(known.__getitem__, places), max)]
     yield
 
     def clock(read: Read) -> float:

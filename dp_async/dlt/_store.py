@@ -14,7 +14,6 @@ from uuid import uuid4
 
 import dlt
 import pyarrow as pa
-from dlt.destinations.sql_client import SqlClientBase
 from dlt.extract.decorators import get_resource
 
 from .. import ConfigError
@@ -49,12 +48,13 @@ class Store:
         self._table = table
         self._pipeline = dlt.current.pipeline()
         self._columns = columns
-        with self._pipeline.sql_client() as client:
-            self._dataset, self._staging = client.dataset_name, client.staging_dataset_name
+        # Made once, opened for each query: to make one, dlt resolves its whole configuration.
+        self._client: Any = self._pipeline.sql_client()  # dlt types its exit without None
+        self._dataset, self._staging = self._client.dataset_name, self._client.staging_dataset_name
         self._tables = self._existing()
         self._there = self._tables.get((self._dataset, table), {})
         self._ends = ExitStack()
-        self._session: SqlClientBase[Any] | None = None
+        self._in_session = False
         self._temporary = 0  # temporary tables made so far
         made = table in self._schema.tables and self._schema.get_table_columns(table)
         self._made = {*made} if made else set[str]()  # by earlier loads, if dlt's schema is kept
@@ -95,11 +95,10 @@ class Store:
 
     def temporarily(self, sql: str, *values: object) -> list[Sequence[Any]]:
         """The rows that *sql* selects, in the one session that knows the temporary tables."""
-        session = self._session
-        if session is None:
-            client: Any = self._pipeline.sql_client()  # dlt types its exit without None
-            session = self._session = cast("SqlClientBase[Any]", self._ends.enter_context(client))
-        return self._rows(session, sql, *values)
+        if not self._in_session:
+            self._ends.enter_context(self._client)
+            self._in_session = True
+        return self._rows(sql, *values)
 
     def undocumented(self) -> list[str]:
         """The columns of undocumented fields that the table has."""
@@ -192,10 +191,10 @@ class Store:
         return MICROSECONDS.format(column) if is_time else column
 
     def _query(self, sql: str, *values: object) -> list[Sequence[Any]]:
-        """The rows that *sql* selects."""
-        with self._pipeline.sql_client() as client:
-            return self._rows(client, sql, *values)
+        """The rows that *sql* selects, in a session of its own: none is open during a crawl."""
+        with self._client:
+            return self._rows(sql, *values)
 
-    def _rows(self, client: SqlClientBase[Any], sql: str, *values: object) -> list[Sequence[Any]]:
-        sql = sql.replace("{table}", client.make_qualified_table_name(self._table))
-        return list(client.execute_sql(sql, *values) or [])
+    def _rows(self, sql: str, *values: object) -> list[Sequence[Any]]:
+        sql = sql.replace("{table}", self._client.make_qualified_table_name(self._table))
+        return list(self._client.execute_sql(sql, *values) or [])

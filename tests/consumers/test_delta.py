@@ -6,6 +6,7 @@ The tables are read back by DuckDB, from the files that the log names.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import logging
 import re
@@ -98,9 +99,8 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def simulator(clock: Clock) -> Simulator:
-    """A simulator with some undocumented fields."""
+def simulated(clock: Clock) -> Simulator:
+    """A simulator with some undocumented fields, the same each time."""
     simulator = Simulator(works=230, messages=40, clock=clock, tolerance=1e12)
     simulator.works.insert(brandNew={"nested": [1.50, None]}, account="theirs", empty=None)
     simulator.works.insert(brandNew="text", **{" ": 1, "brand_new": 7, "select": "word"})
@@ -109,15 +109,28 @@ def simulator(clock: Clock) -> Simulator:
 
 
 @pytest.fixture
+def simulator(clock: Clock) -> Simulator:
+    return simulated(clock)
+
+
+@pytest.fixture
 def sync(tmp_path: Path, simulator: Simulator) -> Sync:
     """Into an empty folder."""
     return Sync(Lake(str(tmp_path / "lake")), simulator)
 
 
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A first run; not to be changed."""
+    folder = str(tmp_path_factory.mktemp("first") / "lake")
+    asyncio.run(cast("Any", Sync(Lake(folder), simulated(Clock())).load()))
+    return folder
+
+
 @pytest.fixture
-async def later(sync: Sync, clock: Clock) -> Sync:
-    """After a first run, some time later."""
-    await sync.load()
+def later(first_run: str, sync: Sync, clock: Clock) -> Sync:
+    """A copy of the first run, some time later."""
+    shutil.copytree(first_run, sync.lake.to)
     clock.now += 60
     return sync
 
@@ -201,7 +214,7 @@ async def test_polars_reads_the_tables(sync: Sync) -> None:
 async def test_many_rows_are_committed_in_parts(
     sync: Sync, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dp_async.delta._run.PIECE", 100)
+    monkeypatch.setattr("dp_async.tables._reading.PIECE", 100)
     monkeypatch.setattr("dp_async.delta._round.ROWS", 150)
     monkeypatch.setattr("dp_async.delta._round.WAITING", 150)
     monkeypatch.setattr("dp_async.delta._comparison.PIECE", 50)
@@ -228,21 +241,21 @@ async def test_many_rows_are_merged_window_after_window(
         return plain(table, source, predicate, **options)
 
     monkeypatch.setattr(DeltaTable, "merge", merge)
-    assert await sync.load(ACCOUNTS) == {"works": (699, 0, 0), "messages": (120, 0, 0)}
-    assert sync.agrees(*ACCOUNTS)
-    assert sync.lake.versions()["works"] == 9  # three of each account
+    assert await sync.load(ACCOUNTS[:2]) == {"works": (466, 0, 0), "messages": (80, 0, 0)}
+    assert sync.agrees(*ACCOUNTS[:2])
+    assert sync.lake.versions()["works"] == 6  # three of each account
     account = f"t.account = '{ACCOUNTS[1]}' AND t.digital_person_works_id"
     assert sum(f"{account} <" in one for one in predicates) == 2
     files = {*sync.lake.table("works").file_uris()}
     clock.now += 60
     simulator.works.update(simulator.works.ids()[100], status="FAIL")
     simulator.works.insert()
-    assert (await sync.load(ACCOUNTS))["works"] == (3, 3, 0)
-    assert sync.agrees(*ACCOUNTS)
+    assert (await sync.load(ACCOUNTS[:2]))["works"] == (2, 2, 0)
+    assert sync.agrees(*ACCOUNTS[:2])
     assert len(files & {*sync.lake.table("works").file_uris()}) >= len(files) // 2
     simulator.works.delete(simulator.works.ids()[200])
-    assert (await sync.load(ACCOUNTS, reconcile=True))["works"] == (0, 0, 3)
-    assert sync.agrees(*ACCOUNTS)
+    assert (await sync.load(ACCOUNTS[:2], reconcile=True))["works"] == (0, 0, 2)
+    assert sync.agrees(*ACCOUNTS[:2])
 
 
 async def test_a_file_without_statistics_may_have_any_key(
@@ -429,7 +442,8 @@ async def test_a_sync_that_others_always_overtake_gives_up(
 
     async def send(request: Request, /) -> Response:
         answer = await simulator.send(request)
-        await other.load(full=True)
+        if request.endpoint == "msg_list":
+            await other.load(full=True)
         return answer
 
     sync.send = send
@@ -751,7 +765,8 @@ async def test_a_bug_is_no_load_failed(sync: Sync, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("missing", ["deltalake", "pyarrow"])
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     for name in [*sys.modules]:
-        if name.startswith(("dp_async.delta", "dp_async.tables")):
+        # A second dp_async.tables would stay as the package's attribute.
+        if name.startswith("dp_async.delta"):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ImportError, match=r"pip install 'dp_async\[delta\]'"):

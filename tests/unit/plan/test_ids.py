@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dp_async._plan.ids import Ids, Kept, new_of
+from dp_async._plan.ids import Ids, Kept
 
 PAGES = st.lists(st.lists(st.integers(0, 60), max_size=5), max_size=12)
 
@@ -16,10 +16,10 @@ def test_it_is_a_set(pages: list[list[int]], most: int) -> None:
     ids, known = Ids(most), set[int]()
     kept: list[tuple[Kept, list[int]]] = []
     for page in pages:
-        assert ids.isdisjoint(page) is known.isdisjoint(page)
-        fresh = new_of(page, ids)
-        assert fresh == [number for number in page if number not in known]
-        kept.append((ids.extend(fresh), list(dict.fromkeys(fresh))))
+        assert [number in ids for number in page] == [number in known for number in page]
+        fresh = [number for number in dict.fromkeys(page) if number not in known]
+        kept.append((ids.extend(page), fresh))
+        assert ids.last(len(fresh)) == set(fresh)
         known.update(page)
         assert len(ids) == len(known)
         assert sorted(ids) == sorted(known)
