@@ -294,25 +294,3 @@ class Evidence:
     def width(self) -> int:
         """How many rows a page may have that is read across boundaries of several others."""
         return max(self.size, min(self.largest, self.size * WIDER))
-
-    def seconds_above_start(self, read: Read) -> float:
-        """How many seconds newer *read* is, at its end, than any row when the crawl began.
-
-        Allowed lateness counts as newer. Negative if *read* ends lower, or if that is not known.
-        """
-        shown, first = read.by_update, self.newest_at_first
-        if not shown or first is None:
-            return -1
-        return shown.oldest - (first - self.options.allowed_lateness)
-
-    @property
-    def newest_at_first(self) -> float | None:
-        """The newest update time when the newest end was first read; None if that is not known."""
-        first: Read | None = self.reads[0]
-        if self.is_ascending:
-            first = next((read for read in self.reads if is_last(read)), None)
-        return first.newest_past if first and first.newest_past > -inf else None
-
-    def is_new(self, read: Read) -> bool:
-        """Whether every row of *read* entered since the crawl began."""
-        return self.seconds_above_start(read) >= 0

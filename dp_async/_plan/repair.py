@@ -11,6 +11,7 @@ from itertools import islice
 
 from .._proof.decision import Gap, Missing
 from .._proof.reads import Read, in_seconds
+from .entered import is_new, newest_at_first, seconds_above_start
 from .evidence import Evidence
 from .page_ref import PageRef, across, around, following, pages, preceding
 from .stage import Stage, each
@@ -103,7 +104,7 @@ class Repair:
             if (yield from evidence.deciding()) or not isinstance(evidence.decision, Missing):
                 return
             gaps = evidence.decision.gaps
-            if not gaps or not all(evidence.is_new(gap.above) for gap in gaps):
+            if not gaps or not all(is_new(evidence, gap.above) for gap in gaps):
                 return
             before = evidence.reads[-1]
             wider = self._note_span(before)
@@ -128,7 +129,7 @@ class Repair:
         old: list[Gap] = []
         descent: list[PageRef] = []
         for gap in missing.gaps:
-            if not evidence.is_new(gap.above):
+            if not is_new(evidence, gap.above):
                 old.append(gap)
             elif not descended:
                 descent = descent or self._descent(head)
@@ -153,7 +154,7 @@ class Repair:
         """The pages below *read*, down to about what was there when the crawl began."""
         evidence = self._evidence
         span = max(read.newest_past - min(read.updated, default=0), 0) + 1
-        rows = 1.3 * (evidence.seconds_above_start(read) + 1) * read.count / span
+        rows = 1.3 * (seconds_above_start(evidence, read) + 1) * read.count / span
         size = evidence.largest or evidence.size
         return self._below(read, min(1 + int(rows) // size, DESCENT))
 
@@ -222,7 +223,7 @@ class Repair:
 
     def _entered(self) -> int:
         """How many rows are known to have entered at the newest end since it was first read."""
-        newest, reads = self._evidence.newest_at_first, self._evidence.reads
+        newest, reads = newest_at_first(self._evidence), self._evidence.reads
         if newest is None:
             return 0
         for read in islice(reads, self._searched, None):

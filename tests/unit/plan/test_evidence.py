@@ -325,28 +325,3 @@ def test_it_is_read_no_wider_than_the_server_allows() -> None:
     assert evidence.newest_end(drifted=False) == (1, 40)
     fed(evidence, served, (1, 40))
     assert evidence.newest_end(drifted=False) == (1, 30)
-
-
-def test_a_page_is_new_if_it_ends_above_what_was_there_at_first() -> None:
-    served = List(rows_at(100, 90, 80), total=3)
-    evidence = fed(evidence_of(allowed_lateness=2.0), served, (1, 5))
-    for oldest, seconds in ((97, -1), (98, 0), (101, 3)):
-        take(evidence, FIRST, page(rows_at(200, oldest), 1, 5, 3))
-        read = evidence.reads[-1]
-        assert evidence.seconds_above_start(read) == seconds
-        assert evidence.is_new(read) is (seconds >= 0)
-
-
-def test_without_times_or_newest_last_no_page_is_known_to_be_new() -> None:
-    evidence = fed(evidence_of(), List(rows_at(100)), (1, 5))
-    take(evidence, FIRST, page(rows_at(200, 190), 1, 5, 3))
-    timed = evidence.reads[-1]
-    assert evidence.is_new(timed)
-    take(evidence, FIRST, page(rows(2), 1, 5, 3, timed=False))
-    assert not evidence.is_new(evidence.reads[-1])
-    evidence.decision = ASCENDING
-    assert evidence.is_new(timed)  # newer than the last page
-    evidence.reads = [read for read in evidence.reads if read is timed]
-    assert not evidence.is_new(timed)  # before the last page was read
-    evidence = fed(evidence_of(), List(rows(3), timed=False), (1, 5))
-    assert not evidence.is_new(timed)
