@@ -65,6 +65,27 @@ def test_rows_at_the_edge_of_a_page_may_be_as_late_as_allowed(seeds: Iterable[in
         assert not play(replace(case, load=load)).false, seed
 
 
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_page_that_spans_less_than_the_lateness_proves_nothing_of_late_rows(
+    concurrency: int,
+) -> None:
+    """If every horizon ignored the lateness, both were complete falsely."""
+    case = replace(
+        draw(1, "late", most=600),
+        schema=Schema(largest=20),
+        load=Load(pace=6.0, kinds=(("insert", 1.0), ("update", 2.0), ("delete", 1.0))),
+        rows=120,
+        past=10.0,
+        latency=60_000,
+        concurrency=concurrency,
+        ordered=True,
+        options=CrawlOptions(page_size=20),
+        aims=frozenset(range(2, 40, 2)),
+    )
+    case = replace(case, load=replace(case.load, delay=(1.0, 1.9)))
+    assert not play(case).false
+
+
 @pytest.mark.parametrize("crawls", BROKEN)
 def test_crawls_that_know_the_lag_of_a_replica_are_complete_only_if_they_are(crawls: int) -> None:
     results: list[Result] = []
