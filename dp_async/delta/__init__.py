@@ -6,7 +6,7 @@
 - ``_marks``: the table of the watermarks.
 - ``_spool``: rows that wait for their commit, in a temporary file.
 - ``_comparison``: what was read against what a table holds.
-- ``_run``: one list of one account, crawled once.
+- ``_run``: one list of one account, with the table's own columns.
 - ``_round``: some accounts crawled, committed, and their watermarks.
 - ``_load``: one list of all accounts, round after round.
 
@@ -24,11 +24,10 @@ from .. import Client, ConfigError, CrawlOptions, CrawlReport, Listing, Message,
 try:
     from anyio.to_thread import run_sync
 
-    from ..tables import ListName, Outcome, account_names
+    from ..tables import List, ListName, Outcome, Plan, account_names
     from ._load import Load, table_of
     from ._marks import Marks
     from ._place import LoadFailed, Place, place_of
-    from ._run import List, Plan
 except ImportError as error:
     raise ImportError(
         "dp_async.delta needs deltalake and pyarrow, which are an extra: "
@@ -91,8 +90,6 @@ def sync(
     """
     if not isinstance(client, Client):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(f"client must be a Client, not {type(client).__name__}")
-    if not _is_whole(at_once) or at_once < 1:
-        raise ConfigError("at_once must be a whole number, 1 or more")
     if progress is not None and (not callable(progress) or iscoroutinefunction(progress)):
         raise ConfigError("progress must be a plain function: an async one is never awaited")
     plan = Plan(
@@ -151,7 +148,3 @@ def _lists(options: CrawlOptions) -> tuple[List[Work], List[Message]]:
         List("works", "work_list", Work, works),
         List("messages", "msg_list", Message, messages),
     )
-
-
-def _is_whole(given: object) -> bool:
-    return isinstance(given, int) and not isinstance(given, bool)

@@ -17,12 +17,12 @@ from anyio.to_thread import run_sync
 from msgspec import Struct
 
 from .. import Client, ConfigError, Watermark
-from ..tables import Outcome, warn
+from ..tables import List, Outcome, Plan, warn
 from ._comparison import Stored, accounts_of, all_rows, read_rows
 from ._marks import Mark, Marks
 from ._place import LoadFailed, Place
 from ._round import Destination, Round, Start
-from ._run import List, Plan
+from ._run import columns_of
 from ._spool import Spool
 from ._table import Overtaken, Table
 
@@ -37,7 +37,7 @@ MAX_BACKOFF = 30.0
 
 def table_of(of: List[S], place: Place) -> Table:
     """The table of the list *of* at *place*."""
-    return Table(place, of.name, of.columns, ("app_id", "account", of.key))
+    return Table(place, of.name, columns_of(of), ("app_id", "account", of.key))
 
 
 class Load(Generic[S]):
@@ -60,9 +60,10 @@ class Load(Generic[S]):
         marks = await run_sync(self._marks_of, self._plan.accounts)
         for account in self._plan.accounts:
             text = None if self._plan.full else marks.get(account, Mark()).watermark
-            self._of.listing(self._client.for_account(account or None)).since(
+            self._of.since(
+                self._client.for_account(account or None),
                 None if text is None or not _is_valid(text) else Watermark.from_json(text),
-                allowed_lateness=self._plan.allowed_lateness,
+                self._plan.allowed_lateness,
             )
 
     async def rounds(self) -> AsyncGenerator[list[Outcome], None]:
@@ -79,7 +80,7 @@ class Load(Generic[S]):
                 await anyio.sleep(random.uniform(0, min(MAX_BACKOFF, 0.1 * 2**attempt)))
             left = waiting.copy()
             start = await run_sync(self._start, [*waiting])
-            with Spool(self._of.columns) as spool:
+            with Spool(columns_of(self._of)) as spool:
                 load = Round(self._of, self._client, self._plan, self._to, start, spool).load
                 try:
                     return await load(left), left
@@ -96,7 +97,7 @@ class Load(Generic[S]):
         opened = self._to.table.open()
         snapshot = self._to.table.snapshot(opened, self._app_id)
         stored = Stored(snapshot, self._of.key)
-        lacks_columns = not {*self._of.columns.names} <= {*snapshot.columns}
+        lacks_columns = not {*columns_of(self._of).names} <= {*snapshot.columns}
         reloaded = self._reloaded(marks, stored, lacks_columns=lacks_columns)
         return Start(marks, reloaded, stored, self._to.table.commits(opened, self._app_id))
 

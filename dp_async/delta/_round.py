@@ -20,10 +20,10 @@ import pyarrow as pa
 from anyio.to_thread import run_sync
 
 from .. import Client
-from ..tables import Outcome, warn
+from ..tables import List, Outcome, Plan, warn
 from ._comparison import Stored, accounts_of, all_rows, read_rows
 from ._marks import Mark, Marks
-from ._run import List, Plan, Run
+from ._run import Run
 from ._spool import Spool
 from ._table import Table
 
@@ -71,7 +71,7 @@ class Round:
         self._spool = spool
         self._commits = start.commits
         self._rows = 0
-        self._runs: list[Run[Any]] = []
+        self._runs: list[Run] = []
         self._lock = anyio.Lock()  # of the spool
 
     async def load(self, waiting: deque[str]) -> list[Outcome]:
@@ -145,10 +145,10 @@ class Round:
                 new=counts[run.account] - stored[run.account],
                 updated=different[run.account],
                 gone=gone[run.account],
-                report=run.report,
-                bad_items=run.bad_items,
+                report=run.reading.report,
+                bad_items=run.reading.bad_items,
                 reloaded=run.reloaded,
-                error=run.error,
+                error=run.reading.error,
             )
             for run in self._runs
         ]
@@ -157,8 +157,10 @@ class Round:
         """Keep the rows that are gone, marked, for the commit: how many of each account."""
         proven = [run for run in self._runs if self._is_proven(run)]
         bad = [
-            read_rows(run.account, [(one.id, None) for one in run.bad_items if one.id is not None])
+            read_rows(run.account, [(one.id, None)])
             for run in proven
+            for one in run.reading.bad_items
+            if one.id is not None
         ]
         found = all_rows([read, *bad])
         gone = Counter[str]()
@@ -172,10 +174,10 @@ class Round:
             )
         return gone
 
-    def _is_proven(self, run: Run[Any]) -> bool:
-        if run.error is not None:
+    def _is_proven(self, run: Run) -> bool:
+        if run.reading.error is not None:
             return False
-        if not run.report.complete:  # as where a bad row has no id
-            warn("no row of the %s is marked as gone: %s", self._of.name, run.report.reason)
+        if not run.reading.report.complete:  # as where a bad row has no id
+            warn("no row of the %s is marked as gone: %s", self._of.name, run.reading.report.reason)
             return False
         return True

@@ -1,4 +1,4 @@
-"""One list of one account, crawled once: its rows in pieces, and what is left of the crawl.
+"""One list of one account: its rows with the table's own columns, and the mark they end at.
 
 Knows no table and no other account.
 """
@@ -7,58 +7,25 @@ Knows no table and no other account.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
 
 import pyarrow as pa
-from msgspec import Raw, Struct, structs
 
-from .. import BadItem, Client, Crawl, CrawlReport, DpError, Listing, Page, Watermark
-from ..tables import INSTANT, ListName, TableReader, schema
+from .. import Client, Watermark
+from ..tables import INSTANT, List, Plan, Reading, schema
 from ._comparison import LACKING, all_rows, read_table
 from ._marks import Mark
 
-S = TypeVar("S", bound=Struct)
-
-#: Rows in one piece.
-PIECE = 5_000
 #: Delta Lake knows instants at UTC alone.
 UTC = pa.timestamp("us", tz="UTC")
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The arguments of ``sync`` that both lists share."""
-
-    accounts: Sequence[str]
-    full: bool
-    reconcile: bool
-    allowed_lateness: float
-    at_once: int
-    progress: Callable[[ListName, str, CrawlReport], object] | None
-
-
-@dataclass(frozen=True, slots=True)
-class List(Generic[S]):
-    """One of the two lists; *endpoint* is its name in errors."""
-
-    name: ListName
-    endpoint: str
-    model: type[S]
-    listing: Callable[[Client], Listing[S]]
-
-    @property
-    def key(self) -> str:
-        """The column of the id, the only required field of the model."""
-        return next(field.name for field in structs.fields(self.model) if field.required)
-
-    @property
-    def columns(self) -> pa.Schema:
-        """The columns of its table."""
-        app_id = pa.field("app_id", pa.string(), nullable=False)
-        fields = [app_id, *schema(self.model)]
-        return pa.schema([pa.field(f.name, at_utc(f.type), f.nullable) for f in fields])
+def columns_of(of: List[Any]) -> pa.Schema:
+    """The columns of the table of the list *of*."""
+    fields = [pa.field("app_id", pa.string(), nullable=False), *schema(of.model)]
+    return pa.schema([pa.field(f.name, at_utc(f.type), f.nullable) for f in fields])
 
 
 def at_utc(kind: pa.DataType) -> pa.DataType:
@@ -66,55 +33,29 @@ def at_utc(kind: pa.DataType) -> pa.DataType:
     return UTC if kind == INSTANT else kind
 
 
-class Run(Generic[S]):
-    """One list of one account: ``crawl`` it, then see what is left."""
+class Run:
+    """One list of one account: ``crawl`` it, then see what is left of its *reading*."""
 
     def __init__(
-        self, of: List[S], client: Client, account: str, mark: Mark, plan: Plan, *, reloaded: bool
+        self, of: List[Any], client: Client, account: str, mark: Mark, plan: Plan, *, reloaded: bool
     ) -> None:
         self.account = account
         self.reloaded = reloaded
-        self.error: DpError | None = None
-        self.report: CrawlReport
-        self.bad_items: Sequence[BadItem] = ()
-        self._of = of
+        self._key = of.key
         self._app_id = client.settings.app_id
-        self._plan = plan
         self._before = mark
-        self._reached: Watermark | None = None
         self._read: list[pa.Table] = []
-        listing = of.listing(client)
-        self._reader = TableReader(
-            of.endpoint, of.model, keep=listing.options.on_bad_item == "keep"
-        )
         text = None if plan.full or reloaded else mark.watermark
-        # Raises ConfigError for the watermark of another list.
-        self._crawl: Crawl[Raw] = listing.typed(Raw).since(
-            None if text is None else Watermark.from_json(text),
-            allowed_lateness=plan.allowed_lateness,
-            progress=self._progress,
-        )
+        after = None if text is None else Watermark.from_json(text)
+        self.reading: Reading[Any] = Reading(of, client, account, plan, after)
 
     async def crawl(self) -> AsyncGenerator[pa.Table, None]:
-        """The rows in pieces. A DpError ends them and is kept in ``error``."""
-        kept: list[pa.Table] = []
-        number = 0
-        async with self._crawl as crawl:
-            try:
-                async for page in crawl.pages():
-                    if page.content:
-                        kept.append(self._table(page))
-                        number += kept[-1].num_rows
-                    if number >= PIECE:
-                        yield self._piece(kept)
-                        kept, number = [], 0
-            except DpError as caught:
-                self.error = caught
-            if kept:
-                yield self._piece(kept)
-            self.report = self._shown(crawl.report)
-            self.bad_items = [*crawl.bad_items, *self._reader.bad_items]
-            self._reached = crawl.watermark if self.error is None else None
+        """The rows in pieces. Their keys and times are kept to be compared."""
+        async with aclosing(self.reading.pieces(self._own)) as pieces:
+            async for piece in pieces:
+                rows = piece.combine_chunks()  # batches of a page each would cost ten times more
+                self._read.append(read_table(self.account, self._key, rows).combine_chunks())
+                yield rows
 
     @property
     def read(self) -> pa.Table:
@@ -131,25 +72,10 @@ class Run(Generic[S]):
             at: int = last["time"][0].as_py()
             newest = (last["id"][0].as_py(), None if at == LACKING else at)
         kept = None if self.reloaded else self._before.watermark
-        return Mark(kept if self._reached is None else self._reached.to_json(), *newest)
+        reached = self.reading.watermark
+        return Mark(kept if reached is None else reached.to_json(), *newest)
 
-    def _shown(self, report: CrawlReport) -> CrawlReport:
-        """The crawl's report, with the rows that are no rows of a table as bad ones."""
-        bad = len(self._reader.bad_items)
-        return replace(report, items=report.items - bad, bad_items=report.bad_items + bad)
-
-    def _progress(self, report: CrawlReport) -> None:
-        if self._plan.progress is not None:
-            self._plan.progress(self._of.name, self.account, self._shown(report))
-
-    def _piece(self, tables: Sequence[pa.Table]) -> pa.Table:
-        """The rows of *tables* as one table; their keys and times are kept to be compared."""
-        rows = _joined(tables).combine_chunks()  # batches of a page each would cost ten times more
-        self._read.append(read_table(self.account, self._of.key, rows).combine_chunks())
-        return rows
-
-    def _table(self, page: Page[Raw]) -> pa.Table:
-        table = self._reader(page)
+    def _own(self, table: pa.Table) -> pa.Table:
         columns: dict[str, Any] = {
             "app_id": pa.repeat(pa.scalar(self._app_id), table.num_rows),
             "account": pa.repeat(pa.scalar(self.account), table.num_rows),
@@ -158,8 +84,3 @@ class Run(Generic[S]):
         for name in table.schema.names:
             columns[name] = table[name].cast(at_utc(table[name].type))
         return pa.table(columns)
-
-
-def _joined(tables: Sequence[pa.Table]) -> pa.Table:
-    """One table with all columns of *tables*; a column that a table lacks is null there."""
-    return pa.concat_tables(tables, promote_options="default")

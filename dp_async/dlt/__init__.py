@@ -4,7 +4,7 @@ Give ``source(settings)`` to a dlt pipeline and run it as often as you like: the
 rows, each later run what is new or updated.
 
 - ``_resource``: a list as a dlt resource; its accounts are crawled concurrently, in a thread.
-- ``_run``: one list of one account, crawled once.
+- ``_run``: one list of one account, compared with the destination.
 - ``_store``: what the destination holds, read by SQL.
 - ``_comparison``: the rows that were read, compared with those inside the database.
 - ``_callbacks``: the application's callbacks, which end no run.
@@ -21,18 +21,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Literal, cast
+from typing import Literal
 
-from .. import Client, ConfigError, CrawlOptions, CrawlReport, Listing, Message, Settings, Work
+from .. import Client, CrawlOptions, CrawlReport, Listing, Message, Settings, Work
 
 try:
     import dlt
     from dlt.extract import DltResource, DltSource
 
-    from ..tables import ListName, Outcome
+    from ..tables import List, ListName, Outcome, Plan, account_names
     from ._callbacks import guarded
-    from ._resource import SharedClient, resource
-    from ._run import List, Plan
+    from ._resource import Load, SharedClient, resource
 except ImportError as error:
     raise ImportError(
         "dp_async.dlt needs dlt and pyarrow, which are an extra: pip install 'dp_async[dlt]'"
@@ -90,30 +89,18 @@ def source(
     the list and with nothing loaded, if the table in the destination has another shape or the
     watermark belongs to another list.
     """
-    given = cast("object", accounts)  # whatever its type says
-    if isinstance(given, str | bytes) or not isinstance(given, Iterable | None):
-        raise ConfigError("accounts needs a list of accounts, not a single one")
-    if not _is_whole(at_once) or at_once < 1:
-        raise ConfigError("at_once must be a whole number, 1 or more")
-    names = [settings.account or ""] if accounts is None else list(dict.fromkeys(accounts))
-    for place, name in enumerate(() if accounts is None else names):
-        if not _is_text(name):
-            raise ConfigError(f"accounts[{place}] must be an account, and is blank or no text")
-        settings.with_account(name)
-    if not names:
-        raise ConfigError("accounts is empty: give at least one, or None for the main account")
     if on_bad_item is not None:
         options = replace(options, on_bad_item=on_bad_item)
-    shared = SharedClient(lambda: client(settings))
     plan = Plan(
-        names,
+        account_names(settings, accounts),
         full or reconcile,
         reconcile,
         allowed_lateness,
         at_once,
         None if progress is None else guarded("progress", progress),
-        None if on_outcome is None else guarded("on_outcome", on_outcome),
     )
+    done = None if on_outcome is None else guarded("on_outcome", on_outcome)
+    shared = SharedClient(lambda: client(settings))
 
     def works(view: Client) -> Listing[Work]:
         return view.works(options=options)
@@ -124,16 +111,8 @@ def source(
     @dlt.source(name="dp_async")
     def lists() -> list[DltResource]:
         return [
-            resource(List("works", "work_list", Work, works, plan), shared),
-            resource(List("messages", "msg_list", Message, messages, plan), shared),
+            resource(Load(List("works", "work_list", Work, works), plan, done, shared)),
+            resource(Load(List("messages", "msg_list", Message, messages), plan, done, shared)),
         ]
 
     return lists()
-
-
-def _is_text(given: object) -> bool:
-    return isinstance(given, str) and bool(given.strip())
-
-
-def _is_whole(given: object) -> bool:
-    return isinstance(given, int) and not isinstance(given, bool)

@@ -9,9 +9,10 @@ behind anyio's blocking portal. What is done for one account is ``_run``'s.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, aclosing
-from typing import Any, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import anyio
 import dlt
@@ -19,20 +20,17 @@ import pyarrow as pa
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from anyio.streams.memory import MemoryObjectSendStream
 from dlt.extract import DltResource
-from msgspec import Struct
 
 from .. import AccountsFailed, Client, ConfigError, DpError
-from ..tables import schema, warn
-from ._run import List, Marks, Newest, Run, mark_of
+from ..tables import List, Outcome, Plan, schema, warn
+from ._run import Run, State, mark_of
 from ._store import Store
-
-S = TypeVar("S", bound=Struct)
 
 #: How columns are named, kept in the state of each account: by ``tables.column_name``.
 COLUMN_RULE = 2
 
 #: A run and its next piece, or None at the end of the run.
-Found: TypeAlias = tuple[Run[Any], pa.Table | None]
+Found: TypeAlias = tuple[Run, pa.Table | None]
 
 
 class SharedClient:
@@ -59,11 +57,25 @@ class SharedClient:
             self._ends.close()
 
 
-def resource(of: List[S], shared: SharedClient) -> DltResource:
-    """The list *of* as a resource that merges its rows on account and id."""
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The list *of* by *plan*; without *on_outcome*, an error ends the run, and nothing is loaded.
+
+    *shared*: the client of the run.
+    """
+
+    of: List[Any]
+    plan: Plan
+    on_outcome: Callable[[Outcome], object] | None
+    shared: SharedClient
+
+
+def resource(load: Load) -> DltResource:
+    """A list as a resource that merges its rows on account and id."""
+    of = load.of
 
     def tables() -> Iterator[pa.Table]:  # dlt wants a plain generator function
-        yield from _tables(of, shared)
+        yield from _tables(load)
 
     return dlt.resource(
         tables,
@@ -79,38 +91,37 @@ def resource(of: List[S], shared: SharedClient) -> DltResource:
     )
 
 
-def _tables(of: List[S], shared: SharedClient) -> Iterator[pa.Table]:
+def _tables(load: Load) -> Iterator[pa.Table]:
     """The tables for dlt to load, of all accounts. Runs in dlt's thread."""
+    of = load.of
     with Store(of.name, of.key, schema(of.model)) as store:
-        yield from _loaded(of, shared, store)
+        yield from _loaded(load, store)
 
 
-def _loaded(of: List[S], shared: SharedClient, store: Store) -> Iterator[pa.Table]:
-    plan = of.plan
-    state = dlt.current.resource_state()
-    marks: Marks = state.setdefault("watermarks", {})
-    rules: dict[str, int] = state.setdefault("column_names", {})
+def _loaded(load: Load, store: Store) -> Iterator[pa.Table]:
+    of, plan = load.of, load.plan
+    kept = dlt.current.resource_state()
+    marks: dict[str, str] = kept.setdefault("watermarks", {})
+    rules: dict[str, int] = kept.setdefault("column_names", {})
     store.check_shape()
-    newest: Newest = state.setdefault("newest", {})
+    state = State(marks, kept.setdefault("newest", {}))
     store.make_again()
-    lost = _lost(of, marks, newest, store)
-    lost += [account for account in _outdated(of, marks) if account not in lost]
+    lost = _lost(load, state, store)
+    lost += [account for account in _outdated(load, marks) if account not in lost]
     for account in lost:  # dlt keeps the state with the rows: if they are not loaded, nor is this
         del marks[account]
     if not store.undocumented():
         rules.update(dict.fromkeys(marks, COLUMN_RULE))
     elif not plan.full:
-        _check_names(of, marks.keys() - rules.keys())
+        _check_names(load, marks.keys() - rules.keys())
     errors: dict[str, DpError] = {}
-    with shared as (portal, client):
+    with load.shared as (portal, client):
         views = {account: client.for_account(account or None) for account in plan.accounts}
         if not plan.full:
             for account, view in views.items():  # checks all watermarks before any request
-                of.listing(view).since(
-                    mark_of(account, marks), allowed_lateness=plan.allowed_lateness
-                )
+                of.since(view, mark_of(account, marks), plan.allowed_lateness)
         runs = [
-            Run(of, view, account, marks, newest, store, reloaded=account in lost)
+            Run(of, view, account, plan, state, store, load.on_outcome, reloaded=account in lost)
             for account, view in views.items()
         ]
         workers = Workers(runs, plan.at_once)
@@ -122,55 +133,57 @@ def _loaded(of: List[S], shared: SharedClient, store: Store) -> Iterator[pa.Tabl
                     yield piece
                     continue
                 yield from run.end()
-                if run.error is None:
+                if run.reading.error is None:
                     rules[run.account] = COLUMN_RULE
                 else:
-                    errors[run.account] = run.error
-    if errors and plan.on_outcome is None:
+                    errors[run.account] = run.reading.error
+    if errors and load.on_outcome is None:
         raise next(iter(errors.values())) if len(views) == 1 else AccountsFailed(errors)
 
 
-def _lost(of: List[S], marks: Marks, newest: Newest, store: Store) -> list[str]:
+def _lost(load: Load, state: State, store: Store) -> list[str]:
     """The accounts to load again: the destination lacks the newest row that was loaded."""
-    rows = {name: newest[name] for name in of.plan.accounts if name in marks and name in newest}
+    both = state.marks.keys() & state.newest.keys()
+    rows = {name: state.newest[name] for name in load.plan.accounts if name in both}
     lost = store.lacking(rows)
     if lost:
         warn(
             "the destination does not hold the %s that were loaded into it: all are loaded again, "
             "of %d of %d accounts",
-            of.name,
+            load.of.name,
             len(lost),
-            len(of.plan.accounts),
+            len(load.plan.accounts),
         )
     return lost
 
 
-def _outdated(of: List[S], marks: Marks) -> list[str]:
+def _outdated(load: Load, marks: Mapping[str, str]) -> list[str]:
     """The accounts to load again: their watermarks are of another version, or damaged."""
     found: list[str] = []
-    for account in of.plan.accounts:
+    for account in load.plan.accounts:
         try:
             mark_of(account, marks)
         except ConfigError as error:
             found.append(account)
             problem = str(error).partition(";")[0]
-            warn("all %s of one account are loaded again: %s", of.name, problem)
+            warn("all %s of one account are loaded again: %s", load.of.name, problem)
     return found
 
 
-def _check_names(of: List[S], other: Set[str]) -> None:
+def _check_names(load: Load, other: Set[str]) -> None:
     """Raise ConfigError if an account to be loaded is in *other*: its columns have other names."""
-    if other & {*of.plan.accounts}:
+    if other & {*load.plan.accounts}:
         raise ConfigError(
-            f"the columns of undocumented fields in the table {of.name} were named by an earlier "
-            "version, which could mix up two fields: load all rows again, with --full (full=True)"
+            f"the columns of undocumented fields in the table {load.of.name} were named by an "
+            "earlier version, which could mix up two fields: load all rows again, with --full "
+            "(full=True)"
         )
 
 
 class Workers:
     """*at_once* tasks that crawl the runs; a bounded queue of pieces holds them back."""
 
-    def __init__(self, runs: Sequence[Run[Any]], at_once: int) -> None:
+    def __init__(self, runs: Sequence[Run], at_once: int) -> None:
         self._waiting = iter(runs)
         self._at_once = min(at_once, len(runs))
 

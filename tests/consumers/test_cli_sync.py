@@ -618,7 +618,7 @@ def test_a_bug_is_not_reported_as_a_load_failure(
         settings=simulator.settings, target=target_of(open_warehouse("duckdb").to, "dp_data")
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dp_async.tables._array", bug)
+        patch.setattr("dp_async.tables._columns._array", bug)
         with pytest.raises(ZeroDivisionError):
             job.run()
 

@@ -214,7 +214,7 @@ async def test_polars_reads_the_tables(sync: Sync) -> None:
 async def test_many_rows_are_committed_in_parts(
     sync: Sync, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dp_async.delta._run.PIECE", 100)
+    monkeypatch.setattr("dp_async.tables._reading.PIECE", 100)
     monkeypatch.setattr("dp_async.delta._round.ROWS", 150)
     monkeypatch.setattr("dp_async.delta._round.WAITING", 150)
     monkeypatch.setattr("dp_async.delta._comparison.PIECE", 50)

@@ -28,9 +28,10 @@ CHILD = """
 import asyncio, os, signal, sys
 from dp_async import Client, Settings, delta
 from dp_async.delta import _marks, _round, _run, _spool, _table, _windows
+from dp_async.tables import _reading
 
 folder, url, event, number, *accounts = sys.argv[1:]
-_run.PIECE, _round.ROWS, _round.WAITING, _windows.ROWS = 100, 300, 300, 200
+_reading.PIECE, _round.ROWS, _round.WAITING, _windows.ROWS = 100, 300, 300, 200
 left = int(number)
 
 def dying(owner, name, before):
@@ -47,7 +48,7 @@ def dying(owner, name, before):
     setattr(owner, name, call)
 
 if event == "a page is read":
-    dying(_run.Run, "_table", True)
+    dying(_run.Run, "_own", True)
 elif event == "in the middle of a merge":
     dying(_spool, "fitted", True)
 elif event == "the rows are committed":
