@@ -774,10 +774,9 @@ LOSSES: dict[str, set[str]] = {
 }
 MORE_LOSSES: dict[str, set[str]] = {
     "DROP TABLE dp_data.works; DROP TABLE dp_data.messages": BOTH,
-    NEWEST.format("works"): {"works"},
-    "DELETE FROM dp_data.messages": {"messages"},
-    "UPDATE dp_data.works SET update_time = NULL": {"works"},
-    "ALTER TABLE dp_data.works DROP COLUMN name": {"works"},
+    f"{NEWEST.format('works')}; DELETE FROM dp_data.messages": BOTH,
+    "UPDATE dp_data.works SET update_time = NULL;"
+    " ALTER TABLE dp_data.messages DROP COLUMN title": BOTH,
     "ALTER TABLE dp_data.works DROP COLUMN brand_new": {"works"},
     "ALTER TABLE dp_data_staging.works DROP COLUMN name": set(),
 }
