@@ -11,9 +11,10 @@ from .._errors import ClientClosed, RateLimited
 _JITTER = 0.1
 #: Differences between times up to this are rounding.
 _ROUNDING = 0.001
-#: The first wait after a refusal of everything, as a share of the base. What is waited for is as a
-#: rule the end of a second, so that short waits first cost few requests and lose little time.
-_FIRST = 1 / 8
+#: The first wait after a refusal of everything, as a share of the base; and how it grows. What is
+#: waited for is as a rule the end of a second, so that a short first wait loses little time; where
+#: it is the end of a minute, waits that double end long after it.
+_FIRST, _GROWTH = 1 / 4, 1.5
 
 
 class Backoff:
@@ -43,8 +44,8 @@ class Backoff:
 
     def grow(self, now: float) -> None:
         """The server refused everything and did not say until when: exponential, full jitter."""
-        # The exponent is bounded: 2.0 ** 1024 is an OverflowError.
-        most = self._base * _FIRST * 2.0 ** min(self._in_a_row, 64)
+        # The exponent is bounded: 1.5 ** 1751 is an OverflowError.
+        most = self._base * _FIRST * _GROWTH ** min(self._in_a_row, 64)
         wait = self._jitter() * min(self.cap, most)
         self._in_a_row += 1
         self.ends = max(self.ends, now + wait)

@@ -6,7 +6,8 @@ many it accepts a second (``pace``). A refusal counts against the one that expla
 - The first refusal begins a doubt: nothing is sent until most of what is in flight is answered.
 - Others let through, and more in flight than were let through lately: a matter of number. So many
   as were let through are in flight from then on; one more is tried from time to time (AIMD).
-- A refusal of one beyond that number explains itself: the number is kept.
+- A refusal of one beyond that number explains itself, and the number is kept; one far beyond it
+  contradicts it.
 - If there was one refusal among many good answers, for the first time in a while: chance.
 - Else a matter of rate: requests are spaced (GCRA) at about the rate of the good answers, which
   grows along a cubic (CUBIC, RFC 9438; as the adaptive retry mode of the AWS SDKs).

@@ -19,19 +19,22 @@ from msgspec import Struct
 
 from .contested import Contested
 
-#: A coarse timer is late by up to so many seconds: asyncio's rounds up to a millisecond. A slot
-#: taken so late does not delay the next, which keeps the full rate on average.
-TIMER = 0.002
+#: A slot taken up to so many seconds late does not delay those after it, which keeps the full rate
+#: on average: asyncio's timers are late by up to a millisecond, the event loop by more at times.
+LATE = 0.004
+#: To make up for that, two requests are closer than the rate says by so many seconds at most: a
+#: server without a burst refuses one that is early.
+EARLY = 0.001
 #: The first guess at a pace, at least: pauses may have left few good answers to count.
 _LEAST = 5
 #: Seconds until the pace is back at the learned rate, the plateau of the cubic; more where a
-#: refusal costs a pause, less for the first guess, which counts a second that was not full.
+#: refusal costs a pause. Less for the first guess, which counts a second that was not full: from
+#: there it is doubled with each refusal.
 _PLATEAU, _PLATEAU_PAUSED = 2.0, 5.0
 _GUESS, _GUESS_PAUSED = 0.5, 0.7
 #: Seconds of a pause that make it one that the server asked for.
 _PAUSED = 0.5
-#: A refusal within a second of the last: too few answers for a mean, so that the pace is lowered to
-#: so much of what was tried.
+#: The pace after a refusal with too few answers since the last for a mean, of what was tried.
 _LOWERED = 0.85
 #: Refusals in a row, each before so many good answers, after which slower does not help. A server's
 #: own limit stops to refuse sooner: the fifth pace is half of the first (0.85 to the fourth).
@@ -79,14 +82,14 @@ class Learned(Struct):
         away what it would have allowed; it does not allow what was tried.
         """
         tried = self.at(now)
-        if now - self.resumed < 1:
+        if self.good < _SOON:
             rate = _LOWERED * tried
         elif self.plateau < _PLATEAU:  # a guess, which grew too quickly for a mean
             rate = min(_LOWERED * tried, last_second)
         else:
             mean = self.good / (now - self.began)
             rate = math.sqrt(mean * max(min(tried, last_second), mean))
-        plateau = _PLATEAU if resumed - now < _PAUSED else _PLATEAU_PAUSED
+        plateau = min(2 * self.plateau, _PLATEAU) if resumed - now < _PAUSED else _PLATEAU_PAUSED
         if self.good < _SOON:
             plateau = min(plateau, self.plateau)
         return Learned(rate, now, resumed, plateau)
@@ -100,6 +103,7 @@ class Pace:
 
     def __init__(self, rate: float = math.inf) -> None:
         self.next_slot = 0.0
+        self._even = 0.0  # the next slot, if none was taken late
         self.is_limited = rate < math.inf
         self.learned: Learned | None = None
         self._rate = rate
@@ -112,8 +116,9 @@ class Pace:
         """A request is sent at *now*."""
         if self.is_limited:
             rate = self.at(now)
-            tolerance = min(TIMER, (math.floor(rate) + 1 - rate) / rate)
-            self.next_slot = max(self.next_slot, now - tolerance) + 1 / rate
+            tolerance = min(LATE, (math.floor(rate) + 1 - rate) / rate)
+            self._even = max(self._even, now - tolerance) + 1 / rate
+            self.next_slot = max(self._even, now + 1 / rate - EARLY)
 
     def at(self, now: float) -> float:
         """The pace at *now*, in requests a second."""

@@ -24,6 +24,9 @@ _HOLD_PER_SECOND, _LONGEST_PAUSED = 8.0, 30.0
 _LATELY = 5.0
 #: A number that was estimated, or proven, may be so much off.
 _OFF = 0.6
+#: A number is contradicted if so many times as many, and so many more, were in flight before the
+#: next refusal: a limit of the rate passes for one of the number while a burst lasts.
+_FAR, _BEYOND = 1.5, 2
 #: A number that is refused, though it was learned, is shared with another client. It is lowered to
 #: so much where each refusal costs a pause, and held until that costs so many times as much as the
 #: pause: one instead of two halves the throughput, which is worth a pause soon.
@@ -82,6 +85,9 @@ class Places:
         """
         self._most, self._round = 0, now
         if not 0 < self.learned < nth:
+            return False
+        if nth > _FAR * self.learned + _BEYOND:
+            self.forget(int(self.limit))
             return False
         self._hold_at(nth - 1, now, retry_after)
         self._estimated = False

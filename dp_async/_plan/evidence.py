@@ -13,8 +13,8 @@ from typing import TypeVar, cast
 from .._page.reader import Rows, row_time
 from .._proof.decision import Complete, Decision, Missing
 from .._proof.links import covers
-from .._proof.reads import Read, is_last, newest
-from .._proof.segments import possible_orders
+from .._proof.reads import Read, is_first, is_last, newest
+from .._proof.segments import Orders, possible_orders
 from .._proof.steps import Steps, finished
 from .._settings import CrawlOptions
 from .changes import Changes
@@ -34,7 +34,7 @@ WIDER = 4
 SPARE_ROWS = 12
 """One in so many rows of a page at the newest end of an ascending list is left for new rows."""
 WIDEST = 16
-"""The same if only the newest end is wanted."""
+"""The same if only the newest end is wanted, or if that did not span the allowed lateness."""
 
 
 class Evidence:
@@ -47,6 +47,7 @@ class Evidence:
     - *wants_created*: False once the list is seen not to be sorted by create time.
     - *largest*: the size of the last page 1 that was requested larger than *size*; 0 before.
       *is_largest*: the server cut one, so it allows no larger page.
+    - *is_ascending*: whether the list was last seen to be sorted oldest first.
     """
 
     def __init__(self, options: CrawlOptions, changes: Changes) -> None:
@@ -63,10 +64,11 @@ class Evidence:
         self.reads: list[Read] = []
         self.drift = Drift()
         self.largest = 0
-        self.is_largest = False
+        self.is_largest = self.is_ascending = False
         self.wants_created = True
         self.decision: Decision | None = None
         self._proof = Proof(options.allowed_lateness, changes)
+        self._orders = Orders()
         self._all_keyed = True
         self._releases = False
 
@@ -126,6 +128,7 @@ class Evidence:
             self.is_largest |= size < ref.size
         if read is not None:
             self.reads.append(read)
+            self._orders.add(read)
             self._all_keyed = self._all_keyed and len(read.ids) == read.count
             rests, added = self.rests, self.seen.added
             if rests and added is not None and added.count == read.count == len(read.ids):
@@ -159,23 +162,26 @@ class Evidence:
 
     def decide(self) -> bool:
         """Let the certificate decide. True if the list is proven complete."""
-        self.decision = finished(self._steps())
-        return self.complete
+        return self._decided(finished(self._steps()))
 
     def deciding(self) -> Generator[Stage, None, bool]:
         """The same, with a pause after each step where there are many reads."""
         steps = self._steps()
         if len(self.reads) <= FEW:
-            self.decision = finished(steps)
-            return self.complete
+            return self._decided(finished(steps))
         yield PAUSE  # after the answer that was taken in just now
         while True:
             try:
                 next(steps)
             except StopIteration as end:
-                self.decision = cast("Decision", end.value)
-                return self.complete
+                return self._decided(cast("Decision", end.value))
             yield PAUSE
+
+    def _decided(self, decision: Decision) -> bool:
+        self.decision = decision
+        if isinstance(decision, Missing):
+            self.is_ascending = not decision.descending
+        return self.complete
 
     def _steps(self) -> Steps[Decision]:
         distinct = len(self.seen.ids) if self._all_keyed else None
@@ -200,7 +206,7 @@ class Evidence:
     @property
     def keeps_places(self) -> bool:
         """Whether only create times can sort the list, so that no row moves when it is updated."""
-        orders = possible_orders(self.reads)
+        orders = self._orders.possible()
         return bool(orders) and all(order.by_create for order in orders)
 
     @property
@@ -238,30 +244,56 @@ class Evidence:
         lateness = self.options.allowed_lateness + self.options.replica_lag
         return self.complete or covers(self.reads, lateness, self.changes.oldest)
 
+    def note_order(self) -> None:
+        """See from the last reads how the list is sorted, before the next decision tells."""
+        orders = possible_orders(self.reads[-FEW:])
+        if orders:
+            self.is_ascending = not orders[0].descending
+
     @property
-    def is_ascending(self) -> bool:
-        """Whether the list was last seen to be sorted oldest first."""
-        return isinstance(self.decision, Missing) and not self.decision.descending
+    def last_head(self) -> Read:
+        """The newest end as it was last read; the last read if it never was."""
+        reaches = is_last if self.is_ascending else is_first
+        return next(filter(reaches, reversed(self.reads)), self.reads[-1])
 
     def shows_again(self, read: Read) -> bool:
         """Whether the last page read shows what *read* did: reason for a pass, but no proof."""
         now = self.reads[-1]
         return list(read.ids) == list(now.ids) and list(read.updated) == list(now.updated)
 
-    def newest_end(self, *, drifted: bool) -> PageRef:
-        """The page that shows the newest rows; a wide one if the list is known to change."""
+    def newest_end(self, *, drifted: bool, wider: bool = False) -> PageRef:
+        """The page that shows the newest rows; a wide one if the list is known to change.
+
+        *wider*: the last one did not span more than the allowed lateness.
+        """
         if self.is_ascending:
             size = self.largest if drifted and self.largest else self.size
             return at_end(self.total, size, size // SPARE_ROWS)
         only_end = self.changes.floor is not None
-        if only_end and self.largest and not self.is_largest:
-            # The last one did not span more than the allowed lateness.
-            return PageRef(1, min(2 * self.largest, self.size * WIDEST))
-        return self.widest() if drifted or only_end else PageRef(1, self.size)
+        if drifted or only_end:
+            return self.widest(wider=wider or only_end)
+        return PageRef(1, self.size)
 
-    def widest(self) -> PageRef:
-        """Page 1, as wide as the server allows, as far as is known."""
+    def widest(self, *, wider: bool = False) -> PageRef:
+        """Page 1, as wide as the server allows, as far as is known; *wider* than any before."""
+        if wider and self.largest and not self.is_widest:
+            return PageRef(1, min(2 * self.largest, self.size * WIDEST))
         return PageRef(1, self.largest or self.size * WIDER)
+
+    @property
+    def is_widest(self) -> bool:
+        """Whether no page 1 will be requested that is wider than the last."""
+        return self.is_largest or self.largest >= self.size * WIDEST
+
+    @property
+    def needed_lateness(self) -> float:
+        """The lateness that a proof has to bear: more than what is allowed if more was seen."""
+        return self._proof.needed_lateness
+
+    @property
+    def width(self) -> int:
+        """How many rows a page may have that is read across boundaries of several others."""
+        return max(self.size, min(self.largest, self.size * WIDER))
 
     def seconds_above_start(self, read: Read) -> float:
         """How many seconds newer *read* is, at its end, than any row when the crawl began.

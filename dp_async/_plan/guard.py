@@ -17,7 +17,7 @@ T = TypeVar("T")
 EMPTY_PAGES = 40
 """How many empty pages are accepted although their own totals say that they hold rows."""
 MANY = 1000
-"""Pages that any crawl may request, on top of 8 times what its passes need by its first total."""
+"""Pages that any crawl may request, on top of 4 times what its passes need by its first total."""
 
 
 class Guard:
@@ -56,7 +56,7 @@ class Guard:
             )
         if requested > MANY and evidence.passes:
             usual = self._max_passes * pages(evidence.first_total, evidence.size)
-            if requested > MANY + 8 * usual:
+            if requested > MANY + 4 * usual:
                 raise PaginationError("the list grows as fast as its pages are read")
 
     def _refuse_same_rows(self, ref: PageRef, rows: Rows[T], passes: int) -> None:

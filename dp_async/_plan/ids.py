@@ -76,7 +76,7 @@ class Packed(Struct, gc=False):
         return memoryview(self.data).cast("q")
 
     def __len__(self) -> int:
-        return len(self._ids())
+        return len(self.data) // 8
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._ids())
@@ -104,7 +104,12 @@ class Ids:
         return chain(*(shard.ids for shard in self._closed), self._open.ids)
 
     def __contains__(self, number: object) -> bool:
-        return number in self._open.ids or any(number in shard.ids for shard in self._closed)
+        if number in self._open.ids:
+            return True
+        for shard in self._closed:  # noqa: SIM110 - any() takes three times as long
+            if number in shard.ids:
+                return True
+        return False
 
     def add(self, number: int) -> None:
         """Add one id."""

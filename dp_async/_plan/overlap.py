@@ -6,13 +6,14 @@ unseen.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from msgspec import Struct
 
 from .._proof.reads import Read
 from .drift import Drift
-from .page_ref import PageRef, around, following
+from .page_ref import PageRef, across, around, following
 
 
 class Link(Struct, gc=False):  # one for each page: no collection has to visit them
@@ -30,14 +31,15 @@ class Link(Struct, gc=False):  # one for each page: no collection has to visit t
 class Frontier:
     """The pages of a pass from *edge* down, of at most *size* rows; *edge* moves with each page.
 
-    They share no rows until ``overlap()`` is called. *deferred* holds the pages that read a
-    boundary once more, out of order.
+    They share no rows until ``overlap()`` is called; *unjoined* are the boundaries above, which
+    ``join()`` lets be read once more. *deferred* holds the pages that do, out of order.
     """
 
     def __init__(self, drift: Drift, size: int, edge: int) -> None:
         self.edge = edge
         self.overlapping = False
         self.deferred: set[PageRef] = set()
+        self.unjoined: Sequence[int] = ()
         self._size = size
         self._drift = drift
         self._repairs: list[PageRef] = []
@@ -51,13 +53,18 @@ class Frontier:
         return ref
 
     def overlap(self) -> None:
-        """Let pages overlap from here on, and read each boundary above once more."""
+        """Let pages overlap from here on."""
         self.overlapping = True
-        size = self._size
-        self._repairs = [around(end, size) for end in range(size, self.edge, size)]
+        self.unjoined = range(self._size, self.edge, self._size)
+
+    def join(self, width: int) -> None:
+        """Read each boundary above once more, by pages of up to *width* rows."""
+        overlap = min(max(self._drift.overlap, self._size // 4), self._size // 2)
+        self._repairs += across(self.unjoined, self._size, width, overlap)
+        self.unjoined = ()
 
     def repair(self) -> PageRef | None:
-        """The next page across a boundary that must be read once more; None if there is none."""
+        """The next page across boundaries that must be read once more; None if there is none."""
         if not self._repairs:
             return None
         ref = self._repairs.pop()

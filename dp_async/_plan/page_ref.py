@@ -6,6 +6,7 @@ of other sizes than the full one reach the offsets between, so that pages can ov
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -70,6 +71,23 @@ def around(place: int, size: int) -> PageRef:
 
     refs = (PageRef(place // each + 1, each) for each in range(size, size // 2, -1))
     return max(refs, key=margin)
+
+
+def across(places: Iterable[int], size: int, width: int, overlap: int) -> list[PageRef]:
+    """Pages across all *places*, from the first on, each of at most *width* rows.
+
+    A page across one place has at most *size* rows, and the place in its middle. One across several
+    has at least *overlap* rows on both sides of each.
+    """
+    refs: list[PageRef] = []
+    waiting = sorted(set(places))
+    while waiting:
+        place, left = waiting.pop(), len(waiting)
+        ref = preceding(place, width, overlap)
+        while waiting and ref.start + overlap <= waiting[-1]:
+            waiting.pop()
+        refs.append(ref if len(waiting) < left else around(place, size))
+    return refs[::-1]
 
 
 def pages(total: int, size: int) -> int:

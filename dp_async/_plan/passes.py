@@ -5,16 +5,19 @@ Its state ends with it: how far it has come, which pages overlap, where the list
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from math import inf
 
 from .._proof.reads import Read, is_last
+from .._proof.steps import AT_ONCE
 from .evidence import Evidence
 from .overlap import Frontier
 from .page_ref import PageRef, around
-from .stage import Stage, each
+from .stage import PAUSE, Stage, each
 
 HOUR = 3600
+MANY = 4
+"""Boundaries between pages that are worth a request that tells how wide pages get."""
 LAST_PAGE_TRIES = 3
 """Pages tried for the end of the list before the rest is read."""
 
@@ -31,6 +34,7 @@ class Pass:
         self._frontier = Frontier(evidence.drift, evidence.size, edge)
         self._last_page = inf  # where the last page starts, if it was read
         self._short_page = inf  # where the first short page starts
+        self._probed = False  # whether a wide page 1 was requested
 
     def drifted(self) -> bool:
         """Whether the list was seen to change."""
@@ -55,14 +59,17 @@ class Pass:
         if not evidence.wants_more:
             return
         if self.drifted():
-            again = [*self._hour_below(), evidence.newest_end(drifted=True)]
-            yield each(again, after_pass=True)
+            evidence.note_order()  # page 1 alone may not have shown it
+            if evidence.is_ascending and not evidence.largest:
+                yield each([evidence.widest()], after_pass=True)  # tells how wide the end may be
+            below = yield from self._hour_below()
+            yield each([*below, evidence.newest_end(drifted=True)], after_pass=True)
             return
         yield each([PageRef(1, evidence.size)], after_pass=True)
         if not evidence.shows_again(first):
             evidence.drift.times += 1
 
-    def _hour_below(self) -> Iterator[PageRef]:
+    def _hour_below(self) -> Generator[Stage, None, list[PageRef]]:
         """The page where rows enter if the clock that stamps them was set back by an hour.
 
         That is the common case, where local time is stored; such rows are seen there, and nowhere
@@ -73,7 +80,9 @@ class Pass:
         now = last.now if last.now < inf else max(read.newest_past for read in evidence.reads)
         time = now - HOUR
         nearest, apart = evidence.reads[0], inf
-        for read in evidence.reads:
+        for number, read in enumerate(evidence.reads):
+            if not number % AT_ONCE:
+                yield PAUSE
             if read.by_update is None:
                 continue
             distance = max(read.by_update.oldest - time, time - read.by_update.newest)
@@ -81,9 +90,10 @@ class Pass:
                 nearest, apart = read, distance
         if apart <= 0:
             above = sum((shown < time) is ascending for shown in nearest.updated)
-            yield around(nearest.offset + above, evidence.size)
-        elif ascending and nearest.by_update and time < nearest.by_update.oldest:
-            yield PageRef(1, evidence.size)
+            return [around(nearest.offset + above, evidence.size)]
+        if ascending and nearest.by_update and time < nearest.by_update.oldest:
+            return [PageRef(1, evidence.size)]
+        return []
 
     def _last_pages(self) -> Iterator[Stage]:
         """Pages beyond the end by the last total, until one is seen to be the last."""
@@ -108,12 +118,29 @@ class Pass:
         if overlap and not frontier.overlapping:
             frontier.overlap()
         if overlap:
-            repair = frontier.repair()
+            repair = self._joining()
             if repair is not None:
                 return repair
             return frontier.advance(overlap) if frontier.edge <= evidence.total else None
         end = self._last_page if self._last_page < inf else self._short_page
         return frontier.plain() if frontier.edge < end else None
+
+    def _joining(self) -> PageRef | None:
+        """The next page that reads boundaries once more.
+
+        Where there are many, page 1 as wide as the server allows comes first: it tells how many of
+        them a page may span.
+        """
+        evidence, frontier = self._evidence, self._frontier
+        if len(frontier.unjoined) >= MANY and not evidence.largest:
+            if self._probed:
+                return None
+            self._probed = True
+            frontier.deferred.add(evidence.widest())
+            return evidence.widest()
+        if frontier.unjoined:
+            frontier.join(evidence.width)
+        return frontier.repair()
 
     def _learned(self, ref: PageRef, read: Read) -> None:
         if read.count < ref.size == self._evidence.size:

@@ -18,8 +18,6 @@ from .changes import Changes
 
 FEW = 64
 """Reads over which the certificate decides at once."""
-AT_ONCE = 2
-"""Reads that are compared with others in one step."""
 
 
 class Proof:
@@ -31,6 +29,11 @@ class Proof:
         self._assumptions = Assumptions(allowed_lateness)
         self._compared = 0  # reads that were taken into the assumptions
         self._resting = Resting(allowed_lateness)
+
+    @property
+    def needed_lateness(self) -> float:
+        """The lateness that a proof has to bear, by the reads of the last decision."""
+        return self._assumptions.needed(self._allowed_lateness)
 
     def add(self, read: Read) -> None:
         """Take in one more read of a list that rests, the whole of which is wanted."""
@@ -54,8 +57,7 @@ class Proof:
             while self._compared < len(reads):
                 self._assumptions.add(reads[self._compared])
                 self._compared += 1
-                if not self._compared % AT_ONCE:
-                    yield
+                yield  # one read is compared with some two dozen
         return (
             yield from deciding(
                 reads,

@@ -99,6 +99,8 @@ def _proven(evidence: Evidence, progress: Progress, edge: int) -> Iterator[Stage
             known = drift.times, evidence.seen.unique
             yield from repair.round(current.drifted)
             found_more = (drift.times, evidence.seen.unique) != known
+            if repair.is_futile and (found_more or repair.is_late):
+                break
             is_last_chance = evidence.passes + 1 == options.max_passes
             repairs = found_more and not (is_last_chance and evidence.shows_again(before))
         else:

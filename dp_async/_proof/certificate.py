@@ -122,7 +122,7 @@ from .decision import Broken, Complete, Decision, Missing, Unprovable
 from .links import link_rule, one_reaches_down
 from .reads import horizons_in_steps, in_seconds, is_last, with_true_sizes
 from .resting import COUNTED
-from .segments import possible_orders, wanted_of
+from .segments import orders_in_steps, wanted_of
 from .steps import finished
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def deciding(
     if down_to > -inf and one_reaches_down(reads, down_to):
         reason = "one answer holds all that is newer than what was known"
         return Complete("single page", reason, inf)
-    orders = possible_orders(reads)
+    orders = yield from orders_in_steps(reads)
     yield
     wanted_orders = wanted_of(orders, down_to)
     if seen is None:
@@ -218,7 +218,7 @@ def deciding(
     if distinct is not None and down_to == -inf:
         yield
         bounds = yield from horizons_in_steps(reads, allowed_lateness, dated=dated)
-        more = unread(reads, bounds, orders, distinct)
+        more = yield from unread(reads, bounds, orders, distinct)
         if more:
             return Missing((), True, False, orders[0].descending, UNREAD.format(more))
     return decision

@@ -28,16 +28,17 @@ ROWS_AT_ONCE = 4
 class _Rows:
     """A set of ids that grows and is freed in steps: one set of millions would take long.
 
-    Shards of different sizes: those of one size would all be resized at once.
+    Shards of different sizes: those of one size would all be resized at once. Each is a dict: the
+    garbage collector visits sets of numbers, and not dicts of them.
     """
 
     SHARDS = 61  # a prime: ids may all end in the same bits
     SHARD = bytes(map(isqrt, range(SHARDS**2)))  # one more has two more of the remainders
 
     def __init__(self) -> None:
-        self._shards: list[set[int]] = [set() for _ in range(self.SHARDS)]
+        self._shards: list[dict[int, None]] = [{} for _ in range(self.SHARDS)]
 
-    def _of(self, row: int) -> set[int]:
+    def _of(self, row: int) -> dict[int, None]:
         return self._shards[self.SHARD[row % len(self.SHARD)]]
 
     def __len__(self) -> int:
@@ -47,14 +48,14 @@ class _Rows:
         return row in self._of(row)
 
     def add(self, row: int) -> None:
-        self._of(row).add(row)
+        self._of(row)[row] = None
 
     def extend(self, rows: Iterable[int]) -> bool:
         """Add *rows*; whether one of them was not there."""
         shards, shard, number = self._shards, self.SHARD, len(self.SHARD)
         new = [row for row in rows if row not in shards[shard[row % number]]]
         for row in new:
-            shards[shard[row % number]].add(row)
+            shards[shard[row % number]][row] = None
         return bool(new)
 
     def has_all(self, rows: Iterable[int]) -> bool:
@@ -77,7 +78,7 @@ def count_rule(reads: Sequence[Read], bounds: Sequence[float]) -> Steps[float | 
     for number, (end, horizon) in enumerate(zip(reads, bounds, strict=True)):
         if not number % AT_ONCE:
             yield
-        if is_last(end) and has_enough_rows(reads, end):
+        if is_last(end) and (yield from has_enough_rows(reads, end)):
             there, margin = yield from surely_there(reads, end, horizon)
             if len(there) == end.offset + end.count:
                 margins.append(margin)
@@ -129,10 +130,15 @@ def none_in_doubt(reads: Sequence[Read], end: Read, horizon: float) -> Steps[flo
     return margin if certain else None
 
 
-def has_enough_rows(reads: Sequence[Read], end: Read) -> bool:
+def has_enough_rows(reads: Sequence[Read], end: Read) -> Steps[bool]:
     """Whether enough rows were read for the rule to hold: spares most last pages the count."""
-    rows = sum(len(read.ids) for read in reads if is_before(end, read))
-    return len(end.ids) + rows >= end.offset + end.count
+    rows = len(end.ids)
+    for number, read in enumerate(reads):
+        if not number % AT_ONCE:
+            yield
+        if is_before(end, read):
+            rows += len(read.ids)
+    return rows >= end.offset + end.count
 
 
 def count_rule_down(
@@ -220,7 +226,7 @@ def surely_there(reads: Sequence[Read], end: Read, horizon: float) -> Steps[tupl
 
 def unread(
     reads: Sequence[Read], bounds: Sequence[float], orders: Sequence[Order], distinct: int
-) -> int:
+) -> Steps[int]:
     """How many rows the list held, as the newest end was last read, that are not among *distinct*.
 
     If the newest end shows all that entered since the first read, every row of its moment must have
@@ -229,8 +235,12 @@ def unread(
     if not orders or any(order.by_create for order in orders):
         return 0  # by create time, a row may enter a filter anywhere
     order = orders[0]
-    heads = [read for read in reads if order.is_head(read)]
-    end = max(heads, key=lambda head: head.sent, default=None)
+    end: Read | None = None
+    for number, read in enumerate(reads):
+        if not number % AT_ONCE:
+            yield
+        if order.is_head(read) and (end is None or end.sent < read.sent):
+            end = read
     column = order.column(end) if end else None
     if end is None or column is None or column.oldest >= bounds[0]:
         return 0

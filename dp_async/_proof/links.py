@@ -39,6 +39,9 @@ CROWDED = (
     "more rows than a page holds carry one of the last seconds, "
     "in which any of them may have changed unseen"
 )
+BUSY = (
+    "a page of the newest end spans no more than the allowed lateness, so that rows may move unseen"
+)
 
 
 def link_rule(
@@ -134,7 +137,8 @@ def find_chain(found: Sequence[Segment], order: Order) -> Steps[Missing | Unprov
         return Unprovable(CROWDED)
     head = not closing or len(earlier) < len(found) - 1
     tail = not descent.arrived
-    reason = explain(len(descent.gaps), head, tail)
+    busy = closing is not None and closing.oldest >= closing.horizon
+    reason = explain(len(descent.gaps), head, tail, busy)
     return Missing(tuple(descent.gaps), head, tail, order.descending, reason)
 
 
@@ -155,9 +159,10 @@ def is_crowded(gaps: Sequence[Gap], found: Sequence[Segment], order: Order) -> b
     )
 
 
-def explain(gaps: int, head: bool, tail: bool) -> str:
+def explain(gaps: int, head: bool, tail: bool, busy: bool) -> str:
     lacking = [
         *([f"pages that should meet do not ({gaps} times)"] if gaps else []),
+        *([BUSY] if gaps and busy else []),
         *(["the newest end was not read again after the rest"] if head else []),
         *(["the oldest end was not reached"] if tail else []),
     ]

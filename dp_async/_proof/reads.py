@@ -216,10 +216,13 @@ def clocks(reads: Sequence[Read], *, dated: bool = True) -> Steps[list[float]]:
     before it: its own was written after it was taken. A row dated in the future does not count.
     """
     known = yield from mapped(partial(shown_by, dated=dated), reads)
-    shown = sorted(zip(map(_ANSWERED, reads), known, strict=True))
+    answered = list(map(_ANSWERED, reads))
     yield
-    ticks = [tick for tick, _ in shown]
-    peaks = [-inf, *accumulate([time for _, time in shown], max)]
+    # Places and not pairs: the garbage collector would visit the pairs.
+    places = sorted(range(len(reads)), key=answered.__getitem__)
+    yield
+    ticks = list(map(answered.__getitem__, places))
+    peaks = [-inf, *accumulate(map(known.__getitem__, places), max)]
     yield
 
     def clock(read: Read) -> float:

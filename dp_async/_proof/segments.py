@@ -5,26 +5,18 @@ Facts only: how chains go is in ``links``, which pages join within one second in
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import inf
-from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
 from .reads import Column, Read, is_first, is_last
-from .steps import AT_ONCE, mapped
+from .steps import AT_ONCE, finished, mapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .steps import Steps
-
-
-_BY_UPDATE: Callable[[Read], Column | None] = attrgetter("by_update")
-_BY_CREATE: Callable[[Read], Column | None] = attrgetter("by_create")
-_FALLING: Callable[[Column], bool] = attrgetter("falling")
-_RISING: Callable[[Column], bool] = attrgetter("rising")
 
 
 class Order(NamedTuple):
@@ -113,16 +105,55 @@ def downward(found: Sequence[Segment], order: Order) -> Steps[list[Segment]]:
     return list(map(found.__getitem__, places))
 
 
+class Orders:
+    """The orders that no answer contradicts, as answers come in: a chain has to hold for each."""
+
+    def __init__(self) -> None:
+        self._updates = _Sorted()
+        self._creates = _Sorted()
+
+    def add(self, read: Read) -> None:
+        """Take in one more read."""
+        for column, shown in (
+            (self._updates, read.by_update),
+            (self._creates, read.by_create),
+        ):
+            if shown is not None:
+                column.is_shown = True
+                column.falling = column.falling and shown.falling
+                column.rising = column.rising and shown.rising
+
+    def possible(self) -> list[Order]:
+        """The orders, none before a read shows times."""
+        return [
+            Order(by_create, descending)
+            for by_create, column in ((False, self._updates), (True, self._creates))
+            for descending, holds in ((True, column.falling), (False, column.rising))
+            if column.is_shown and holds
+        ]
+
+
+class _Sorted(Struct):
+    """Whether one column is shown, and never rises or never falls on a page."""
+
+    is_shown: bool = False
+    falling: bool = True
+    rising: bool = True
+
+
 def possible_orders(reads: Sequence[Read]) -> list[Order]:
-    """The orders that no answer contradicts: a chain has to hold for each of them."""
-    orders: list[Order] = []
-    for by_create, column_of in ((False, _BY_UPDATE), (True, _BY_CREATE)):
-        columns = list(filter(None, map(column_of, reads)))
-        if columns and all(map(_FALLING, columns)):
-            orders.append(Order(by_create, descending=True))
-        if columns and all(map(_RISING, columns)):
-            orders.append(Order(by_create, descending=False))
-    return orders
+    """The orders that no answer contradicts."""
+    return finished(orders_in_steps(reads))
+
+
+def orders_in_steps(reads: Sequence[Read]) -> Steps[list[Order]]:
+    """``possible_orders``, none of whose steps takes long."""
+    found = Orders()
+    for number, read in enumerate(reads):
+        if not number % AT_ONCE:
+            yield
+        found.add(read)
+    return found.possible()
 
 
 def wanted_orders(reads: Sequence[Read], down_to: float) -> Sequence[Order]:

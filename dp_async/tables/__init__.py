@@ -42,5 +42,7 @@ __all__ = [
     "warn",
 ]
 
-for _class in (List, Outcome, Plan, Reading, TableReader):
-    _class.__module__ = __name__  # tracebacks show the public name
+# Tracebacks and documentation show the public name; but the type hints of Outcome are read where
+# it is defined.
+for _public in (TableReader, account_names, column_name, columns, schema, to_batch):
+    _public.__module__ = __name__

@@ -89,8 +89,7 @@ def test_a_row_that_is_nested_too_deeply_is_a_bad_one() -> None:
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    for name in [*sys.modules]:
-        if name.startswith("dp_async.tables"):
-            monkeypatch.delitem(sys.modules, name)
+    for name in [name for name in sys.modules if name.startswith("dp_async.tables")]:
+        monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ImportError, match=r"dp_async.tables .* pip install 'dp_async\[arrow\]'"):
         importlib.import_module("dp_async.tables")

@@ -428,7 +428,8 @@ def any_page(order: Order, read: Read) -> bool:
     return True
 
 
-def by_update_time(reads: Sequence[Read]) -> list[Order]:
+def by_update_time(reads: Sequence[Read]) -> Steps[list[Order]]:
+    yield
     return [Order(by_create=False, descending=True)]
 
 
@@ -461,7 +462,7 @@ STORIES: dict[str, tuple[Callable[[], Tape], float, str, object]] = {
     "reads that overlap have no order": (page_1_answered_last, 0, "is_before", answered_first),
     "from the newest end": (no_page_1, 0, "is_head", any_page),
     "to the oldest end": (no_last_page, 0, "is_tail", any_page),
-    "every possible order": (sorted_by_create_time, 0, "possible_orders", by_update_time),
+    "every possible order": (sorted_by_create_time, 0, "orders_in_steps", by_update_time),
     "rows older than the horizon": (new_row_for_an_old_one, 0, "is_old", any_time),
     "or rows read before with that time": (row_left_and_returned, 0, "seen_young", with_any_time),
     "rows read after the last page": (row_gone_before_the_end, 0, "is_before", any_two),

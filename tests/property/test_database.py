@@ -48,7 +48,6 @@ def test_hardly_a_crawl_is_complete_falsely_where_an_assumption_is_broken(
     ("breach", "seed"),
     [
         ("hour back", 300494),  # totals grow, and no row enters at the newest end
-        ("hour back", 300438),  # rows enter at the oldest end, which is read again
         ("ties", 300001),  # two rows keep their order by chance
     ],
 )
@@ -85,6 +84,56 @@ def test_rows_that_are_updated_where_they_stand_cost_one_round_of_repair() -> No
         result = play(replace(case, options=CrawlOptions(page_size=50)))
         assert (result.complete, result.false) == (True, False), seed
         assert result.requests <= 2.4 * result.plain, seed
+
+
+def busy(seed: int, descending: bool, size: int, largest: int, pace: float) -> Result:
+    """A crawl of 900 rows, in which rows enter and are updated all the time."""
+    return play(
+        replace(
+            draw(seed),
+            schema=Schema(descending=descending, largest=largest),
+            load=Load(pace=pace, kinds=(("insert", 1.0), ("update", 1.0))),
+            rows=900,
+            past=pace,
+            latency=60_000,
+            concurrency=4,
+            options=CrawlOptions(page_size=size),
+        )
+    )
+
+
+@pytest.mark.parametrize("descending", [True, False])
+def test_a_busy_end_is_read_as_wide_as_it_has_to_be(descending: bool) -> None:
+    """Pages of 20 span a third of a second, pages of 80 span 1.3, and the lateness is 2."""
+    results = [busy(seed, descending, 20, 400, 60.0) for seed in range(4)]
+    assert [(one.complete, one.false) for one in results] == [(True, False)] * 4
+    assert all(one.requests < 2.7 * one.plain for one in results)
+
+
+@pytest.mark.parametrize("descending", [True, False])
+def test_an_end_too_busy_for_any_page_is_given_up_soon_and_the_reason_says_so(
+    descending: bool,
+) -> None:
+    results = [busy(seed, descending, 50, 50, 45.0) for seed in range(4)]
+    for one in results:
+        assert (one.complete, one.error) == (False, "")
+        assert "spans no more than the allowed lateness" in one.reason
+        assert one.requests < 2.8 * one.plain
+
+
+def test_rows_an_hour_late_are_not_searched_for_by_repairs() -> None:
+    """No page of this list spans an hour, so none of them would help."""
+    result = play(draw(300438, "hour back"))
+    assert (result.complete, result.error) == (False, "")
+    assert "rows became visible 35" in result.reason
+    assert result.requests < 2 * result.plain
+
+
+@pytest.mark.parametrize("descending", [True, False])
+def test_boundaries_between_small_pages_are_read_again_by_wide_ones(descending: bool) -> None:
+    results = [busy(seed, descending, 20, 80, 1.5) for seed in range(6)]
+    assert all(one.complete and one.changed for one in results)
+    assert sum(one.requests for one in results) < 1.5 * sum(one.plain for one in results)
 
 
 # The model

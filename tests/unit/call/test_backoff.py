@@ -21,6 +21,7 @@ def test_a_wait_that_the_server_asked_for_gets_up_to_a_tenth_more() -> None:
     assert pause.ends == pytest.approx(110.71)
     pause.obey(2.0, 105.0)  # ends before
     assert pause.ends == pytest.approx(110.71)
+    assert math.isclose(pause.least_cap(105.0), 5.2, abs_tol=0.01)
 
 
 @pytest.mark.parametrize(
@@ -35,16 +36,18 @@ def test_jitter_lengthens_no_wait_beyond_the_cap_or_by_more_than_the_base(
     assert pause.ends == pytest.approx(wait)
 
 
-def test_without_a_wait_from_the_server_it_doubles_up_to_the_cap_until_a_call_passes() -> None:
+def test_without_a_wait_from_the_server_it_grows_by_half_up_to_the_cap_until_a_call_passes() -> (
+    None
+):
     pause = backoff()
     waits: list[float] = []
-    for time in range(0, 10_000, 1_000):
+    for time in range(0, 9_000, 1_000):
         pause.grow(time)
         waits.append(pause.ends - time)
-    assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0, 10.0, 10.0]
+    assert waits == [1.0, 1.5, 2.25, 3.375, 5.0625, 7.59375, 10.0, 10.0, 10.0]
     pause.reset()
     pause.grow(10_000)
-    assert pause.ends == 10_000.5
+    assert pause.ends == 10_001
 
 
 def test_thousands_of_refusals_in_a_row_are_no_overflow() -> None:
@@ -61,7 +64,7 @@ def test_jitter_does_not_count_against_a_cap() -> None:
     assert math.isclose(pause.least_cap(103.0), 7.0, abs_tol=0.01)
     pause = backoff()
     pause.grow(100.0)
-    assert math.isclose(pause.least_cap(100.0), 0.5, abs_tol=0.01)
+    assert math.isclose(pause.least_cap(100.0), 1.0, abs_tol=0.01)
 
 
 def test_a_shared_pause_is_followed_without_jitter() -> None:

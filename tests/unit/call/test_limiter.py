@@ -272,7 +272,7 @@ async def test_a_rate_spaces_the_callers_and_only_a_timer_s_lateness_is_caught_u
     assert callers.times == [0.0, 0.25]
     loop().block(10.0)
     await asyncio.sleep(1)
-    assert callers.times == pytest.approx([0.0, 0.25, 10.3, 10.548, 10.798, 11.048])
+    assert callers.times == pytest.approx([0.0, 0.25, 10.3, 10.549, 10.798, 11.047])
 
 
 @in_virtual_time
@@ -292,7 +292,7 @@ async def test_the_slot_counts_from_when_the_caller_resumes() -> None:
     await asyncio.sleep(0.3)
     callers.start(3)
     await asyncio.sleep(10)
-    assert callers.times == pytest.approx([0.0, 0.45, 0.648, 0.848, 1.048])
+    assert callers.times == pytest.approx([0.0, 0.45, 0.649, 0.848, 1.047])
 
 
 # The pause after a refusal
@@ -495,11 +495,78 @@ async def test_what_was_learned_and_the_pause_can_be_seen() -> None:
 @in_virtual_time
 async def test_a_refusal_of_the_least_guess_stops_nothing() -> None:
     limiter = Limiter(8, jitter=no_jitter)
-    callers = await started(limiter, 8)
+    callers = await started(limiter, 20)
     callers.succeed(0)
     limiter.pace.refused(0.0, 0.0)  # a guess from one answer
     assert callers.refuse(2)
     assert (limiter.limit, limiter.pause) == (8, 0.0)
+    await asyncio.sleep(0.3)
+    assert callers.refuse(max(callers.in_flight))  # with no good answer in between
+    assert limiter.limit == 0
+
+
+@pytest.mark.parametrize(("seconds", "is_chance"), [(2.1, True), (1.9, False)])
+@in_virtual_time
+async def test_a_second_refusal_within_two_seconds_is_no_chance(
+    seconds: float, *, is_chance: bool
+) -> None:
+    limiter = Limiter(12, jitter=no_jitter)
+    callers = await started(limiter, 400)
+    for wait in (1.0, seconds):
+        for _ in range(10):
+            callers.succeed(*callers.in_flight)
+            await asyncio.sleep(wait / 10)
+        callers.refuse(min(callers.in_flight))
+        callers.succeed(*callers.in_flight)
+        await run_due()
+    assert (limiter.pace.learned is None) is is_chance
+
+
+@pytest.mark.parametrize(
+    ("after", "refused", "is_lowered"), [(0.3, 1, False), (0.3, 4, True), (0.6, 1, True)]
+)
+@in_virtual_time
+async def test_refusals_are_of_a_pace_that_binds_unless_one_is_chance_below_what_was_allowed(
+    after: float, refused: int, *, is_lowered: bool
+) -> None:
+    limiter = Limiter(12, jitter=no_jitter)
+    callers = await started(limiter, 400)
+    callers.succeed(*range(12))
+    await run_due()
+    limiter.pace.refused(0.0, 0.0)  # 12 a second, after half a second
+    await asyncio.sleep(after)
+    for number in range(12, 12 + refused):
+        callers.refuse(number)
+    callers.succeed(*callers.in_flight)
+    assert limiter.pace.learned is not None
+    assert (limiter.pace.learned.began > 0) is is_lowered
+    assert limiter.places.learned == 0
+
+
+@in_virtual_time
+async def test_refusals_by_rate_leave_the_number_that_was_proven() -> None:
+    limiter = Limiter(40, jitter=no_jitter)
+    callers = await started(limiter, 400)
+    for _ in range(6):
+        callers.succeed(*callers.in_flight)
+        await asyncio.sleep(0.05)
+    assert len(callers.in_flight) == 40
+    for number in list(callers.in_flight):
+        callers.refuse(number)
+    assert limiter.pace.learned is not None
+    assert limiter.places.limit == 40
+
+
+@in_virtual_time
+async def test_an_answer_to_a_request_sent_before_the_refusals_ends_no_probe() -> None:
+    limiter = Limiter(8, jitter=no_jitter)
+    callers = await started(limiter, 20)
+    for number in range(7):
+        callers.refuse(number)
+    callers.succeed(7)
+    await run_due()
+    assert limiter.is_refused
+    assert limiter.in_flight == 1
 
 
 @in_virtual_time
@@ -553,17 +620,17 @@ async def test_later_refusals_of_a_generation_may_lengthen_the_wait() -> None:
 
 
 @in_virtual_time
-async def test_backoff_doubles_up_to_the_cap_and_starts_again_after_a_success() -> None:
+async def test_backoff_grows_up_to_the_cap_and_starts_again_after_a_success() -> None:
     callers = await started(Limiter(1, base=1.0, cap=10.0, jitter=lambda: 0.5), 40)
 
     async def wait() -> float:
         before = callers.limiter.clock()
         callers.refuse(*callers.in_flight)
         while not callers.in_flight:
-            await asyncio.sleep(1 / 16)
+            await asyncio.sleep(1 / 64)
         return callers.limiter.clock() - before
 
-    waits = [1 / 16, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+    waits = [pytest.approx(min(1.5**number / 8, 5.0), abs=1 / 64) for number in range(12)]
     assert [await wait() for _ in waits] == waits
     callers.succeed(*callers.in_flight, good=False)
     await run_due()
@@ -596,7 +663,7 @@ async def test_jitter_is_random_over_the_whole_backoff() -> None:
 
 
 @pytest.mark.parametrize(
-    ("retry_after", "waited"), [(7.9, 8.0), (4.0, 4.2), (8.0, 8.0), (0.0, 0.25)]
+    ("retry_after", "waited"), [(7.9, 8.0), (4.0, 4.2), (8.0, 8.0), (0.0, 0.5)]
 )
 @in_virtual_time
 async def test_jitter_lengthens_no_wait_beyond_the_cap(retry_after: float, waited: float) -> None:
@@ -724,9 +791,11 @@ async def test_a_backoff_above_the_caller_s_own_cap_raises() -> None:
     limiter = Limiter(1, base=80.0, cap=100.0, jitter=lambda: 0.5)
     callers = await started(limiter, 2)
     callers.start(cap=4.0)
-    callers.refuse(0)  # 5 s
     await run_due()
-    assert isinstance(error_of(callers.tasks[2]), RateLimited)
+    callers.refuse(0)  # 5 s
+    callers.start(cap=4.0)
+    await run_due()
+    assert all(isinstance(error_of(callers.tasks[number]), RateLimited) for number in (2, 3))
     await callers.succeed_all()
     assert callers.order == [0, 1]
 

@@ -26,7 +26,15 @@ from dp_async import (
 )
 from dp_async._call.adaptive import Adaptive
 from dp_async._call.limiter import Limiter
-from dp_async._call.limits import SERVING, adapted, is_refusal, limited, timed, wait_of
+from dp_async._call.limits import (
+    SERVING,
+    adapted,
+    is_excused,
+    is_refusal,
+    limited,
+    timed,
+    wait_of,
+)
 from dp_async._call.stats import Tally
 from dp_async._http import Answer
 from tests.support.fake_server import until
@@ -329,7 +337,7 @@ def test_a_refusal_pauses_all_calls_and_no_other_error_does(
         before = permits.clock()
         await call(REQUEST)
         after = getattr(error, "retry_after", None)
-        waited = after + 0.2 if after else 0.5  # jitter: up to a tenth of Retry-After
+        waited = after + 0.2 if after else 1.0  # jitter: up to a tenth of Retry-After
         assert permits.clock() - before == (waited if refused else 0.0)
 
     run(work())
@@ -401,6 +409,19 @@ def test_a_503_is_a_refusal_for_the_cap_while_the_server_refuses_all() -> None:
             with pytest.raises(ServerError):  # nothing else is in flight, so that all are refused
                 await limited(Script[Answer](outage), permits, Tally())(REQUEST)
             assert permits.is_refused is refused
+
+    run(work())
+
+
+def test_a_refusal_is_excused_while_the_server_let_others_through_in_the_last_seconds() -> None:
+    async def work() -> None:
+        permits, refusal = limiter(base=0), RateLimited("", status=429)
+        assert not is_excused(refusal, permits, 20.0)
+        await limited(Script[Answer](DATA), permits, Tally())(REQUEST)
+        await asyncio.sleep(5.0)
+        assert is_excused(refusal, permits, 5.0)
+        assert not is_excused(refusal, permits, 4.9)
+        assert not is_excused(ServerError("", status=502), permits, 5.0)
 
     run(work())
 

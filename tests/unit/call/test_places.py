@@ -87,13 +87,20 @@ def test_an_estimate_is_contradicted_by_fewer_until_it_is_proven() -> None:
     assert not places.explain(0, 20)
 
 
+def test_an_estimate_is_proven_by_a_refusal_of_one_more() -> None:
+    places = Places(64)
+    places.estimate(20, 0.0, 0.0)
+    assert places.refused(21, 1.0, 0.0)
+    assert places.explain(1, 20)
+
+
 def test_an_estimate_is_not_below_what_was_proven() -> None:
     places = Places(64)
     rounds(places, 3, wanted=8)
     places.estimate(5, 1.0, 0.0)
     assert places.learned == 8
     places.estimate(5, 1.0, 0.0)
-    assert places.learned == 5
+    assert (places.learned, places.proven) == (5, 5)
     places.estimate(0, 1.0, 0.0)
     assert places.learned == 1
     places.estimate(1000, 1.0, 0.0)
@@ -122,6 +129,15 @@ def test_a_refusal_of_one_more_is_explained_and_it_is_held_longer_each_time() ->
         waits.append(round(now - began))
         assert places.refused(9, now, 0.0)
     assert waits == [2] * 7  # the first is the second time
+
+
+def test_a_number_is_undone_if_far_more_were_in_flight_before_the_next_refusal() -> None:
+    for nth, explains in ((14, True), (15, False)):
+        places = learned(8)
+        places.limit = nth
+        assert places.refused(nth, 5.0, 0.0) is explains
+        assert places.learned == (13 if explains else 0)
+        assert places.limit == (13 if explains else 15)
 
 
 def test_another_number_is_held_for_a_short_time_again() -> None:

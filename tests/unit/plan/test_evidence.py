@@ -279,7 +279,7 @@ def test_the_newest_end_of_a_list_that_changes_is_a_wide_page() -> None:
 
 def test_the_newest_end_of_an_ascending_list_is_its_last_page() -> None:
     evidence = fed(evidence_of(), List(reversed(rows(33))), (1, 5))
-    evidence.decision = ASCENDING
+    evidence.is_ascending = True
     for drifted in (True, False):
         assert evidence.newest_end(drifted=drifted) == at_end(33, 5, 0)
     assert evidence.widest() == (1, 5 * WIDER)
@@ -296,6 +296,27 @@ def test_where_only_the_newest_end_is_wanted_it_is_read_wider_and_wider() -> Non
         assert ref == (1, size)
         fed(evidence, served, ref)
     assert size == 5 * WIDEST
+
+
+def test_the_newest_end_is_as_wide_as_wanted_where_the_whole_list_is() -> None:
+    served = List(rows(900), largest=30)
+    evidence = fed(evidence_of(5), served, (1, 5))
+    assert evidence.width == 5
+    assert evidence.newest_end(drifted=True, wider=True) == (1, 20)
+    fed(evidence, served, (1, 20))
+    assert evidence.newest_end(drifted=True) == (1, 20)
+    assert (evidence.newest_end(drifted=True, wider=True), evidence.width) == ((1, 40), 20)
+    fed(evidence, served, (1, 40))
+    assert (evidence.newest_end(drifted=True, wider=True), evidence.width) == ((1, 30), 20)
+
+
+def test_the_last_read_of_the_newest_end_is_found_among_others() -> None:
+    evidence = fed(evidence_of(), List(rows(33)), (1, 5), (1, 5), (7, 5), (2, 5))
+    assert evidence.last_head is evidence.reads[1]
+    evidence.is_ascending = True
+    assert evidence.last_head is evidence.reads[2]
+    evidence = fed(evidence_of(), List(rows(33)), (2, 5), (3, 5))
+    assert evidence.last_head is evidence.reads[-1]
 
 
 def test_it_is_read_no_wider_than_the_server_allows() -> None:

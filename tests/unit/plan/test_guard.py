@@ -103,7 +103,7 @@ def test_many_empty_pages_that_should_hold_rows_are_refused() -> None:
 
 def test_a_list_that_grows_without_end_is_refused() -> None:
     guard, evidence = Guard(3), evidence_of()
-    most = MANY + 8 * 3 * pages(33, 5)
+    most = MANY + 4 * 3 * pages(33, 5)
     check(guard, FIRST, page(rows(5), 1, 5, 33), evidence, most + 1)  # no total is known yet
     take(evidence, FIRST, page(rows(5), 1, 5, 33))
     check(guard, FIRST, page(rows(5), 1, 5, 999), evidence, most)

@@ -63,6 +63,10 @@ def test_once_pages_overlap_each_boundary_above_is_read_once_more() -> None:
     frontier, _ = frontier_of(edge=40)
     frontier.overlap()
     assert frontier.overlapping
+    assert list(frontier.unjoined) == [10, 20, 30]
+    assert repairs(frontier) == []
+    frontier.join(10)
+    assert not frontier.unjoined
     found = repairs(frontier)
     assert sorted(found, key=lambda ref: ref.start) == [(2, 7), (3, 8), (4, 9)]
     for ref, boundary in zip(sorted(found), (10, 20, 30), strict=True):
@@ -70,9 +74,25 @@ def test_once_pages_overlap_each_boundary_above_is_read_once_more() -> None:
     assert frontier.deferred == set(found)
 
 
+def test_a_wide_page_reads_several_boundaries_once_more() -> None:
+    frontier, drift = frontier_of(size=20, edge=400)
+    frontier.overlap()
+    frontier.join(80)
+    found = repairs(frontier)
+    assert len(found) <= 8
+    for boundary in range(20, 400, 20):
+        assert any(ref.start <= boundary - 5 <= boundary + 5 <= ref.end for ref in found)
+    frontier, drift = frontier_of(size=20, edge=400)
+    frontier.overlap()
+    drift.slip = 9.0  # so much room that a page has place for few of them
+    frontier.join(40)
+    assert len(repairs(frontier)) > 10
+
+
 def test_a_page_is_deferred_once_it_is_requested() -> None:
     frontier, _ = frontier_of(edge=30)
     frontier.overlap()
+    frontier.join(10)
     deferred = frontier.deferred
     assert not deferred
     assert frontier.repair() in deferred
@@ -132,6 +152,7 @@ def test_other_pages_are_not_compared() -> None:
     frontier, drift = frontier_of()
     plain = frontier.plain()
     frontier.overlap()
+    frontier.join(10)
     again = frontier.repair()
     below = frontier.advance(4)
     assert again is not None

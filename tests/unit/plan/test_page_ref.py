@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dp_async._plan.page_ref import PageRef, around, at_end, following, pages, preceding
+from dp_async._plan.page_ref import PageRef, across, around, at_end, following, pages, preceding
 
 PLACES = st.integers(0, 2000)
 SIZES = st.integers(1, 60)
@@ -154,3 +154,28 @@ def test_the_last_page_leaves_rows_free_and_shows_as_many_as_it_can(size: int, t
         if (one := PageRef(total // each + 1, each)).end - total > size // 6
     ]
     assert ref.start == min(one.start for one in roomy or [ref])
+
+
+@given(st.sets(PLACES, max_size=30), SIZES, st.integers(1, 4), st.integers(0, 15))
+@example({20, 40, 60, 80, 100, 120}, 20, 4, 5)
+def test_pages_across_places_have_rows_on_both_sides_of_each(
+    places: set[int], size: int, times: int, overlap: int
+) -> None:
+    overlap = min(overlap, size // 2)
+    found = across(places, size, times * size, overlap)
+    assert found == sorted(found, key=lambda ref: ref.start)
+    assert len(found) <= len(places)
+    for place in places:
+        spans = [ref for ref in found if ref.start <= place <= ref.end]
+        assert any(
+            ref == around(place, size)
+            or (ref.size <= times * size and place - ref.start >= overlap <= ref.end - place)
+            for ref in spans
+        )
+
+
+def test_wide_pages_span_several_places_each() -> None:
+    boundaries = range(100, 10_000, 100)
+    assert len(across(boundaries, 100, 100, 25)) == len(boundaries)
+    assert len(across(boundaries, 100, 200, 25)) <= len(boundaries) * 0.6
+    assert len(across(boundaries, 100, 400, 25)) <= len(boundaries) * 0.3

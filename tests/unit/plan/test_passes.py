@@ -132,6 +132,29 @@ def test_repairs_are_deferred_and_other_pages_are_not() -> None:
     assert not any(ref in between.deferred for ref in plain + following)
 
 
+def test_many_boundaries_are_read_once_more_by_wide_pages() -> None:
+    """A wide page 1 tells how wide; the pass goes on while its answer is awaited."""
+    served = List(rows(300), largest=40, before=touching(280, 25))
+    evidence = evidence_of(10)
+    take(evidence, PageRef(1, 10), served(PageRef(1, 10)))
+    stages = Pass(evidence, 10).stages()
+    drive(evidence, [next(stages)], served)  # the last page
+    stage = next(stages)
+    for _ in range(24):
+        take(evidence, ref := planned(stage), served(ref), stage)
+    probe, below = planned(stage), planned(stage)
+    assert (probe, probe in stage.deferred) == ((1, 40), True)
+    assert below.start < 250 < below.end
+    take(evidence, probe, served(probe), stage)
+    joining = planned(stage)
+    assert joining in stage.deferred
+    assert 20 < joining.size <= 40
+    assert joining.start < 230 < 240 < joining.end
+    take(evidence, joining, served(joining), stage)
+    drive(evidence, [stage, *stages], served)
+    assert len(evidence.reads) < 30 + 20
+
+
 def test_drift_before_a_pass_does_not_count_for_it() -> None:
     served = List(rows(12))
     evidence = begun(served)
@@ -184,7 +207,8 @@ def test_the_page_an_hour_below_the_newest_row_is_read_again(
     evidence.decide()
     refs = drive(evidence, Pass(evidence, 5).stages(), served)
     assert refs[:4] == [(5, 5), (2, 5), (3, 5), (4, 5)]
-    assert refs[4:-1] == again
+    # Where the newest end is the last page, page 1 tells how wide it may be read.
+    assert refs[4:-1] == [PageRef(1, 20)] * ascending + again
 
 
 def test_rows_without_times_show_no_hour() -> None:

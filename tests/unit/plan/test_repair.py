@@ -79,7 +79,7 @@ def test_several_gaps_are_bridged_at_once() -> None:
 def test_bridges_of_an_ascending_list_are_counted_from_its_first_page() -> None:
     served = List(reversed(rows(22)))
     evidence = read_pages(served, (1, 5), (5, 5), (3, 5), (1, 5))
-    assert one_round(evidence, served)[0] == [(4, 4), (2, 4)]
+    assert one_round(evidence, served)[0] == [(2, 4), (4, 4)]
     assert isinstance(evidence.decision, Complete)
 
 
@@ -174,3 +174,12 @@ def test_the_pages_below_the_newest_end_are_read_down_to_where_the_crawl_began(
     assert tail == around(300 + number, 5)
     # Those pages are new themselves: the next stage goes down from the lowest.
     assert max(ref.end for ref in second) > end
+
+
+def test_a_descent_takes_as_many_stages_as_it_needs() -> None:
+    served = List(rows(300, apart=1))
+    evidence = read_pages(served, (1, 5), (61, 5), *((num, 4) for num in range(2, 76)))
+    served.insert(400)
+    stages = one_round(evidence, served)
+    assert len(stages) > 2 * BRIDGING
+    assert isinstance(evidence.decision, Complete)
