@@ -129,17 +129,18 @@ class Pass:
         """The next page that reads boundaries once more.
 
         Where there are many, page 1 as wide as the server allows comes first: it tells how many of
-        them a page may span.
+        them a page may span. Not with a limit, which such a page may exceed.
         """
         evidence, frontier = self._evidence, self._frontier
-        if len(frontier.unjoined) >= MANY and not evidence.largest:
+        has_limit = evidence.options.limit is not None
+        if len(frontier.unjoined) >= MANY and not evidence.largest and not has_limit:
             if self._probed:
                 return None
             self._probed = True
             frontier.deferred.add(evidence.widest())
             return evidence.widest()
         if frontier.unjoined:
-            frontier.join(evidence.width)
+            frontier.join(evidence.size if has_limit else evidence.width)
         return frontier.repair()
 
     def _learned(self, ref: PageRef, read: Read) -> None:

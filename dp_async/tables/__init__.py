@@ -41,8 +41,3 @@ __all__ = [
     "to_batch",
     "warn",
 ]
-
-# Tracebacks and documentation show the public name; but the type hints of Outcome are read where
-# it is defined.
-for _public in (TableReader, account_names, column_name, columns, schema, to_batch):
-    _public.__module__ = __name__

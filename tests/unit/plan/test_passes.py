@@ -155,6 +155,16 @@ def test_many_boundaries_are_read_once_more_by_wide_pages() -> None:
     assert len(evidence.reads) < 30 + 20
 
 
+def test_with_a_limit_no_boundary_is_read_by_a_wide_page() -> None:
+    served = List(rows(300), largest=40, before=touching(280, 25))
+    evidence = evidence_of(10, limit=280)
+    take(evidence, PageRef(1, 10), served(PageRef(1, 10)))
+    refs = drive(evidence, Pass(evidence, 10).stages(), served)
+    assert evidence.drifted
+    assert len(refs) > 30
+    assert max(ref.size for ref in refs) == 10
+
+
 def test_drift_before_a_pass_does_not_count_for_it() -> None:
     served = List(rows(12))
     evidence = begun(served)
