@@ -16,8 +16,8 @@ from tests.property.databasecrawl import BREACHES, Breach, Result, draw, play
 from tests.property.databasewriter import Load
 
 SLOW = pytest.mark.slow
-CRAWLS = [30, pytest.param(200, marks=SLOW)]
-BROKEN = [6, pytest.param(60, marks=SLOW)]
+CRAWLS = [30, pytest.param(120, marks=SLOW)]
+BROKEN = [6, pytest.param(50, marks=SLOW)]
 
 
 def played(breach: Breach, crawls: int) -> list[Result]:
