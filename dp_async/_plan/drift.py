@@ -24,3 +24,10 @@ class Drift:
     def overlap(self) -> int:
         """Rows that neighbouring pages should share, so that they still do when both are read."""
         return LEAST_OVERLAP + round(2 * self.slip)
+
+    def joining(self, size: int) -> int:
+        """Rows on both sides of each boundary that a page across several should show.
+
+        At least a quarter of the *size* of a page, since it is read later than they were.
+        """
+        return min(max(self.overlap, size // 4), size // 2)

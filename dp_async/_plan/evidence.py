@@ -14,7 +14,7 @@ from .._page.reader import Rows, row_time
 from .._proof.decision import Complete, Decision, Missing
 from .._proof.links import covers
 from .._proof.reads import Read, is_first, is_last, newest
-from .._proof.segments import Orders, possible_orders
+from .._proof.segments import Orders
 from .._proof.steps import Steps, finished
 from .._settings import CrawlOptions
 from .changes import Changes
@@ -245,8 +245,8 @@ class Evidence:
         return self.complete or covers(self.reads, lateness, self.changes.oldest)
 
     def note_order(self) -> None:
-        """See from the last reads how the list is sorted, before the next decision tells."""
-        orders = possible_orders(self.reads[-FEW:])
+        """See from the reads how the list is sorted, before the next decision tells."""
+        orders = self._orders.possible()
         if orders:
             self.is_ascending = not orders[0].descending
 

@@ -59,8 +59,8 @@ class Frontier:
 
     def join(self, width: int) -> None:
         """Read each boundary above once more, by pages of up to *width* rows."""
-        overlap = min(max(self._drift.overlap, self._size // 4), self._size // 2)
-        self._repairs += across(self.unjoined, self._size, width, overlap)
+        size = self._size
+        self._repairs += across(self.unjoined, size, width, self._drift.joining(size))
         self.unjoined = ()
 
     def repair(self) -> PageRef | None:

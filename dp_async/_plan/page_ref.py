@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+WORTH_WIDTH = 4
+"""Places to read across that are worth a request that tells how wide a page may be."""
+
 
 class PageRef(NamedTuple):
     """Page *num*, from 1, of pages of *size* rows: the rows from ``start`` up to ``end``."""

@@ -12,12 +12,10 @@ from .._proof.reads import Read, is_last
 from .._proof.steps import AT_ONCE
 from .evidence import Evidence
 from .overlap import Frontier
-from .page_ref import PageRef, around
+from .page_ref import WORTH_WIDTH, PageRef, around
 from .stage import PAUSE, Stage, each
 
 HOUR = 3600
-MANY = 4
-"""Boundaries between pages that are worth a request that tells how wide pages get."""
 LAST_PAGE_TRIES = 3
 """Pages tried for the end of the list before the rest is read."""
 
@@ -133,7 +131,7 @@ class Pass:
         """
         evidence, frontier = self._evidence, self._frontier
         has_limit = evidence.options.limit is not None
-        if len(frontier.unjoined) >= MANY and not evidence.largest and not has_limit:
+        if len(frontier.unjoined) >= WORTH_WIDTH and not evidence.largest and not has_limit:
             if self._probed:
                 return None
             self._probed = True

@@ -13,7 +13,7 @@ from .._proof.decision import Gap, Missing
 from .._proof.reads import Read, in_seconds
 from .entered import is_new, newest_at_first, seconds_above_start
 from .evidence import Evidence
-from .page_ref import PageRef, across, around, following, pages, preceding
+from .page_ref import WORTH_WIDTH, PageRef, across, around, following, pages, preceding
 from .stage import Stage, each
 
 BRIDGING = 6
@@ -26,8 +26,6 @@ FUTILE = 6
 """Reads of the newest end in a row that span too little time, after which no more follow ..."""
 FUTILE_SHARE = 8
 """... if there were as many as one in so many pages of the list."""
-MANY = 4
-"""Gaps that are worth a request that tells how wide pages get."""
 RECENT = 40
 """How many of the last reads are searched for the place of a row."""
 
@@ -77,7 +75,11 @@ class Repair:
         """
         evidence = self._evidence
         head = evidence.last_head
-        if not evidence.largest and drifted() and (evidence.is_ascending or self._gaps() >= MANY):
+        if (
+            not evidence.largest
+            and drifted()
+            and (evidence.is_ascending or self._gaps() >= WORTH_WIDTH)
+        ):
             # Only page 1 may be cut without doubt about its place, so it tells how wide pages get.
             yield each([evidence.widest()], after_pass=True)
         if self.is_late:
@@ -199,8 +201,7 @@ class Repair:
             # Around, below, above, further below …: half a page each time.
             shift = (attempts + 1) // 2 * (1 if attempts % 2 else -1) * (evidence.width // 2)
             again.append(around(min(place + shift, evidence.total), evidence.width))
-        overlap = max(evidence.drift.overlap, size // 4)
-        return [*across(first, size, evidence.width, min(overlap, size // 2)), *again]
+        return [*across(first, size, evidence.width, evidence.drift.joining(size)), *again]
 
     def _place_after(self, upper: Read) -> int:
         """Where the rows below *upper* are by now: as a recent read shows, else estimated."""

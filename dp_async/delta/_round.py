@@ -157,10 +157,10 @@ class Round:
         """Keep the rows that are gone, marked, for the commit: how many of each account."""
         proven = [run for run in self._runs if self._is_proven(run)]
         bad = [
-            read_rows(run.account, [(one.id, None)])
+            read_rows(
+                run.account, [(one.id, None) for one in run.reading.bad_items if one.id is not None]
+            )
             for run in proven
-            for one in run.reading.bad_items
-            if one.id is not None
         ]
         found = all_rows([read, *bad])
         gone = Counter[str]()

@@ -37,6 +37,7 @@ SECRET = "a-secret-that-is-nowhere"
 RATE = 8.0
 #: Apps, accounts of each, and works of each account; the variable sets more.
 APPS, ACCOUNTS, WORKS = map(int, os.environ.get("DP_RAY_KILLS", "8 6 120").split())
+UNDER_WAY = 16 * APPS  # requests at most: the default of max_in_flight, for each app's client
 
 #: A program that syncs all apps and says what comes of it.
 PROGRAM = """
@@ -181,9 +182,12 @@ def test_kills_of_workers_and_of_the_program_lose_nothing_and_leave_no_secret(
             out, err = program.communicate()
             assert (program.returncode, err) == (-signal.SIGKILL, b"")
             wait_until(lambda: not fleet.processes("ray::Actor"))  # they end by themselves
+            served = fleet.served
         left = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
         assert b"Actor" in left
         with fleet.program(*fleet.sync(lake)) as program:
+            # No request but those that were under way as the workers ended.
+            assert fleet.served <= served + UNDER_WAY
             again, err = program.communicate()
             assert (program.returncode, err) == (0, b"")
         lines = again.decode().splitlines()
