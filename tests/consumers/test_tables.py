@@ -5,13 +5,26 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Self
 
 import pytest
 from msgspec import Raw
 
-from dp_async import ConfigError, DecodeError, Page, Settings, Work
-from dp_async.tables import TableReader, account_names
+from dp_async import (
+    BadItem,
+    Client,
+    ConfigError,
+    CrawlReport,
+    DecodeError,
+    IncompleteCrawl,
+    Page,
+    Settings,
+    Watermark,
+    Work,
+)
+from dp_async.tables import List, Plan, Reading, TableReader, account_names
+from dp_async.testing import Simulator
 
 DEEP = b"[" * 100_000 + b"]" * 100_000
 
@@ -94,3 +107,42 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ImportError, match=r"dp_async.tables .* pip install 'dp_async\[arrow\]'"):
         importlib.import_module("dp_async.tables")
+
+
+class Failing:
+    """A strict crawl that read all of its list and is not complete: it has a watermark."""
+
+    watermark = Watermark.start("list")
+    bad_items: Sequence[BadItem] = ()
+
+    def __init__(self, report: CrawlReport) -> None:
+        self.report = report
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None: ...
+
+    async def pages(self) -> AsyncGenerator[Page[Raw], None]:
+        yield page(b'{"digitalPersonWorksId":1}')
+        raise IncompleteCrawl(self.report)
+
+
+async def test_a_crawl_that_ended_in_an_error_has_rows_and_no_watermark(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    simulator = Simulator(works=0, messages=0)
+    plan = Plan([""], full=False, reconcile=False, allowed_lateness=2, at_once=1, progress=None)
+    of = List("works", "work_list", Work, Client.works)
+    async with Client(simulator.in_process_settings, send=simulator.send) as client:
+        failing = Failing(client.works().crawl().report)
+
+        def since(*given: object) -> Failing:
+            return failing
+
+        monkeypatch.setattr(List, "since", since)
+        reading = Reading(of, client, "", plan, None)
+        pieces = [piece.num_rows async for piece in reading.pieces(lambda rows: rows)]
+    assert pieces == [1]
+    assert isinstance(reading.error, IncompleteCrawl)
+    assert reading.watermark is None

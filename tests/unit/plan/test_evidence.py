@@ -279,7 +279,8 @@ def test_the_newest_end_of_a_list_that_changes_is_a_wide_page() -> None:
 
 def test_the_newest_end_of_an_ascending_list_is_its_last_page() -> None:
     evidence = fed(evidence_of(), List(reversed(rows(33))), (1, 5))
-    evidence.is_ascending = True
+    assert not evidence.is_ascending
+    evidence.note_order()
     for drifted in (True, False):
         assert evidence.newest_end(drifted=drifted) == at_end(33, 5, 0)
     assert evidence.widest() == (1, 5 * WIDER)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dp_async._proof.counts import count_rule, count_rule_down, count_rule_static
+from dp_async._proof.counts import count_rule, count_rule_down, count_rule_static, unread
 from dp_async._proof.reads import Read, horizons
 from dp_async._proof.segments import Order
 from dp_async._proof.steps import finished
@@ -147,3 +147,13 @@ def test_an_end_with_a_bad_row_or_without_times_counts_nothing() -> None:
     assert not down([bad, above], known=known)
     assert not down([read(1, 2, 3, [], total=9, bad=3), above], known=known)
     assert not down([read(1, 2, 1, [(3, 8)], total=9), above], known=known)
+
+
+def test_rows_are_unread_by_the_total_of_the_newest_end_as_it_was_last_read() -> None:
+    rows = listed(5)
+    first, last = page(0, rows, 0, 4), page(1, [(9, 1001), *rows], 0, 5)
+    order = Order(by_create=False, descending=True)
+    for reads in ([first, last], [last, first]):
+        bounds = [998.0, 998.0]
+        assert finished(unread(reads, bounds, [order], 5)) == 1
+        assert finished(unread(reads, bounds, [order], 6)) == 0
