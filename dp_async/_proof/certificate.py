@@ -213,7 +213,8 @@ def deciding(
         return replace(decision, reason=f"{decision.reason}; rows became visible {seconds}")
     if tells:
         bounds = yield from horizons_in_steps(reads, wanted, dated=seen.dated)
-        if (yield from seen.hides_entries(reads, bounds)):
+        linked = decision.rule == "link"
+        if (yield from seen.hides_entries(reads, bounds, linked=linked)):
             return Broken(HIDDEN)
     if distinct is not None and down_to == -inf:
         yield
