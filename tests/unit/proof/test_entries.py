@@ -36,9 +36,7 @@ def left(place: int, rows: Sequence[tuple[int, int]] = ROWS) -> list[tuple[int, 
     return [*rows[:place], *rows[place + 1 :]]
 
 
-def hidden(
-    reads: Sequence[Read], bounds: Sequence[float] = (), *, linked: bool = True
-) -> bool:
+def hidden(reads: Sequence[Read], bounds: Sequence[float] = (), *, linked: bool = True) -> bool:
     entries = Entries()
     for place, one in enumerate(reads):
         for other in reads[:place]:
