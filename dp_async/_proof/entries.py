@@ -10,13 +10,13 @@ intervals that do not overlap adds up to no more than what entered in them.
 from __future__ import annotations
 
 from bisect import bisect_left
-from itertools import pairwise
+from itertools import compress, pairwise
 from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from .reads import is_before, is_first, newest, reaches_head, rows_of
-from .steps import AT_ONCE
+from .steps import AT_ONCE, mapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,13 +63,12 @@ class Entries:
         """
         if self._rose:
             return True
-        heads = list(filter(reaches_head, reads))
-        yield
+        heads = list(compress(reads, (yield from mapped(reaches_head, reads))))
         end = max(heads, key=_SENT, default=None)
         if end is None:
             return False
-        before = [read for read in reads if is_before(read, end)]
-        yield
+        are_before = yield from mapped(lambda read: is_before(read, end), reads)
+        before = list(compress(reads, are_before))
         by_totals = yield from gained(before, ())
         by_places = yield from gained(before, self._pushes)
         start = min(heads, key=_ANSWERED)

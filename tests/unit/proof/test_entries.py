@@ -190,7 +190,7 @@ def test_a_list_that_hides_entries_is_not_complete(name: str) -> None:
     ]
     assumptions = Assumptions(ALLOWED_LATENESS)
     for one in reads:
-        assumptions.add(one)
+        finished(assumptions.add(one))
     decision = decide(reads, ALLOWED_LATENESS, None, seen=assumptions)
     assert isinstance(decision, Complete) if is_complete else decision == Broken(HIDDEN)
     assert isinstance(
@@ -229,5 +229,5 @@ def test_a_list_in_no_order_by_time_shows_no_entries() -> None:
     mixed = [(1, 5), (2, 9), (3, 1)]
     assumptions = Assumptions(ALLOWED_LATENESS)
     for tick in range(3):
-        assumptions.add(read(tick, 0, 3, mixed, total=3 + tick))
+        finished(assumptions.add(read(tick, 0, 3, mixed, total=3 + tick)))
     assert not finished(assumptions.hides_entries([], [], linked=True))
