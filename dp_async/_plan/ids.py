@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 
 from msgspec import Struct
 
@@ -130,7 +130,7 @@ class Ids:
                 apart = most < closed.least or closed.most < least
                 if not (apart or closed.ids.keys().isdisjoint(ids)):
                     ids = [number for number in ids if number not in closed.ids]
-        shard.ids.update(dict.fromkeys(ids))
+        shard.ids.update(zip(ids, repeat(None)))  # dict.fromkeys() takes half as long again
         added = len(shard.ids) - start
         self._number += added
         return Kept(shard, start, added)
