@@ -26,9 +26,9 @@ from .redact import Secrets
 
 #: Header names and values as HTTP allows them, in ASCII only; neither can hold a line break.
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 #: Copied for each signature: OpenSSL looks the algorithm up for each new one.
 _MD5 = hashlib.md5(usedforsecurity=False)
-_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 
 
 @hide_arguments

@@ -152,19 +152,18 @@ class HttpTransport(AsyncEntered):
         )
 
     def _open(self) -> aiohttp.ClientSession:
-        """The session; our own is created at the first request, when a loop is running.
+        """A session of our own, created at the first request, when a loop is running.
 
         Its TLS context is aiohttp's, created once when aiohttp is imported.
         """
         if self._closed:
             raise ClientClosed("the aiohttp session is closed")
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                # The limiter bounds the requests, not the pool; idle connections close after 15 s.
-                connector=aiohttp.TCPConnector(limit=0),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                middlewares=(_once,),
-            )
+        self._session = aiohttp.ClientSession(
+            # The limiter bounds the requests, not the pool; idle connections close after 15 s.
+            connector=aiohttp.TCPConnector(limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            middlewares=(_once,),
+        )
         return self._session
 
     async def aclose(self) -> None:
