@@ -6,6 +6,7 @@ GET and POST differ in ``ListEndpoint.requests`` alone. No I/O, and no branch on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Generic, Literal, TypeVar, get_args
 from urllib.parse import quote
 
@@ -64,7 +65,8 @@ class ListEndpoint(Struct, Generic[Row, Query], frozen=True, kw_only=True):
         A text for an enum must be the value of a known member; a member of that enum made from
         another text, ``WorkStatus("NEW")``, is sent as it is.
         """
-        for spec in structs.fields(self.query_type):
+        specs = _specs(self.query_type)
+        for spec in specs:
             value = filters[spec.name]
             if isinstance(value, str):
                 text(spec.name, value)
@@ -86,7 +88,7 @@ class ListEndpoint(Struct, Generic[Row, Query], frozen=True, kw_only=True):
             else:
                 continue
             raise ConfigError(problem)
-        sent = {spec.encode_name: filters[spec.name] for spec in structs.fields(self.query_type)}
+        sent = {spec.encode_name: filters[spec.name] for spec in specs}
         return msgspec.convert(sent, self.query_type)
 
     def newest_first(self, query: Struct) -> None:
@@ -156,6 +158,12 @@ def _filter(name: str, value: object) -> str:
     """``name=value``; the value only if it is a known one."""
     known = isinstance(value, OpenEnum) and value in list(type(value))
     return f"{name}={value if known else '…'}"
+
+
+@lru_cache(maxsize=64)
+def _specs(query_type: type[Struct]) -> tuple[structs.FieldInfo, ...]:
+    """The filters of *query_type*. msgspec evaluates annotations anew each time it is asked."""
+    return structs.fields(query_type)
 
 
 def _enum(kind: object) -> type[OpenEnum] | None:

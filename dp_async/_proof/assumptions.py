@@ -73,14 +73,17 @@ class Assumptions:
         """Whether a row was gone in one answer, and in a later one it was there as before."""
         return self._came_back and (self._falling or self._rising)
 
-    def hides_entries(self, reads: Sequence[Read], bounds: Sequence[float]) -> Steps[bool]:
+    def hides_entries(
+        self, reads: Sequence[Read], bounds: Sequence[float], *, linked: bool
+    ) -> Steps[bool]:
         """Whether rows were seen to enter that the newest end of *reads* lacks.
 
-        *bounds* are the horizons of *reads*, by the server's ``Date`` where that counts.
+        *bounds* are the horizons of *reads*, by the server's ``Date`` where that counts. *linked*:
+        the reads hold the list by the link rule.
         """
         if self._falling is self._rising:
             return False
-        return (yield from self._entries.hidden(reads, bounds))
+        return (yield from self._entries.hidden(reads, bounds, linked=linked))
 
     @property
     def dated(self) -> bool:
