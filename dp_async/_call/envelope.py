@@ -115,10 +115,12 @@ def good(
     Only the prefix is checked: parsing the rest here would decode the body twice. A truncated body
     is reported later, by the page decoder; limiter and retry budget count it as a good answer.
     """
-    body = response.body
     if not (
         200 <= response.status < 300
-        and (body.startswith(_GOOD_BEGIN) or _GOOD_PREFIX.match(body, 0, _PREFIX_BYTES))
+        and (
+            response.body.startswith(_GOOD_BEGIN)  # not a variable: traceback loggers show those
+            or _GOOD_PREFIX.match(response.body, 0, _PREFIX_BYTES)
+        )
     ):
         opened(request, response, secrets, clock)
     return _answer(request, response, secrets, clock)
