@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Generic, Literal, TypeVar, get_args
 from urllib.parse import quote
 
@@ -29,7 +30,9 @@ from .._models import (
 )
 
 _PAGE = {"pageNum": "{0}", "pageSize": "{1}"}
-_JSON = {"content-type": "application/json"}
+# All requests share them, so a wrapper of ``Send`` must not be able to change them.
+_JSON = MappingProxyType({"content-type": "application/json"})
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 Row = TypeVar("Row", bound=Struct, covariant=True)
 Query = TypeVar("Query", bound=Struct, covariant=True)
@@ -127,30 +130,28 @@ class ListEndpoint(Struct, Generic[Row, Query], frozen=True, kw_only=True):
 
         The part that all pages of a query share is built once.
         """
+        name, path = self.name, self.path
         given: dict[str, object] = msgspec.to_builtins(query)
-        known = {name: given.get(name, 0) for name in self.params if name in (*given, *_PAGE)}
+        known = {param: given.get(param, 0) for param in self.params if param in (*given, *_PAGE)}
         if self.method == "GET":
             pairs = [
-                f"{name}={_PAGE.get(name) or quote(f'{value}', safe='')}"
-                for name, value in known.items()
+                f"{param}={_PAGE.get(param) or quote(f'{value}', safe='')}"
+                for param, value in known.items()
             ]
-            target = f"{self.path}?{'&'.join(pairs)}".format  # quoted values hold no braces
+            target = f"{path}?{'&'.join(pairs)}".format  # quoted values hold no braces
             return lambda num, size: Request(
-                self.name, "GET", target(num, size), page_num=num, page_size=size, bulk=bulk
-            )
-
-        def post(num: int, size: int) -> Request:
-            body = msgspec.json.encode(known | {"pageNum": num, "pageSize": size})
-            return Request(
-                self.name,
-                "POST",
-                self.path,
-                _JSON,
-                body,
+                name,
+                "GET",
+                target(num, size),
+                _NO_HEADERS,
                 page_num=num,
                 page_size=size,
                 bulk=bulk,
             )
+
+        def post(num: int, size: int) -> Request:
+            body = msgspec.json.encode(known | {"pageNum": num, "pageSize": size})
+            return Request(name, "POST", path, _JSON, body, page_num=num, page_size=size, bulk=bulk)
 
         return post
 

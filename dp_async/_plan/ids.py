@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence, Set
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 
 from msgspec import Struct
 
@@ -145,7 +145,7 @@ class Ids:
                 apart = most < closed.least or closed.most < least
                 if not (apart or closed.ids.keys().isdisjoint(ids)):
                     ids = [number for number in ids if number not in closed.ids]
-        shard.ids.update(dict.fromkeys(ids))
+        shard.ids.update(zip(ids, repeat(None)))  # dict.fromkeys() takes half as long again
         added = len(shard.ids) - start
         self._number += added
         return Kept(shard, start, added)

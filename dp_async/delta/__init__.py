@@ -129,8 +129,8 @@ async def _outcomes(
         Load(works, client, plan, place, marks),
         Load(messages, client, plan, place, marks),
     )
-    for load, of in zip(loads, (works, messages), strict=True):
-        await load.check(found.get(of.name, {}))
+    for load in loads:
+        await load.check(found)
     for load in loads:
         async for outcomes in load.rounds():
             for outcome in outcomes:

@@ -53,11 +53,12 @@ class Load(Generic[S]):
         self._to = Destination(table_of(of, place), marks)
         self._found: tuple[Mapping[str, Mark], DeltaTable] | None = None  # until the first round
 
-    async def check(self, marks: Mapping[str, Mark]) -> None:
-        """Make the table; check it, the *marks* just read and the arguments of the crawls.
+    async def check(self, found: Mapping[str, Mapping[str, Mark]]) -> None:
+        """Make the table; check it, the marks just *found* and the arguments of the crawls.
 
         Raises ConfigError and LoadFailed.
         """
+        marks = found.get(self._of.name, {})
         self._found = marks, await run_sync(self._to.table.make)
         for account in self._plan.accounts:
             text = None if self._plan.full else marks.get(account, Mark()).watermark
