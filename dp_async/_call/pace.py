@@ -36,6 +36,9 @@ _GUESS, _GUESS_PAUSED = 0.5, 0.7
 _PAUSED = 0.5
 #: The pace after a refusal with too few answers since the last for a mean, of what was tried.
 _LOWERED = 0.85
+#: Good answers count less for the mean as they are older, by so many seconds to the e-th part: what
+#: came long before says nothing of a limit that has changed.
+_RECENT = 10.0
 #: Refusals in a row, each before so many good answers, after which slower does not help. A server's
 #: own limit stops to refuse sooner: the fifth pace is half of the first (0.85 to the fourth).
 _IN_A_ROW, _SOON = 5, 20
@@ -53,7 +56,8 @@ class Learned(Struct):
     """A *rate* that the server was seen to allow, in requests a second.
 
     Learned at *began*, since when *good* answers came; requests are sent again since *resumed*.
-    *contested*: set while slower does not help.
+    *recent*: the same answers, each counted less as it gets older, as of *counted*. *contested*:
+    set while slower does not help.
     """
 
     rate: float
@@ -61,6 +65,8 @@ class Learned(Struct):
     resumed: float
     plateau: float
     good: int = 0
+    recent: float = 0.0
+    counted: float = 0.0
     contested: Contested | None = None
 
     def at(self, now: float) -> float:
@@ -75,6 +81,17 @@ class Learned(Struct):
         """Whether this is the least guess, and a refusal does not say yet that it is too fast."""
         return self.rate <= _LEAST and self.plateau == _GUESS and self.good < _SOON
 
+    def accepted(self, now: float) -> None:
+        """A good answer came."""
+        self.good += 1
+        self.recent = 1 + self.recent * math.exp((self.counted - now) / _RECENT)
+        self.counted = now
+
+    def mean(self, now: float) -> float:
+        """The good answers a second since it was learned, the recent ones before all."""
+        recent = self.recent * math.exp((self.counted - now) / _RECENT)
+        return recent / _RECENT / (1 - math.exp((self.began - now) / _RECENT))
+
     def lowered(self, now: float, resumed: float, last_second: int) -> Learned:
         """The pace after another refusal, with so many good answers in the last second.
 
@@ -87,7 +104,7 @@ class Learned(Struct):
         elif self.plateau < _PLATEAU:  # a guess, which grew too quickly for a mean
             rate = min(_LOWERED * tried, last_second)
         else:
-            mean = self.good / (now - self.began)
+            mean = self.mean(now)
             rate = math.sqrt(mean * max(min(tried, last_second), mean))
         plateau = min(2 * self.plateau, _PLATEAU) if resumed - now < _PAUSED else _PLATEAU_PAUSED
         if self.good < _SOON:
@@ -134,7 +151,7 @@ class Pace:
             accepted.popleft()
         if learned is None:
             return
-        learned.good += 1
+        learned.accepted(now)
         a_second_ago = now - 1
         unused = len(accepted) < _UNUSED * learned.at(a_second_ago)
         if learned.contested is not None:

@@ -25,8 +25,12 @@ _LATELY = 5.0
 #: A number that was estimated, or proven, may be so much off.
 _OFF = 0.6
 #: A number is contradicted if so many times as many, and so many more, were in flight before the
-#: next refusal: a limit of the rate passes for one of the number while a burst lasts.
-_FAR, _BEYOND = 1.5, 2
+#: next refusal: a limit of the rate passes for one of the number while a burst lasts. Another
+#: client that pauses leaves room for as many as that.
+_FAR, _BEYOND = 1.5, 3
+#: It is contradicted, too, if less than so much of what was proven is refused, where a refusal
+#: costs a pause: another client takes the smaller part.
+_MINE = 0.5
 #: A number that is refused, though it was learned, is shared with another client. It is lowered to
 #: so much where each refusal costs a pause, and held until that costs so many times as much as the
 #: pause: one instead of two halves the throughput, which is worth a pause soon.
@@ -46,6 +50,7 @@ class Places:
 
     *learned*: how many the server works on at once, 0 if unknown; *estimated*: this is not proven
     yet. *proven*: so many were in flight lately with no refusal in that round and the next.
+    *is_contradicted*: the number was seen to be none, so that the next refusal is one of the rate.
     """
 
     def __init__(self, ceiling: int) -> None:
@@ -53,7 +58,9 @@ class Places:
         self.limit: float = min(START, ceiling)
         self.learned = 0
         self.proven = 0
+        self.is_contradicted = False
         self._estimated = False
+        self._best = 0  # the most that was proven since there is a number
         self._proven_at = 0.0
         self._most = 0  # in flight at once in this round
         self._round = 0.0  # an answer to a request sent since then begins the next round
@@ -68,6 +75,8 @@ class Places:
                 self.proven, self._proven_at = self._most, now
                 if self._most >= self.learned:
                     self._estimated = False
+                    if self.learned > self._best:
+                        self._best = self.learned
             self._most, self._round = nth, now
         elif nth > self._most:
             self._most = nth
@@ -84,10 +93,11 @@ class Places:
         True if that explains itself: the limit had grown beyond what the server works on.
         """
         self._most, self._round = 0, now
-        if not 0 < self.learned < nth:
-            return False
-        if nth > _FAR * self.learned + _BEYOND:
+        is_far = nth > _FAR * self.learned + _BEYOND
+        if self.learned and (is_far or (retry_after and nth < _MINE * self._best)):
             self.forget(int(self.limit))
+            self.is_contradicted = retry_after > 0
+        if not 0 < self.learned < nth:
             return False
         self._hold_at(nth - 1, now, retry_after)
         self._estimated = False
@@ -95,6 +105,8 @@ class Places:
 
     def explain(self, at_once: int, in_flight: int) -> bool:
         """Whether a limit explains that of *in_flight* requests only *at_once* were let through."""
+        if self.is_contradicted:
+            return False
         if self._estimated:
             return at_once >= _OFF * self.learned
         if self.learned:
@@ -118,9 +130,9 @@ class Places:
 
     def forget(self, limit: int) -> None:
         """The server does not refuse by the number in flight. Go on with *limit*."""
-        self.learned = 0
+        self.learned = self._best = 0
         self.limit = min(limit, self.ceiling)
-        self._estimated = False
+        self._estimated = self.is_contradicted = False
 
     def _hold_at(self, limit: int, now: float, retry_after: float) -> None:
         limit = max(1, min(limit, self.ceiling))

@@ -522,6 +522,22 @@ async def test_a_second_refusal_within_two_seconds_is_no_chance(
     assert (limiter.pace.learned is None) is is_chance
 
 
+@pytest.mark.parametrize("retry_after", [1.0, None])
+@in_virtual_time
+async def test_with_a_pause_a_number_that_is_far_exceeded_was_a_matter_of_rate(
+    retry_after: float | None,
+) -> None:
+    limiter = Limiter(12, jitter=no_jitter)
+    limiter.places.estimate(4, 0.0, 0.0)
+    limiter.places.limit = limiter.limit = 12
+    callers = await started(limiter, 400)
+    callers.succeed(*range(11))  # ten times as many as are refused
+    await run_due()
+    callers.refuse(11, retry_after)
+    callers.succeed(*callers.in_flight)
+    assert limiter.learned == ((11, None) if retry_after is None else (None, 22.0))
+
+
 @pytest.mark.parametrize(
     ("after", "refused", "is_lowered"), [(0.3, 1, False), (0.3, 4, True), (0.6, 1, True)]
 )

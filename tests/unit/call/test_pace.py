@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from math import exp
 
 import pytest
 from hypothesis import given
@@ -106,7 +107,9 @@ def test_another_refusal_lowers_the_pace_to_what_was_let_through(
     tried: float, after: float, plateau: float, last_second: int, rate: float
 ) -> None:
     good = {25.0: 90, 19.0: 19}.get(tried, 200)
-    pace = Learned(tried, began=100.0, resumed=102.0, plateau=plateau, good=good)
+    pace = Learned(tried, began=100.0, resumed=102.0, plateau=plateau)
+    for number in range(good):
+        pace.accepted(100.0 + 10.0 * number / good)
     assert pace.lowered(102.0 + after, 110.0, last_second).rate == pytest.approx(rate, rel=0.01)
 
 
@@ -159,7 +162,21 @@ def test_a_later_refusal_counts_what_was_let_through_since_the_last() -> None:
     for number in range(60):
         pace.accepted(102.0 + number / 20)
     pace.refused(105.0, 105.0)
-    assert pace.at(107.0) == pytest.approx((60 / 5 * 20) ** 0.5, rel=0.01)  # 5 s, 20 in the last
+    assert pace.at(107.0) == pytest.approx((60 / 5 * 20) ** 0.5, rel=0.05)  # 5 s, 20 in the last
+
+
+def test_what_was_let_through_long_before_counts_less() -> None:
+    pace = Learned(20.0, began=100.0, resumed=100.0, plateau=5.0)
+    for number in range(400):
+        pace.accepted(100.0 + number / 20)  # 20 a second for 20 s
+    assert pace.mean(120.0) == pytest.approx(20, rel=0.01)
+    for number in range(400):
+        pace.accepted(120.0 + number / 40)  # 40 a second for 10 s
+    assert pace.mean(130.0) == pytest.approx(
+        40 - 20 * (exp(-1) - exp(-3)) / (1 - exp(-3)), rel=0.01
+    )
+    assert pace.lowered(130.0, 131.0, 40).rate == (pace.mean(130.0) * 40) ** 0.5
+    assert pace.mean(200.0) < 0.1
 
 
 def in_a_row(pace: Pace, count: int, now: float = 102.0) -> list[float]:

@@ -132,12 +132,39 @@ def test_a_refusal_of_one_more_is_explained_and_it_is_held_longer_each_time() ->
 
 
 def test_a_number_is_undone_if_far_more_were_in_flight_before_the_next_refusal() -> None:
-    for nth, explains in ((14, True), (15, False)):
+    for nth, explains in ((15, True), (16, False)):
         places = learned(8)
         places.limit = nth
         assert places.refused(nth, 5.0, 0.0) is explains
-        assert places.learned == (13 if explains else 0)
-        assert places.limit == (13 if explains else 15)
+        assert places.learned == (14 if explains else 0)
+        assert places.limit == (14 if explains else 16)
+
+
+@pytest.mark.parametrize("nth", [16, 3])
+@pytest.mark.parametrize("retry_after", [1.0, 0.0])
+def test_with_a_pause_a_number_that_is_undone_is_not_followed_by_another(
+    nth: int, retry_after: float
+) -> None:
+    places = learned(8, retry_after)
+    places.limit = 16
+    assert not places.refused(nth, 5.0, retry_after)
+    is_undone = nth == 16 or retry_after > 0  # 3 of 8: another client takes no more than half
+    assert places.learned == (0 if is_undone else 8)
+    assert places.explain(max(2, nth - 1), 64) is (retry_after == 0)
+    places.forget(16)
+    assert places.explain(12, 64)
+
+
+def test_what_was_proven_counts_though_the_number_was_lowered_since() -> None:
+    places = learned(8, retry_after=1.0)
+    for at_once in (6, 4):
+        places.estimate(at_once, 1.0, 1.0)
+        rounds(places, 3, 1.0)
+        assert not places.refused(at_once, 2.0, 1.0)
+        assert places.learned == at_once
+    places.estimate(3, 3.0, 1.0)
+    assert not places.refused(3, 4.0, 1.0)
+    assert places.learned == 0
 
 
 def test_another_number_is_held_for_a_short_time_again() -> None:
@@ -200,3 +227,11 @@ def test_a_number_that_is_contradicted_is_forgotten() -> None:
     assert (places.learned, places.limit) == (0, 30)
     places.forget(100)
     assert places.limit == 64
+
+
+def test_what_was_proven_of_a_number_that_was_forgotten_says_nothing_of_the_next() -> None:
+    places = learned(20, retry_after=1.0)
+    places.forget(20)
+    places.estimate(6, 2.0, 1.0)
+    assert not places.refused(6, 3.0, 1.0)
+    assert places.learned == 20
