@@ -35,8 +35,9 @@ much earlier.
    This is believed only of pages that share rows in one order, if at least four pairs of such rows
    are seen in one order on pages that end in different places, and never where two answers show
    two such rows in opposite orders. An update may change that order, as in a heap of PostgreSQL; in
-   a list by create time it leaves the time as it is. So there it is believed only while every row
-   is shown in the order of its update time too, as where none was ever updated.
+   a list by create time it leaves the time as it is. So there it is believed only of a list that is
+   not seen to change, or while every row is shown in the order of its update time too, as where
+   none was ever updated.
 
 **Horizon.** The horizon of a read is what the clock had reached when it was taken, less
 ``allowed_lateness``: the newest update time in it or in any read before it, or, where 2 says so,
@@ -197,9 +198,8 @@ def deciding(
     yield
     wanted_orders = wanted_of(orders, down_to)
     if seen is None:
-        return (
-            yield from proven(reads, allowed_lateness, distinct, wanted_orders, known, dated=True)
-        )
+        still = [order._replace(keeps_ties=True) for order in wanted_orders]
+        return (yield from proven(reads, allowed_lateness, distinct, still, known, dated=True))
     tells = is_by_update(reads, orders)
     if tells and seen.returned:
         return Broken(RETURNED)

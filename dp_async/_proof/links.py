@@ -101,7 +101,11 @@ def covers(reads: Sequence[Read], allowed_lateness: float, down_to: float = -inf
     *allowed_lateness* seconds of the first read need not be held either: they are read again later.
     """
     reads = with_true_sizes(reads)
-    orders = [order for order in wanted_orders(reads, down_to) if order.descending]
+    orders = [
+        order._replace(keeps_ties=True)  # of rows that do not change
+        for order in wanted_orders(reads, down_to)
+        if order.descending
+    ]
     bounds = horizons(reads, allowed_lateness)
     return bool(orders) and all(leads_down(reads, bounds, order) for order in orders)
 

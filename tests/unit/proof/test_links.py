@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from dp_async._proof import ties
+from dp_async._proof.certificate import decide
 from dp_async._proof.decision import Complete, Decision, Gap, Missing, Unprovable
 from dp_async._proof.links import covers, link_rule, one_reaches_down
 from dp_async._proof.reads import Read, horizons
@@ -221,6 +222,10 @@ def test_by_create_time_ties_join_only_while_no_row_is_seen_to_be_updated(
     assert isinstance(decision, Complete) is is_complete
     if isinstance(decision, Unprovable):
         assert "one second of the create time" in decision.reason
+    at_rest = decide(reads, ALLOWED_LATENESS)  # no change was seen
+    assert isinstance(at_rest, Complete)
+    assert at_rest.rule == "link"
+    assert covers(reads, ALLOWED_LATENESS)
 
 
 def test_ties_that_fill_no_page_can_be_bridged() -> None:
