@@ -27,8 +27,9 @@ class Job:
     prepare: Callable[[], None] = field(repr=False)
 
 
-#: Reads and merges of tables at once: each takes memory, and they have one core.
-TABLES_AT_ONCE = 4
+#: Reads and merges of tables at once: each takes memory, and they have one core. While one waits for
+#: its disk or store, another goes on.
+TABLES_AT_ONCE = 2
 #: Calls of ``settings`` at once, which may wait for a network.
 SETTINGS_AT_ONCE = 32
 
