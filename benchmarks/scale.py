@@ -66,7 +66,8 @@ class Of:
         except FileExistsError:
             pass  # another app was first
         url = self._url if isinstance(self._url, str) else self._url[app_id]
-        return replace(Simulator().in_process_settings, base_url=url, app_id=app_id)
+        settings = Simulator(works=0, messages=0).in_process_settings
+        return replace(settings, base_url=url, app_id=app_id)
 
 
 def night(

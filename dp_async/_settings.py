@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, fields, replace
 from string import Formatter
 from typing import Literal, Self, TypedDict, TypeVar, Unpack
@@ -191,8 +192,10 @@ class Settings:
     def with_account(self, account: str | None) -> Self:
         """The same settings for another sub-account, or for the main account if None."""
         if account is not None:
-            header("account", account)  # checked before replace(), whose frame holds the secret
-        return replace(self, account=account)
+            header("account", account)
+        other = copy(self)  # all else was checked when these were made: there may be thousands
+        object.__setattr__(other, "account", account)
+        return other
 
     def __repr__(self) -> str:
         account = None if self.account is None else f"…{self.account[-4:]}"

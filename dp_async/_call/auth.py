@@ -27,6 +27,8 @@ from .redact import Secrets
 #: Header names and values as HTTP allows them, in ASCII only; neither can hold a line break.
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
+#: Copied for each signature: OpenSSL looks the algorithm up for each new one.
+_MD5 = hashlib.md5(usedforsecurity=False)
 
 
 @hide_arguments
@@ -67,8 +69,9 @@ class Md5Signer:
                 "auth_template signs {account}, but this client has none: "
                 "set Settings(account=...) or use client.for_account(...)"
             ) from None
-        digest = hashlib.md5(auth.encode(), usedforsecurity=False).hexdigest()
-        return {"authorization": digest, "timestamp": fields["timestamp"]}
+        digest = _MD5.copy()
+        digest.update(auth.encode())
+        return {"authorization": digest.hexdigest(), "timestamp": fields["timestamp"]}
 
 
 def identity(settings: Settings) -> dict[str, str]:
@@ -177,7 +180,8 @@ class Signing:
         """The account that the requests are for; never a variable of a frame that raises."""
         return self.headers.get("account", "")
 
-    async def __call__(self, request: Request, now: float) -> Request:
+    def __call__(self, request: Request, now: float) -> Request | Awaitable[Request]:
+        """*request*, signed; to be awaited if the signer is a coroutine function."""
         identified = Request(  # written out: dataclasses.replace() takes twice the time
             request.endpoint,
             request.method,
@@ -192,13 +196,29 @@ class Signing:
         signature = self.sign(identified, now)
         # A dict is checked for first, here and below: isinstance() of an ABC takes far longer.
         if not isinstance(signature, dict) and isinstance(signature, Awaitable):
-            signature = await signature
-        # The signer of this package makes no header that cannot be sent.
-        if type(self.sign) is not Md5Signer and (problem := _problem(signature)):
-            del signature
+            return self._awaited(identified, signature)
+        problem = self._add(identified, signature)
+        del signature  # traceback loggers must not find it
+        if problem:
             raise ConfigError(problem)
-        cast("dict[str, str]", identified.headers).update(signature)  # the dict made above
         return identified
+
+    async def _awaited(
+        self, identified: Request, signature: Awaitable[Mapping[str, str]]
+    ) -> Request:
+        problem = self._add(identified, await signature)
+        if problem:
+            raise ConfigError(problem)
+        return identified
+
+    def _add(self, identified: Request, signature: Mapping[str, str]) -> str:
+        """Add the headers of *signature*, unless they cannot be sent: returns why, or ""."""
+        # The signer of this package makes no header that cannot be sent.
+        problem = "" if type(self.sign) is Md5Signer else _problem(signature)
+        if not problem:
+            # The dict that __call__ made.
+            cast("dict[str, str]", identified.headers).update(signature)
+        return problem
 
 
 def _problem(signature: object) -> str:
@@ -234,7 +254,8 @@ def signed(call: Call, signing: Signing, clock: Clock) -> Call:
             ahead = clock.of(signing.account)
         now = clock.at(ahead)
         try:
-            answer = await call(await signing(request, now))
+            prepared = signing(request, now)
+            answer = await call(prepared if isinstance(prepared, Request) else await prepared)
         except AuthError as error:
             if 401 in (error.code, error.status):
                 if tried is not None:

@@ -8,40 +8,42 @@ from __future__ import annotations
 
 import asyncio
 
+from msgspec import Struct
 
-class Deadline:
-    """An attempt under way: its task, and when that is cancelled."""
 
-    __slots__ = ("cancelling", "due", "expired", "task")
+class Deadline(Struct, eq=False):
+    """An attempt under way: its task, and when that is cancelled.
 
-    def __init__(self, task: asyncio.Task[object], due: float) -> None:
-        self.task = task
-        self.due = due
-        self.cancelling = task.cancelling()
-        self.expired = False
+    *cancelling*: how often the task was cancelled before.
+    """
+
+    task: asyncio.Task[object]
+    due: float
+    cancelling: int
+    expired: bool = False
 
 
 class Deadlines:
     """At most *seconds* for each attempt; the timer is set for the one that is due first.
 
-    As with ``asyncio.timeout``, a task that is also cancelled from elsewhere stays cancelled: that
-    is no timeout.
+    Create it in a running loop. As with ``asyncio.timeout``, a task that is also cancelled from
+    elsewhere stays cancelled: that is no timeout.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
         self._running: dict[Deadline, None] = {}  # in the order in which they are due
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> Deadline:
         """Cancel the calling task once its time is up, unless ``end`` is called before."""
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         assert task is not None
-        loop = task.get_loop()
-        deadline = Deadline(task, loop.time() + self._seconds)
+        deadline = Deadline(task, self._loop.time() + self._seconds, task.cancelling())
         self._running[deadline] = None
         if self._timer is None:
-            self._timer = loop.call_at(deadline.due, self._tick, loop)
+            self._timer = self._loop.call_at(deadline.due, self._tick)
         return deadline
 
     def end(self, deadline: Deadline) -> bool:
@@ -52,11 +54,11 @@ class Deadlines:
             self._timer = None
         return deadline.expired and deadline.task.uncancel() <= deadline.cancelling
 
-    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _tick(self) -> None:
         self._timer = None
         for deadline in self._running:
-            if deadline.due > loop.time():
-                self._timer = loop.call_at(deadline.due, self._tick, loop)
+            if deadline.due > self._loop.time():
+                self._timer = self._loop.call_at(deadline.due, self._tick)
                 return
             if not deadline.expired:
                 deadline.expired = True

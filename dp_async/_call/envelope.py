@@ -36,7 +36,8 @@ GOOD = 200
 NONE = Secrets()
 LONGEST = 1 << 17  # bytes of a message or request id that is decoded
 _NULL = Raw(b"null")
-#: How a good answer begins.
+#: How a good answer begins: without white space, which takes less time to check, and with it.
+_GOOD_BEGIN = b'{"code":200,"data":{'
 _GOOD_PREFIX = re.compile(rb'\s*\{\s*"code"\s*:\s*200\s*,\s*"data"\s*:\s*\{')
 _PREFIX_BYTES = 100  # searched at most: a body may be megabytes of white space
 
@@ -114,7 +115,13 @@ def good(
     Only the prefix is checked: parsing the rest here would decode the body twice. A truncated body
     is reported later, by the page decoder; limiter and retry budget count it as a good answer.
     """
-    if not (200 <= response.status < 300 and _GOOD_PREFIX.match(response.body, 0, _PREFIX_BYTES)):
+    if not (
+        200 <= response.status < 300
+        and (
+            response.body.startswith(_GOOD_BEGIN)  # not a variable: traceback loggers show those
+            or _GOOD_PREFIX.match(response.body, 0, _PREFIX_BYTES)
+        )
+    ):
         opened(request, response, secrets, clock)
     return _answer(request, response, secrets, clock)
 

@@ -51,7 +51,8 @@ class RetryBudget:
 
     def refund(self) -> None:
         """A call succeeded."""
-        self.left = min(self._most, self.left + 0.5)
+        left = self.left + 0.5
+        self.left = left if left < self._most else self._most
 
 
 def _never(error: CallError, /) -> bool:

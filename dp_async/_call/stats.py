@@ -17,18 +17,20 @@ class Tally:
 
     def began(self) -> None:
         """A request is sent."""
-        self.requests += 1
-        self.in_flight += 1
-        if self.in_flight > self.max_in_flight:
-            self.max_in_flight = self.in_flight
-        if self.parent is not None:
-            self.parent.began()
+        tally: Tally | None = self
+        while tally is not None:
+            tally.requests += 1
+            tally.in_flight += 1
+            if tally.in_flight > tally.max_in_flight:
+                tally.max_in_flight = tally.in_flight
+            tally = tally.parent
 
     def ended(self) -> None:
         """A request was answered, failed or was cancelled."""
-        self.in_flight -= 1
-        if self.parent is not None:
-            self.parent.ended()
+        tally: Tally | None = self
+        while tally is not None:
+            tally.in_flight -= 1
+            tally = tally.parent
 
     def throttled(self) -> None:
         """A request was answered 429."""

@@ -142,6 +142,8 @@ class Engine(Generic[T]):
                     return page
             elif (result := await self.pager()) is not None:
                 delivery.add(result)
+                if result.rows.count > self._options.page_size:
+                    await asyncio.sleep(0)  # a wide page took as long as several others
             elif self._walk.paused:
                 await asyncio.sleep(0)  # the certificate takes long, and others may run meanwhile
                 self._walk.resume()

@@ -149,6 +149,7 @@ class RowDecoder(Generic[T]):
         return decode(self._decoder, row, self._endpoint, path, what, utf8=self._raw)
 
 
+@lru_cache(maxsize=64)
 def id_name(key: type[Key]) -> str:
     """The name on the wire of the id that *key* decodes."""
     return next(field.encode_name for field in structs.fields(key) if field.name == "id")

@@ -6,6 +6,8 @@ GET and POST differ in ``ListEndpoint.requests`` alone. No I/O, and no branch on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Generic, Literal, TypeVar, get_args
 from urllib.parse import quote
 
@@ -28,7 +30,9 @@ from .._models import (
 )
 
 _PAGE = {"pageNum": "{0}", "pageSize": "{1}"}
-_JSON = {"content-type": "application/json"}
+# All requests share them, so a wrapper of ``Send`` must not be able to change them.
+_JSON = MappingProxyType({"content-type": "application/json"})
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 Row = TypeVar("Row", bound=Struct, covariant=True)
 Query = TypeVar("Query", bound=Struct, covariant=True)
@@ -63,7 +67,8 @@ class ListEndpoint(Struct, Generic[Row, Query], frozen=True, kw_only=True):
         A text for an enum must be the value of a known member; a member of that enum made from
         another text, ``WorkStatus("NEW")``, is sent as it is.
         """
-        for spec in structs.fields(self.query_type):
+        specs = _specs(self.query_type)
+        for spec in specs:
             value = filters[spec.name]
             if isinstance(value, str):
                 text(spec.name, value)
@@ -85,7 +90,7 @@ class ListEndpoint(Struct, Generic[Row, Query], frozen=True, kw_only=True):
             else:
                 continue
             raise ConfigError(problem)
-        sent = {spec.encode_name: filters[spec.name] for spec in structs.fields(self.query_type)}
+        sent = {spec.encode_name: filters[spec.name] for spec in specs}
         return msgspec.convert(sent, self.query_type)
 
     def newest_first(self, query: Struct) -> None:
@@ -125,30 +130,28 @@ class ListEndpoint(Struct, Generic[Row, Query], frozen=True, kw_only=True):
 
         The part that all pages of a query share is built once.
         """
+        name, path = self.name, self.path
         given: dict[str, object] = msgspec.to_builtins(query)
-        known = {name: given.get(name, 0) for name in self.params if name in (*given, *_PAGE)}
+        known = {param: given.get(param, 0) for param in self.params if param in (*given, *_PAGE)}
         if self.method == "GET":
             pairs = [
-                f"{name}={_PAGE.get(name) or quote(f'{value}', safe='')}"
-                for name, value in known.items()
+                f"{param}={_PAGE.get(param) or quote(f'{value}', safe='')}"
+                for param, value in known.items()
             ]
-            target = f"{self.path}?{'&'.join(pairs)}".format  # quoted values hold no braces
+            target = f"{path}?{'&'.join(pairs)}".format  # quoted values hold no braces
             return lambda num, size: Request(
-                self.name, "GET", target(num, size), page_num=num, page_size=size, bulk=bulk
-            )
-
-        def post(num: int, size: int) -> Request:
-            body = msgspec.json.encode(known | {"pageNum": num, "pageSize": size})
-            return Request(
-                self.name,
-                "POST",
-                self.path,
-                _JSON,
-                body,
+                name,
+                "GET",
+                target(num, size),
+                _NO_HEADERS,
                 page_num=num,
                 page_size=size,
                 bulk=bulk,
             )
+
+        def post(num: int, size: int) -> Request:
+            body = msgspec.json.encode(known | {"pageNum": num, "pageSize": size})
+            return Request(name, "POST", path, _JSON, body, page_num=num, page_size=size, bulk=bulk)
 
         return post
 
@@ -157,6 +160,12 @@ def _filter(name: str, value: object) -> str:
     """``name=value``; the value only if it is a known one."""
     known = isinstance(value, OpenEnum) and value in list(type(value))
     return f"{name}={value if known else '…'}"
+
+
+@lru_cache(maxsize=64)
+def _specs(query_type: type[Struct]) -> tuple[structs.FieldInfo, ...]:
+    """The filters of *query_type*. msgspec evaluates annotations anew each time it is asked."""
+    return structs.fields(query_type)
 
 
 def _enum(kind: object) -> type[OpenEnum] | None:

@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from operator import attrgetter
 from typing import Generic, Protocol, TypeVar, cast
 
@@ -149,6 +150,7 @@ class RowReader(Generic[T]):
         return Rows(good, len(rows), ids, keyed, updated, created, bad)
 
 
+@lru_cache(maxsize=64)
 def _attribute(model: type[Struct], sent: str) -> str:
     """The attribute of *model* whose name on the wire is *sent*."""
     return next(field.name for field in structs.fields(model) if field.encode_name == sent)

@@ -138,14 +138,16 @@ class Changes:
             return
         shown = list(timed(rows))
         start, end = self._extent(rows, shown)
+        counts = start >= self.recent  # else only its recent rows do
         for number, updated, created, item in shown:
+            if not counts and updated < self.recent:
+                continue
             if number not in seen:
-                if start >= self.recent or updated >= self.recent:
-                    key = digest(number, updated, item)
-                    self._shown[number] = Row(number, updated, created, key)
+                key = digest(number, updated, item)
+                self._shown[number] = Row(number, updated, created, key)
             elif number not in self._shown:  # the version that was delivered is not known here
                 end = max([end, *(place + 1 for place in self._order.places(updated, created))])
-        if start >= self.recent:
+        if counts:
             self._pages.append((start, end))
 
     def _extent(self, rows: Rows[T], shown: Sequence[Row[T]]) -> tuple[float, float]:

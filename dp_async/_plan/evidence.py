@@ -33,8 +33,9 @@ WIDER = 4
 """A read of the newest end has up to so many times the page size, if the server allows it."""
 SPARE_ROWS = 12
 """One in so many rows of a page at the newest end of an ascending list is left for new rows."""
-WIDEST = 16
-"""The same if only the newest end is wanted, or if that did not span the allowed lateness."""
+WIDEST, WIDEST_ROWS = 16, 800
+"""The same, and the most rows, if only the newest end is wanted, or if that did not span the
+allowed lateness. Each row holds the event loop for about 10 µs."""
 
 
 class Evidence:
@@ -277,13 +278,17 @@ class Evidence:
     def widest(self, *, wider: bool = False) -> PageRef:
         """Page 1, as wide as the server allows, as far as is known; *wider* than any before."""
         if wider and self.largest and not self.is_widest:
-            return PageRef(1, min(2 * self.largest, self.size * WIDEST))
+            return PageRef(1, min(2 * self.largest, self._most_wide))
         return PageRef(1, self.largest or self.size * WIDER)
+
+    @property
+    def _most_wide(self) -> int:
+        return self.size * max(WIDER, min(WIDEST, WIDEST_ROWS // self.size))
 
     @property
     def is_widest(self) -> bool:
         """Whether no page 1 will be requested that is wider than the last."""
-        return self.is_largest or self.largest >= self.size * WIDEST
+        return self.is_largest or self.largest >= self._most_wide
 
     @property
     def needed_lateness(self) -> float:

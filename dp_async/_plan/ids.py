@@ -8,8 +8,9 @@ not a set: a dict of plain numbers is not tracked by the garbage collector of Py
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence, Set
+from itertools import chain, islice, repeat
 
 from msgspec import Struct
 
@@ -111,12 +112,26 @@ class Ids:
                 return True
         return False
 
+    def among(self, numbers: Iterable[int]) -> set[int]:
+        """Those of *numbers* that are there, at less cost than one after another."""
+        wanted = sorted(numbers)
+        found = self._open.ids.keys() & wanted
+        for shard in self._closed:  # ids are given in the order of creation, as a rule
+            first, end = bisect_left(wanted, shard.least), bisect_right(wanted, shard.most)
+            found |= shard.ids.keys() & wanted[first:end]
+        return found
+
     def add(self, number: int) -> None:
         """Add one id."""
         self.extend((number,))
 
-    def extend(self, ids: Sequence[int]) -> Kept:
-        """Add *ids*; returns those that were not there before, each once."""
+    def extend(self, ids: Sequence[int], there: Set[int] | None = None) -> Kept:
+        """Add *ids*; returns those that were not there before, each once.
+
+        *there*: what ``among`` says of them, if it was asked.
+        """
+        if there:
+            ids = [number for number in ids if number not in there]
         shard = self._open
         start = len(shard.ids)
         if start and start + len(ids) > self._most:
@@ -124,13 +139,13 @@ class Ids:
             self._closed.append(shard)
             self._open = shard = Shard()
             start = 0
-        if self._closed and ids:
+        if there is None and self._closed and ids:
             least, most = min(ids), max(ids)  # ids are given in the order of creation, as a rule
             for closed in self._closed:
                 apart = most < closed.least or closed.most < least
                 if not (apart or closed.ids.keys().isdisjoint(ids)):
                     ids = [number for number in ids if number not in closed.ids]
-        shard.ids.update(dict.fromkeys(ids))
+        shard.ids.update(zip(ids, repeat(None)))  # dict.fromkeys() takes half as long again
         added = len(shard.ids) - start
         self._number += added
         return Kept(shard, start, added)

@@ -55,9 +55,9 @@ class Proof:
                 return proof
         if drifted:  # a list at rest shows no signs, and pays for none
             while self._compared < len(reads):
-                self._assumptions.add(reads[self._compared])
+                yield from self._assumptions.add(reads[self._compared])
                 self._compared += 1
-                yield  # one read is compared with some two dozen
+                yield
         return (
             yield from deciding(
                 reads,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import TypeVar
 
 from .._page.reader import Rows
@@ -27,8 +27,13 @@ class Seen:
         self._changes = changes
         self._verify = verify
 
-    def sift(self, rows: Rows[T]) -> tuple[list[T], Sequence[Key], int]:
-        """The items not seen before, what a watermark knows them by, and how many were repeated."""
+    def sift(
+        self, rows: Rows[T], there: Set[int] | None = None
+    ) -> tuple[list[T], Sequence[Key], int]:
+        """The items not seen before, what a watermark knows them by, and how many were repeated.
+
+        *there*: the ids of *rows* that were seen before, if that is known.
+        """
         content, ids = rows.page.content, rows.ids
         if not self._verify:
             self.unique += len(content)
@@ -38,7 +43,7 @@ class Seen:
             self.unique += len(new)
             return new, keys, repeated
         fresh = content
-        added = self.ids.extend(ids)
+        added = self.ids.extend(ids, there)
         self.added = added if added.count == len(ids) else None
         if self.added is None:  # some were seen before, or are on this page twice
             wanted, fresh = self.ids.last(added.count), list[T]()

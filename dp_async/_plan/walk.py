@@ -146,9 +146,11 @@ class Walk(Generic[T]):
         self._guard.check(ref, rows, evidence, self._requested)
         read = evidence.read(ref, sent, answered, rows, date, now) if self._verify else None
         evidence.under_way -= 1
+        there: set[int] | None = None
         if read and (not read.by_update or read.by_update.newest >= changes.recent):
-            changes.note(rows, evidence.seen.ids, read.now)
-        fresh, keys, repeated = evidence.seen.sift(rows)
+            there = evidence.seen.ids.among(rows.ids)
+            changes.note(rows, there, read.now)
+        fresh, keys, repeated = evidence.seen.sift(rows, there)
         evidence.learn(ref, rows, read, repeated, stage)
         if read is not None:
             stage.learned(ref, read)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 NEAR = 12
 """How many reads around the place of a new one are compared with it, and how many of the head."""
+ROWS_AT_ONCE = 2000
+"""Rows that are compared in one step: a wide page has as many as sixteen others."""
 FOREIGN = 900
 """Rows that seem so many seconds late by the server's ``Date`` were stamped by another clock."""
 CAUTION = 2
@@ -73,14 +75,17 @@ class Assumptions:
         """Whether a row was gone in one answer, and in a later one it was there as before."""
         return self._came_back and (self._falling or self._rising)
 
-    def hides_entries(self, reads: Sequence[Read], bounds: Sequence[float]) -> Steps[bool]:
+    def hides_entries(
+        self, reads: Sequence[Read], bounds: Sequence[float], *, linked: bool
+    ) -> Steps[bool]:
         """Whether rows were seen to enter that the newest end of *reads* lacks.
 
-        *bounds* are the horizons of *reads*, by the server's ``Date`` where that counts.
+        *bounds* are the horizons of *reads*, by the server's ``Date`` where that counts. *linked*:
+        the reads hold the list by the link rule.
         """
         if self._falling is self._rising:
             return False
-        return (yield from self._entries.hidden(reads, bounds))
+        return (yield from self._entries.hidden(reads, bounds, linked=linked))
 
     @property
     def dated(self) -> bool:
@@ -98,8 +103,8 @@ class Assumptions:
         """The lateness that a proof has to bear: more than what is allowed if more was seen."""
         return allowed_lateness if self.lateness <= allowed_lateness else CAUTION * self.lateness
 
-    def add(self, read: Read) -> None:
-        """Compare *read* with the reads before that show the same times."""
+    def add(self, read: Read) -> Steps[None]:
+        """Compare *read* with the reads before that show the same times, in steps."""
         if read.date is not None:
             date = floor(read.date)
             self._by_date = max(self._by_date, self._date.before(read) - date)
@@ -111,11 +116,16 @@ class Assumptions:
         self._rising &= column.rising
         if len(read.ids) < read.count or not (self._falling or self._rising):
             return
+        compared = 0
         for other in self._near(read):
             if is_before(other, read):
                 self._compare(other, read)
             elif is_before(read, other):
                 self._compare(read, other)
+            compared += other.count + read.count
+            if compared >= ROWS_AT_ONCE:
+                yield
+                compared = 0
         if not self._came_back and self._gone:
             self._came_back = any(
                 row in self._gone and is_before(self._gone[row], read) for row in rows_of(read)

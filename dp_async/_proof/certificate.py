@@ -34,7 +34,9 @@ much earlier.
 6. For clause (c), rows with one and the same time keep their order while none of them is updated.
    This is believed only of pages that share rows in one order, if at least four pairs of such rows
    are seen in one order on pages that end in different places, and never where two answers show
-   two such rows in opposite orders.
+   two such rows in opposite orders. An update may change that order, as in a heap of PostgreSQL; in
+   a list by create time it leaves the time as it is. So there it is believed only while every row
+   is shown in the order of its update time too, as where none was ever updated.
 
 **Horizon.** The horizon of a read is what the clock had reached when it was taken, less
 ``allowed_lateness``: the newest update time in it or in any read before it, or, where 2 says so,
@@ -213,7 +215,8 @@ def deciding(
         return replace(decision, reason=f"{decision.reason}; rows became visible {seconds}")
     if tells:
         bounds = yield from horizons_in_steps(reads, wanted, dated=seen.dated)
-        if (yield from seen.hides_entries(reads, bounds)):
+        linked = decision.rule == "link"
+        if (yield from seen.hides_entries(reads, bounds, linked=linked)):
             return Broken(HIDDEN)
     if distinct is not None and down_to == -inf:
         yield

@@ -98,6 +98,8 @@ class Descent:
 
     def _join(self, place: int, second: int) -> bool:
         """Reach what joins the pages that end in *second*; whether that leads below it."""
+        if not self._order.keeps_ties:
+            return False
         joins = self._seconds.get(second)
         if joins is None:
             joins = self._seconds[second] = self._second(place, second)

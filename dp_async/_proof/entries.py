@@ -10,13 +10,13 @@ intervals that do not overlap adds up to no more than what entered in them.
 from __future__ import annotations
 
 from bisect import bisect_left
-from itertools import pairwise
+from itertools import compress, pairwise
 from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from .reads import is_before, is_first, newest, reaches_head, rows_of
-from .steps import AT_ONCE
+from .steps import AT_ONCE, mapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,32 +50,36 @@ class Entries:
             self._pushes.append(Push(first, second, rows))
             self._rose |= second.by_update.rising
 
-    def hidden(self, reads: Sequence[Read], bounds: Sequence[float]) -> Steps[bool]:
+    def hidden(
+        self, reads: Sequence[Read], bounds: Sequence[float], *, linked: bool
+    ) -> Steps[bool]:
         """Whether more rows entered after some read than the newest end shows, as last read.
 
         *bounds* are the horizons of *reads*: a row that entered after a read is no older than that.
-        Some may have left again since, the more the larger a part of the list entered. If half of
-        the list seems to have entered, an answer was wrong, or nothing can be told.
+        If the reads are *linked*, they show every row from a horizon on; else nothing is told of a
+        read whose horizon the last read of the newest end does not reach. Some rows may have left
+        again since, the more the larger a part of the list entered. If half of the list seems to
+        have entered, an answer was wrong, or nothing can be told.
         """
         if self._rose:
             return True
-        heads = list(filter(reaches_head, reads))
-        yield
+        heads = list(compress(reads, (yield from mapped(reaches_head, reads))))
         end = max(heads, key=_SENT, default=None)
         if end is None:
             return False
-        before = [read for read in reads if is_before(read, end)]
-        yield
+        are_before = yield from mapped(lambda read: is_before(read, end), reads)
+        before = list(compress(reads, are_before))
         by_totals = yield from gained(before, ())
         by_places = yield from gained(before, self._pushes)
         start = min(heads, key=_ANSWERED)
         shown, later = yield from _times(reads, min(bounds), set(rows_of(start)))
         total = max(end.total, 1)
+        reached = -inf if linked else min(end.updated, default=inf)
         for number, (read, horizon) in enumerate(zip(reads, bounds, strict=True)):
             if not number % AT_ONCE:
                 yield
             most = max(by_totals.get(read.answered, 0), by_places.get(read.answered, 0))
-            if not most:
+            if not most or horizon <= reached:
                 continue
             times = later if read is start or is_before(start, read) else shown
             entered = len(times) - bisect_left(times, horizon)

@@ -43,6 +43,11 @@ BUSY = (
     "a page of the newest end spans no more than the allowed lateness, so that rows may move unseen"
 )
 
+TIED = (
+    "more rows than a page holds carry one second of the create time that sorts the list, "
+    "and a row that is updated may change its place among them"
+)
+
 
 def link_rule(
     reads: Sequence[Read], bounds: Sequence[float], orders: Sequence[Order], lateness: float = 0
@@ -134,7 +139,7 @@ def find_chain(found: Sequence[Segment], order: Order) -> Steps[Missing | Unprov
             return Unprovable(SWAPPED)
         return Missing(tuple(chain.joins), False, False, order.descending, UNSEEN)
     if is_crowded(descent.gaps, found, order):
-        return Unprovable(CROWDED)
+        return Unprovable(CROWDED if order.keeps_ties else TIED)
     head = not closing or len(earlier) < len(found) - 1
     tail = not descent.arrived
     busy = closing is not None and closing.oldest >= closing.horizon
@@ -148,8 +153,8 @@ def usable(segments: Sequence[Segment], closing: Read) -> list[Segment]:
 
 
 def is_crowded(gaps: Sequence[Gap], found: Sequence[Segment], order: Order) -> bool:
-    """Whether a young second at one of *gaps* fills a page, so that no page bridges the gap."""
-    youngest = max((segment.age for segment in found), default=-inf)
+    """Whether a second at one of *gaps*, whose rows may move, fills a page that would bridge it."""
+    youngest = max((segment.age for segment in found), default=-inf) if order.keeps_ties else -inf
     seconds = {column.oldest for gap in gaps if (column := order.column(gap.above))}
     largest = max((segment.read.size for segment in found), default=0)
     return any(

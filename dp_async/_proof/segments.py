@@ -26,6 +26,8 @@ class Order(NamedTuple):
     descending: bool
     down_to: float = -inf
     """Rows older than this are not wanted."""
+    keeps_ties: bool = True
+    """Whether rows with one time may be trusted to keep their order; see 6 in ``certificate``."""
 
     def column(self, read: Read) -> Column | None:
         return read.by_create if self.by_create else read.by_update
@@ -125,11 +127,10 @@ class Orders:
 
     def possible(self) -> list[Order]:
         """The orders, none before a read shows times."""
+        updates, creates = self._updates.directions(), self._creates.directions()
         return [
-            Order(by_create, descending)
-            for by_create, column in ((False, self._updates), (True, self._creates))
-            for descending, holds in ((True, column.falling), (False, column.rising))
-            if column.is_shown and holds
+            *(Order(False, descending) for descending in updates),
+            *(Order(True, descending, keeps_ties=bool(updates)) for descending in creates),
         ]
 
 
@@ -139,6 +140,11 @@ class _Sorted(Struct):
     is_shown: bool = False
     falling: bool = True
     rising: bool = True
+
+    def directions(self) -> list[bool]:
+        """Those in which the list may be sorted by it, as ``Order.descending``."""
+        found = ((True, self.falling), (False, self.rising))
+        return [descending for descending, holds in found if self.is_shown and holds]
 
 
 def possible_orders(reads: Sequence[Read]) -> list[Order]:

@@ -123,14 +123,14 @@ async def _outcomes(
     client: Client, plan: Plan, place: Place, options: CrawlOptions
 ) -> AsyncGenerator[Outcome, None]:
     marks = Marks(place)
-    await run_sync(marks.make)
+    found = await run_sync(marks.read, client.settings.app_id, plan.accounts)
     works, messages = _lists(options)
     loads = (
         Load(works, client, plan, place, marks),
         Load(messages, client, plan, place, marks),
     )
     for load in loads:
-        await load.check()
+        await load.check(found)
     for load in loads:
         async for outcomes in load.rounds():
             for outcome in outcomes:

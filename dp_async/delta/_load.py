@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
+from deltalake import DeltaTable
 from msgspec import Struct
 
 from .. import Client, ConfigError, Watermark
@@ -50,14 +51,15 @@ class Load(Generic[S]):
         self._plan = plan
         self._place = place
         self._to = Destination(table_of(of, place), marks)
+        self._found: tuple[Mapping[str, Mark], DeltaTable] | None = None  # until the first round
 
-    async def check(self) -> None:
-        """Make the table; check it, the watermarks and the arguments of the crawls.
+    async def check(self, found: Mapping[str, Mapping[str, Mark]]) -> None:
+        """Make the table; check it, the marks just *found* and the arguments of the crawls.
 
         Raises ConfigError and LoadFailed.
         """
-        await run_sync(self._to.table.make)
-        marks = await run_sync(self._marks_of, self._plan.accounts)
+        marks = found.get(self._of.name, {})
+        self._found = marks, await run_sync(self._to.table.make)
         for account in self._plan.accounts:
             text = None if self._plan.full else marks.get(account, Mark()).watermark
             self._of.since(
@@ -93,8 +95,9 @@ class Load(Generic[S]):
 
     def _start(self, accounts: Sequence[str]) -> Start:
         # The watermarks come first: of what they say is loaded, the table read next has all.
-        marks = self._marks_of(accounts)
-        opened = self._to.table.open()
+        # Those of the check do for the first round: what another sync commits since is noticed.
+        marks, opened = self._found or (self._marks_of(accounts), self._to.table.open())
+        self._found = None
         snapshot = self._to.table.snapshot(opened, self._app_id)
         stored = Stored(snapshot, self._of.key)
         lacks_columns = not {*columns_of(self._of).names} <= {*snapshot.columns}
@@ -102,7 +105,7 @@ class Load(Generic[S]):
         return Start(marks, reloaded, stored, self._to.table.commits(opened, self._app_id))
 
     def _marks_of(self, accounts: Sequence[str]) -> dict[str, Mark]:
-        return self._to.marks.read(self._app_id, self._of.name, accounts)
+        return self._to.marks.read(self._app_id, accounts).get(self._of.name, {})
 
     def _reloaded(
         self, marks: Mapping[str, Mark], stored: Stored, *, lacks_columns: bool

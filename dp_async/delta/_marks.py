@@ -43,16 +43,19 @@ class Marks:
         self._table = Table(place, "watermarks", COLUMNS, ("app_id", "resource", "account"))
         self.make = self._table.make
 
-    def read(self, app_id: str, resource: ListName, accounts: Sequence[str]) -> dict[str, Mark]:
-        """The marks of *accounts*, as far as there are any. Raises LoadFailed."""
-        snapshot = self._table.snapshot(self._table.open(), app_id)
-        some = f"resource = {text(resource)} AND account IN ({', '.join(map(text, accounts))})"
-        columns = ("account", "watermark", "newest_id", "newest_time")
-        return {
-            row["account"]: Mark(row["watermark"], row["newest_id"], row["newest_time"])
-            for batch in snapshot.select(columns, some)
-            for row in batch.to_pylist()
-        }
+    def read(self, app_id: str, accounts: Sequence[str]) -> dict[str, dict[str, Mark]]:
+        """By list, the marks of *accounts*, as far as there are any.
+
+        Makes the table if it is not there. Raises ConfigError and LoadFailed.
+        """
+        snapshot = self._table.snapshot(self._table.make(), app_id)
+        columns = ("resource", "account", "watermark", "newest_id", "newest_time")
+        found: dict[str, dict[str, Mark]] = {}
+        for batch in snapshot.select(columns, f"account IN ({', '.join(map(text, accounts))})"):
+            for row in batch.to_pylist():
+                mark = Mark(row["watermark"], row["newest_id"], row["newest_time"])
+                found.setdefault(row["resource"], {})[row["account"]] = mark
+        return found
 
     def write(self, app_id: str, resource: ListName, marks: Mapping[str, Mark]) -> None:
         """Replace the marks of some accounts, in one commit. Raises LoadFailed.

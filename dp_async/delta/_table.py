@@ -32,6 +32,9 @@ TRANSACTION = "dp_async"
 ATTEMPTS = 20
 #: How often deltalake tries the next version, where other writers' commits do not conflict.
 COMMIT_RETRIES = 100
+#: Commits after which Delta's log is summed up. To open a table is to read all commits since: with
+#: Delta's own 100 it took 48 ms after 97 small ones, with 10 it takes 9.
+CHECKPOINT = "10"
 #: Keys that stand for all of those that are merged.
 SAMPLE = 5_000
 
@@ -49,8 +52,8 @@ class Table:
         self._keys = keys
         self.columns = columns
 
-    def make(self) -> None:
-        """Make the table unless it is there. Raises ConfigError if another thing is there."""
+    def make(self) -> DeltaTable:
+        """Make the table unless it is there, and open it. Raises ConfigError for another thing."""
         address = self._place.table(self._name)
         if self._place.is_local:
             folder = Path(address)
@@ -70,12 +73,13 @@ class Table:
                         self.columns,
                         mode="ignore",
                         partition_by=["app_id"],
+                        configuration={"delta.checkpointInterval": CHECKPOINT},
                         storage_options=options,
                     )
                 except CommitFailedError:  # another sync may have made it meanwhile
                     if not DeltaTable.is_deltatable(address, options):
                         raise
-        self.open()
+        return self.open()
 
     def open(self) -> DeltaTable:
         """The table in its newest version. Raises ConfigError if it has another shape."""

@@ -34,7 +34,9 @@ read again; rows found then come after the others.
 - A row that enters or is updated carries the current second, give or take ``allowed_lateness``,
   or one that the answers' ``Date`` shows to lie in the future.
 - The list is sorted by update or by create time, or does not change while it is read.
-- Rows of one second keep their order where pages that overlap show it.
+- Rows of one second keep their order where pages that overlap show it. Where the create time
+  sorts the list and rows are seen to be updated, this is not assumed: each second has to fit into
+  half a page.
 
 What can be checked is checked: rows that appear later than allowed, a clock that is set back,
 rows that vanish and come back, ties that change places, totals and places of rows that show more

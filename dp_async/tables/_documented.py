@@ -21,6 +21,12 @@ def strict(model: type[S]) -> type[S]:
 
 
 @lru_cache(maxsize=64)
+def key(model: type[Struct]) -> str:
+    """The attribute of the id, the only required field."""
+    return next(field.name for field in structs.fields(model) if field.required)
+
+
+@lru_cache(maxsize=64)
 def wire_names(model: type[Struct]) -> tuple[frozenset[str], str]:
     """The names of the documented fields on the wire, and that of the id."""
     fields = structs.fields(model)

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import pyarrow as pa
-from msgspec import Raw, Struct, structs
+from msgspec import Raw, Struct
 
 from .. import BadItem, Client, ConfigError, Crawl, CrawlReport, DpError, Listing, Watermark
+from ._documented import key
 from ._outcome import ListName
 from ._reader import TableReader
 
@@ -51,8 +52,8 @@ class List(Generic[S]):
 
     @property
     def key(self) -> str:
-        """The column of the id, the only required field of the model."""
-        return next(field.name for field in structs.fields(self.model) if field.required)
+        """The column of the id."""
+        return key(self.model)
 
     def since(
         self,

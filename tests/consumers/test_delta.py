@@ -39,7 +39,8 @@ from dp_async import (
     Settings,
 )
 from dp_async.delta import LoadFailed
-from dp_async.delta._marks import Marks
+from dp_async.delta._marks import Mark, Marks
+from dp_async.delta._place import Place
 from dp_async.delta._spool import Spool
 from dp_async.delta._table import Table
 from dp_async.tables import Outcome, column_name
@@ -163,6 +164,33 @@ async def test_a_later_run_loads_only_what_changed(later: Sync, simulator: Simul
     versions = later.lake.versions()
     assert await later.load() == {"works": (0, 0, 0), "messages": (0, 0, 0)}
     assert later.lake.versions() == versions  # nothing changed, so nothing is committed
+
+
+async def test_each_table_is_opened_once_where_nothing_changed(
+    later: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To open a table is to read its log, which most of a quiet night of many apps would be."""
+    await later.load()
+    opened: list[str] = []
+    load = Table.open
+
+    def noted(self: Table) -> DeltaTable:
+        table = load(self)
+        opened.append(Path(table.table_uri).name)
+        return table
+
+    monkeypatch.setattr(Table, "open", noted)
+    assert await later.load() == {"works": (0, 0, 0), "messages": (0, 0, 0)}
+    assert sorted(opened) == ["messages", "watermarks", "works"]
+
+
+def test_the_log_of_a_table_is_summed_up_every_ten_commits(tmp_path: Path) -> None:
+    marks = Marks(Place(str(tmp_path)))
+    marks.make()
+    for number in range(10):
+        marks.write("app", "works", {f"{number}": Mark("text")})
+    assert list((tmp_path / "watermarks" / "_delta_log").glob("*.checkpoint.parquet"))
+    assert len(marks.read("app", ["0", "9"])["works"]) == 2
 
 
 async def test_undocumented_fields_become_columns(later: Sync, simulator: Simulator) -> None:

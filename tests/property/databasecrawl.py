@@ -70,7 +70,8 @@ class Result:
     changed: bool
     spans: bool
     linkable: bool
-    """A page of the largest size spans the lateness, and the time of two answers, at this pace."""
+    """A page of the largest size spans the lateness, and the time of two answers, at the pace of
+    writes and imports."""
     error: str
     reason: str
     margin: float | None = None
@@ -123,7 +124,8 @@ class Course:
         decision = self.walk.evidence.decision
         complete = not error and self.walk.progress.finished and self.walk.evidence.complete
         counts = Counter(self.delivered)
-        pace = self.case.load.pace
+        imported, seconds = self.case.load.imports
+        pace = self.case.load.pace + imported / seconds
         return Result(
             case=self.case,
             requests=self.requests,

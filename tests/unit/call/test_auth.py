@@ -8,7 +8,7 @@ import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from msgspec import Raw
@@ -163,6 +163,21 @@ async def test_signing_adds_headers_and_changes_nothing_else() -> None:
     assert (sent.endpoint, sent.method, sent.target) == ("msg_list", "POST", "/path?a=%20")
     assert (sent.body, sent.idempotent, sent.attempt) == (b"{}", False, 7)
     assert plain.headers == {"content-type": "application/json"}
+
+
+async def test_what_a_send_changes_in_its_request_is_not_in_the_next_attempt() -> None:
+    sent: list[str] = []
+
+    async def changing(request: Request, /) -> Answer:
+        sent.append(f"{request.target} {sorted(request.headers)}")
+        request.target = "/other"
+        cast("dict[str, str]", request.headers).clear()
+        return GOOD
+
+    calling = signed(changing, Signing(signer(), {"app_id": "app"}), CLOCK)
+    await calling(REQUEST)
+    await calling(REQUEST)
+    assert sent[0] == sent[1]
 
 
 def test_signing_shows_no_header_and_no_signer() -> None:

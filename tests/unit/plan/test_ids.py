@@ -11,14 +11,15 @@ from dp_async._plan.ids import Ids, Kept
 PAGES = st.lists(st.lists(st.integers(0, 60), max_size=5), max_size=12)
 
 
-@given(PAGES, st.integers(1, 9))
-def test_it_is_a_set(pages: list[list[int]], most: int) -> None:
+@given(PAGES, st.integers(1, 9), st.booleans())
+def test_it_is_a_set(pages: list[list[int]], most: int, asked: bool) -> None:
     ids, known = Ids(most), set[int]()
     kept: list[tuple[Kept, list[int]]] = []
     for page in pages:
         assert [number in ids for number in page] == [number in known for number in page]
+        assert ids.among(page) == known.intersection(page)
         fresh = [number for number in dict.fromkeys(page) if number not in known]
-        kept.append((ids.extend(page), fresh))
+        kept.append((ids.extend(page, ids.among(page) if asked else None), fresh))
         assert ids.last(len(fresh)) == set(fresh)
         known.update(page)
         assert len(ids) == len(known)

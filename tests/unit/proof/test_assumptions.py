@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from dp_async._proof.assumptions import Assumptions, Peaks
 from dp_async._proof.certificate import decide
 from dp_async._proof.decision import Broken, Complete, Missing
+from dp_async._proof.steps import finished
 
 from .lists import listed, page, read
 
@@ -24,7 +25,7 @@ ROWS = listed(20, apart=5)
 def seen(*reads: Read) -> Assumptions:
     assumptions = Assumptions(2.0)
     for one in reads:
-        assumptions.add(one)
+        finished(assumptions.add(one))
     return assumptions
 
 
@@ -128,7 +129,7 @@ def test_a_proof_has_to_bear_the_lateness_that_was_seen() -> None:
     decision = decide(reads, 2.0, seen=found)
     assert isinstance(decision, Complete)
     delayed = page(5, with_row(99, 968), 0, 8)
-    found.add(delayed)
+    finished(found.add(delayed))
     assert found.lateness == 32
     decision = decide(reads, 2.0, seen=found)
     assert isinstance(decision, Missing)
@@ -159,3 +160,13 @@ def test_peaks_are_those_of_the_answers_before() -> None:
     for place, value in ((1, 1.0), (2, 2.0), (0, 1.5)):
         peaks.add(reads[place], value)
     assert [peaks.before(one) for one in reads[:4]] == [float("-inf"), 1.5, 1.5, 2]
+
+
+def test_a_wide_page_is_compared_in_several_steps() -> None:
+    rows = listed(4000)
+    assumptions = Assumptions(2.0)
+    for tick in range(4):
+        finished(assumptions.add(page(tick, rows, 0, 100)))
+    narrow, wide = page(8, rows, 0, 100), page(9, rows, 0, 1900)
+    assert len(list(assumptions.add(narrow))) == 0
+    assert len(list(assumptions.add(wide))) == 5  # one for each of the others

@@ -36,13 +36,13 @@ def left(place: int, rows: Sequence[tuple[int, int]] = ROWS) -> list[tuple[int, 
     return [*rows[:place], *rows[place + 1 :]]
 
 
-def hidden(reads: Sequence[Read], bounds: Sequence[float] = ()) -> bool:
+def hidden(reads: Sequence[Read], bounds: Sequence[float] = (), *, linked: bool = True) -> bool:
     entries = Entries()
     for place, one in enumerate(reads):
         for other in reads[:place]:
             entries.compare(other, one, 1000 - ALLOWED_LATENESS)
     bounds = bounds or horizons(reads, ALLOWED_LATENESS)
-    return finished(entries.hidden(reads, bounds))
+    return finished(entries.hidden(reads, bounds, linked=linked))
 
 
 LISTS: dict[str, tuple[list[list[tuple[int, int]]], bool]] = {
@@ -190,7 +190,7 @@ def test_a_list_that_hides_entries_is_not_complete(name: str) -> None:
     ]
     assumptions = Assumptions(ALLOWED_LATENESS)
     for one in reads:
-        assumptions.add(one)
+        finished(assumptions.add(one))
     decision = decide(reads, ALLOWED_LATENESS, None, seen=assumptions)
     assert isinstance(decision, Complete) if is_complete else decision == Broken(HIDDEN)
     assert isinstance(
@@ -214,9 +214,20 @@ def test_a_total_that_the_rows_of_its_answer_contradict_tells_nothing(
     assert hidden(reads) is is_hidden
 
 
+@pytest.mark.parametrize(("size", "is_hidden"), [(4, False), (12, True)])
+def test_what_the_newest_end_does_not_reach_hides_nothing_of_reads_that_are_not_linked(
+    size: int, *, is_hidden: bool
+) -> None:
+    imported = [(100 + number, 1002 - (number > 0)) for number in range(15)]
+    short, grown = [*imported[:5], *ROWS], [*imported, *ROWS]
+    reads = [page(0, ROWS, 0, 12), page(1, grown, 30, 12), page(2, short, 0, size)]
+    assert hidden(reads, linked=True)
+    assert hidden(reads, linked=False) is is_hidden
+
+
 def test_a_list_in_no_order_by_time_shows_no_entries() -> None:
     mixed = [(1, 5), (2, 9), (3, 1)]
     assumptions = Assumptions(ALLOWED_LATENESS)
     for tick in range(3):
-        assumptions.add(read(tick, 0, 3, mixed, total=3 + tick))
-    assert not finished(assumptions.hides_entries([], []))
+        finished(assumptions.add(read(tick, 0, 3, mixed, total=3 + tick)))
+    assert not finished(assumptions.hides_entries([], [], linked=True))

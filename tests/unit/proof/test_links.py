@@ -205,6 +205,24 @@ def test_every_gap_within_one_second_is_found_once_from_the_top_down() -> None:
     assert [gap.below for gap in missing(link(bridged)).gaps] == [third, last]
 
 
+@pytest.mark.parametrize(("updated", "is_complete"), [(1000, True), (1001, False)])
+def test_by_create_time_ties_join_only_while_no_row_is_seen_to_be_updated(
+    updated: int, is_complete: bool
+) -> None:
+    """An update may move a row among them and leaves the time that sorts the list."""
+    rows = import_of(range(100, 140))
+    reads: list[Read] = []
+    for tick, start in enumerate((*range(0, 42, 14), 0)):
+        part = rows[start : start + 21]
+        shown = [*part[:-1], (part[-1][0], updated)] if tick == 1 else part
+        created = [time for _, time in part]
+        reads.append(read(tick, start, 21, shown, total=len(rows), created=created))
+    decision = link(reads)
+    assert isinstance(decision, Complete) is is_complete
+    if isinstance(decision, Unprovable):
+        assert "one second of the create time" in decision.reason
+
+
 def test_ties_that_fill_no_page_can_be_bridged() -> None:
     rows = [(1, 50), (3, 20), (2, 20), (4, 20), (5, 9), (6, 8)]
     reads = [page(0, rows, 2, 2), page(1, rows, 4, 3), page(2, rows, 0, 3)]

@@ -21,6 +21,8 @@ def test_every_order_that_no_answer_contradicts_is_possible() -> None:
     assert possible_orders([alone, read(1, 1, 2, [(2, 4), (3, 3)], created=[])]) == [FALLING]
     both = possible_orders([read(0, 0, 2, [(2, 4), (3, 3)], created=[8, 9])])
     assert both == [FALLING, Order(True, descending=False)]
+    created = possible_orders([read(0, 0, 3, [(1, 5), (2, 7), (3, 6)], created=[9, 8, 7])])
+    assert created == [Order(True, descending=True, keeps_ties=False)]
     assert possible_orders([]) == []
 
 
