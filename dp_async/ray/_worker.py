@@ -27,8 +27,8 @@ class Job:
     prepare: Callable[[], None] = field(repr=False)
 
 
-#: Reads and merges of tables at once: each takes memory, and they have one core. While one waits for
-#: its disk or store, another goes on.
+#: Reads and merges of tables at once: each takes memory, and they have one core. One goes on while
+#: the other waits for its disk or store.
 TABLES_AT_ONCE = 2
 #: Calls of ``settings`` at once, which may wait for a network.
 SETTINGS_AT_ONCE = 32
