@@ -15,6 +15,7 @@ from ._errors import DecodeError
 
 T = TypeVar("T")
 
+_NOT_UTF8 = "text that is not UTF-8"
 #: Half a surrogate pair as an escape (RFC 8259, section 8.2): the other half is missing.
 _HALF_PAIR = re.compile(
     rb"""(?<!\\)(?:\\\\)*(?:
@@ -98,8 +99,10 @@ def decode(
         problem = f"{error} - at `{root}`"
         if _HALF_PAIR.search(data):
             problem = f"text with half a surrogate pair - at `{root}`"
+        elif "UTF-8" in problem:  # msgspec 0.23 says so itself
+            problem = f"{_NOT_UTF8} - at `{root}`"
     except UnicodeDecodeError:
-        problem = f"text that is not UTF-8 - at `{root}`"
+        problem = f"{_NOT_UTF8} - at `{root}`"
     except RecursionError:
         problem = f"nested too deeply - at `{root}`"
     del data  # loggers that write a traceback's variables must not find it

@@ -39,7 +39,7 @@ def _check(name: str, info: inspect.Type, model: type[Struct]) -> None:
     elif isinstance(info, inspect.DictType):
         if not isinstance(info.key_type, inspect.AnyType | inspect.StrType):
             raise ConfigError(f"{_NEEDS}: the keys of a dict must be str")
-    elif not isinstance(info, inspect.RawType):
+    else:
         raise ConfigError(f"{_NEEDS}, not {name}: use typed(dict) and convert its items yourself")
     for kind in _undecodable(info, set()):
         raise ConfigError(
