@@ -107,6 +107,11 @@ def test_rows_that_are_updated_where_they_stand_cost_one_round_of_repair() -> No
         assert result.requests <= 2.4 * result.plain, seed
 
 
+def test_a_list_complete_by_its_count_is_not_said_to_hide_what_an_import_brought() -> None:
+    """Page 1 shows a part of the import, and what is between was not read."""
+    assert play(draw(714_124)).complete
+
+
 def test_a_row_that_an_update_moves_among_rows_of_one_create_time_is_not_lost() -> None:
     """If such rows were trusted to keep their order, this was complete falsely."""
     result = play(draw(716_172))

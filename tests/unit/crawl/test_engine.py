@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterable, Callable
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -512,6 +513,43 @@ def test_the_window_follows_the_concurrency_unless_it_is_set(
             assert len(server.pages) == 1 + fetched  # the one consumed, and a window of others
 
     run(main())
+
+
+async def test_others_run_after_a_page_that_is_wider_than_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    simulator = Simulator(works=30)
+    turns = 0  # of the event loop
+    ends: list[int] = []  # the turn in which a wide page came, until the next page is asked for
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        loop.call_soon(turn)
+
+    take: Any = cast("Any", Pager).__call__
+    waited: list[bool] = []
+
+    async def noted(self: Any) -> Any:
+        if ends:
+            waited.append(ends.pop() < turns)
+        result: Any = await take(self)
+        if result is not None and result.rows.count > 10:
+            ends.append(turns)
+        return result
+
+    loop = asyncio.get_running_loop()
+    async with Client(simulator.in_process_settings, send=simulator.send) as api:
+        async with api.works(options=TENS).since(None) as crawl:
+            await drain(crawl)
+        for _ in range(60):
+            simulator.works.insert()
+        monkeypatch.setattr(Pager, "__call__", noted)
+        loop.call_soon(turn)
+        async with api.works(options=TENS).since(crawl.watermark) as crawl:
+            assert len(await drain(crawl)) == 60
+    assert waited
+    assert all(waited)
 
 
 async def test_an_answer_is_dated_when_it_arrives_even_if_it_is_decoded_later(

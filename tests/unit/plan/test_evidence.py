@@ -299,6 +299,17 @@ def test_where_only_the_newest_end_is_wanted_it_is_read_wider_and_wider() -> Non
     assert size == 5 * WIDEST
 
 
+@pytest.mark.parametrize(("size", "most"), [(50, 800), (100, 800), (150, 750), (300, 1200)])
+def test_no_page_has_so_many_rows_that_it_holds_the_event_loop_for_long(
+    size: int, most: int
+) -> None:
+    served = List(rows(9000))
+    evidence = fed(evidence_of(size, MARK), served, (1, size))
+    while not evidence.is_widest:
+        fed(evidence, served, evidence.newest_end(drifted=False))
+    assert evidence.newest_end(drifted=False) == (1, most)
+
+
 def test_the_newest_end_is_as_wide_as_wanted_where_the_whole_list_is() -> None:
     served = List(rows(900), largest=30)
     evidence = fed(evidence_of(5), served, (1, 5))
