@@ -56,10 +56,10 @@ class Entries:
         """Whether more rows entered after some read than the newest end shows, as last read.
 
         *bounds* are the horizons of *reads*: a row that entered after a read is no older than that.
-        If the reads are *linked*, they show every row from a horizon on; else nothing is told of a
-        read whose horizon the last read of the newest end does not reach. Some rows may have left
-        again since, the more the larger a part of the list entered. If half of the list seems to
-        have entered, an answer was wrong, or nothing can be told.
+        If the reads are *linked*, they show every row from a horizon on; else a read is left out if
+        the last read of the newest end does not reach its horizon. Some rows may have left again
+        since, the more the larger a part of the list entered. If half of the list seems to have
+        entered, either an answer was wrong or the numbers say nothing.
         """
         if self._rose:
             return True

@@ -42,7 +42,6 @@ CROWDED = (
 BUSY = (
     "a page of the newest end spans no more than the allowed lateness, so that rows may move unseen"
 )
-
 TIED = (
     "more rows than a page holds carry one second of the create time that sorts the list, "
     "and a row that is updated may change its place among them"
