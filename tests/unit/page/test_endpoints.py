@@ -108,6 +108,15 @@ def test_any_text_arrives_as_it_was(text: str, num: int) -> None:
     assert json.loads(body)["readStatus"] == text
 
 
+def test_the_headers_that_requests_share_cannot_be_changed() -> None:
+    """Else what one ``Send`` sets would be in the requests of all clients."""
+    work = WORKS.request(WORKS.query({"name": None, "sort": None, "status": None}), 1, 20)
+    message = MESSAGES.request(MESSAGES.query({"read_status": None}), 1, 20)
+    for request in (work, message):
+        with pytest.raises(TypeError):
+            request.headers["x"] = "y"  # type: ignore[index]  # a Mapping has no such method
+
+
 @pytest.mark.parametrize("name", ["name", "sort", "status"])
 def test_a_filter_that_cannot_be_sent_is_named(name: str) -> None:
     values: list[Any] = [1, True, b"a", 1.5, ["a"], {"a": 1}, object(), "\ud800"]
