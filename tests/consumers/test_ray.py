@@ -373,9 +373,15 @@ def taken(queue: Queue, worker: int) -> list[int]:
 
 def test_the_largest_come_first_and_each_worker_gets_its_share() -> None:
     queue = Queue(sized(1, 9, 2, 8, 4), 2, 100)
-    assert taken(queue, 0) == [9, 8]
-    assert taken(queue, 1) == [4, 2, 1]
+    assert taken(queue, 0) == [9, 4]
+    assert taken(queue, 1) == [8, 2, 1]
     assert taken(queue, 0) == []
+
+
+def test_apps_beside_each_other_go_to_different_workers() -> None:
+    queue = Queue(apps := sized(1, 1, 1, 1, 1, 1), 3, 100)
+    assert [queue.take(0), queue.take(0)] == [apps[0], apps[3]]
+    assert [queue.take(2), queue.take(1)] == [apps[2], apps[1]]
 
 
 def test_a_worker_that_is_done_takes_what_is_left_for_one_that_does_not_come() -> None:
