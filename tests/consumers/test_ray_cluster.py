@@ -295,7 +295,7 @@ def test_a_ray_that_cannot_be_started_or_reached_is_one_line(
 
 def test_the_apps_are_shared_by_their_accounts(ray: Ray, tmp_path: Path) -> None:
     run(tmp_path, 1, 9, 2, 8, 4, workers=2)
-    assert ray.given == {0: ["app-1", "app-3"], 1: ["app-4", "app-2", "app-0"]}
+    assert ray.given == {0: ["app-1", "app-4"], 1: ["app-3", "app-2", "app-0"]}
 
 
 def test_an_actor_that_waits_for_a_core_gets_no_app(ray: Ray, tmp_path: Path) -> None:
