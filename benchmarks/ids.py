@@ -63,13 +63,13 @@ def measure(*, rows: int = 1_000_000) -> Result:
         question=str(__doc__),
         columns=("rows", "bytes a row", "the certificate, ms"),
         rows=[(f"{size:,}", *numbers) for size, numbers in found.items()],
-        checks=[at_most(100, f"bytes a row at {rows:,} rows", found[rows][0])],
+        checks=[at_most(75, f"bytes a row at {rows:,} rows", found[rows][0])],
         chart=Lines(
             "rows",
             "bytes a row",
             {"remembered": [(size, numbers[0]) for size, numbers in found.items()]},
             log="x",
-            limits=[100],
+            limits=[75],
         ),
         libraries=("dp_async", "msgspec"),
     )

@@ -14,8 +14,9 @@ from itertools import chain, islice, repeat
 
 from msgspec import Struct
 
-MOST = 2**16 * 2 // 3
-"""Ids of a shard: a dict of so many is full, and takes about as little space as it can."""
+MOST = 2**15 * 2 // 3
+"""Ids of a shard: a dict of so many is full, and 27 bytes each are the least it can take: the next
+larger one has an index of four bytes and not two."""
 
 
 class Shard:
