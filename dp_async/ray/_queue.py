@@ -9,16 +9,16 @@ from ._apps import App
 
 
 class Queue:
-    """The apps that wait, and what each of the *workers* has in hand, at most *at_once* apps.
+    """The apps that wait, and what each of the *workers* is syncing, at most *at_once* apps.
 
-    No worker gets the next app while it has its share of all accounts in hand: else the first one
-    that is ready would take all the large apps. The apps are dealt like cards: those beside each
-    other in the caller's list often have as much to do.
+    The apps are assigned round-robin, the largest first: neighbours in the caller's list may well
+    have changed together. No worker gets the next app while it syncs its share of all accounts:
+    else the first one that is ready would take the apps of all.
     """
 
     def __init__(self, apps: Sequence[App], workers: int, at_once: int) -> None:
         largest = sorted(apps, key=lambda app: -app.size)
-        self._hands = [deque(largest[number::workers]) for number in range(workers)]
+        self._waiting = [deque(largest[number::workers]) for number in range(workers)]
         self._share = sum(app.size for app in apps) / workers
         self._apps = Counter[int]()
         self._accounts = Counter[int]()
@@ -28,13 +28,13 @@ class Queue:
     def take(self, worker: int) -> App | None:
         """The next app for *worker*; None if it has enough, or none waits.
 
-        One whose own hand is empty takes from the fullest.
+        A worker whose own apps are all taken gets one of the worker with the most that wait.
         """
         full = self._apps[worker] >= self.at_once or self._accounts[worker] >= self._share
-        hand = self._hands[worker] or max(self._hands, key=len)
-        if full or not hand:
+        waiting = self._waiting[worker] or max(self._waiting, key=len)
+        if full or not waiting:
             return None
-        app = hand.popleft()
+        app = waiting.popleft()
         self._apps[worker] += 1
         self._accounts[worker] += app.size
         return app
