@@ -15,8 +15,8 @@ from itertools import chain, islice, repeat
 from msgspec import Struct
 
 MOST = 2**15 * 2 // 3
-"""Ids of a shard: a dict of so many is full, and 27 bytes each are the least it can take: the next
-larger one has an index of four bytes and not two."""
+"""Ids of a shard. A dict of so many is full, and takes 27 bytes for each: the largest that CPython
+gives an index of two bytes. One of twice the size has an index of four, and takes 30."""
 
 
 class Shard:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,3 +52,11 @@ def test_it_is_released_shard_by_shard(number: int) -> None:
         releases += 1
     assert releases == max(1, -(-number // 2))
     assert (len(ids), list(ids)) == (0, [])
+
+
+def test_a_full_shard_takes_27_bytes_for_each_id() -> None:
+    ids = Ids()
+    shard = ids.extend([0]).shard
+    for start in range(1, 100_000, 100):
+        ids.extend(range(start, start + 100))
+    assert sys.getsizeof(shard.ids) <= 27.2 * len(shard.ids)
