@@ -44,9 +44,9 @@ new rows than the newest end does. Where the proof fails, as in a list without a
 changes all the time, the crawl says so.
 
 It also fails where a list changes so fast that the largest page the server allows spans less time
-than ``allowed_lateness``, as 100 rows do at more than 50 writes a second. A row that becomes
-visible late then stands below the newest page as that is read, and if it is updated again, above
-the next page as that is: no answers exclude it. Such a list is proven by its count alone.
+than ``allowed_lateness``, as 100 rows do at more than 50 writes a second. There a row may become
+visible on page 2, just after page 1 was read, and move to page 1 by another update before page 2
+is read. No answers exclude that, so only its count can prove such a list.
 
 ``report.margin`` is how late rows may become visible, in seconds, for the proof still to hold: at
 least ``allowed_lateness``, on most lists far more, ``inf`` where it does not matter.
