@@ -23,6 +23,10 @@ MOST = 16
 #: The next slots are reserved so many seconds before the last one that is held: the time that the
 #: answer may take without a slot being lost.
 AHEAD = 0.02
+#: Where others hold all slots until a reservation begins, the next one waits for callers that are
+#: in flight, so that it is for more: at most this share of that time, so that no slot is left out,
+#: and at most so many seconds longer than it would, in case they end.
+PATIENCE, LONGEST = 0.5, 2 * SPAN
 #: A slot may be used so many seconds late, or half the time to the next; then it is dropped, so
 #: that no burst follows when the event loop was held up.
 LATE = 0.025
@@ -39,6 +43,7 @@ class Slots(Pace):
     def __init__(self, rate: float) -> None:
         super().__init__(rate)
         self.held: deque[tuple[float, float]] = deque()
+        self.next_reservation = -math.inf  # when it is due, though callers may yet come to wait
         self.most = MOST if rate == math.inf else max(1, min(MOST, int(SPAN * rate)))
         self._has_rate = self.is_limited
         self.is_limited = True  # the next caller is admitted when this one has taken its slot
@@ -48,7 +53,10 @@ class Slots(Pace):
         first, late = now + given.wait, max(LATE, given.step / 2)
         slots = (first + index * given.step for index in range(given.count))
         self.held.extend((slot, slot + late) for slot in slots)
-        if not given.count:
+        if given.count:
+            patience = min(PATIENCE * (given.wait - given.paused), LONGEST)
+            self.next_reservation = self.held[-1][0] - AHEAD + patience
+        else:
             self.next_slot = max(self.next_slot, now + max(given.wait, 2 * AHEAD))
 
     def drop_late(self, now: float) -> None:
@@ -109,15 +117,20 @@ class SharedLimiter(Limiter):
         if self._wanted():
             self._reserving.reserve()
         held = self._slots.held
-        return max(wait, held[0][0] - now) if held else math.inf
+        if held:
+            return max(wait, held[0][0] - now)
+        due = self._slots.next_reservation
+        return due - now if due > now else math.inf
 
     def _wanted(self) -> int:
         """How many slots to reserve now: for callers that wait and could be in flight."""
-        soon, held = self.clock() + AHEAD, self._slots.held
-        if max(self.backoff.ends, self.pace.next_slot) > soon or (held and held[-1][0] > soon):
+        now, slots = self.clock(), self._slots
+        if max(self.backoff.ends, self.pace.next_slot) > now + AHEAD:
             return 0
-        could = min(self._queue.waiting, int(self.limit) - self.in_flight, self._slots.most)
-        return max(0, could - len(held))
+        if now < slots.next_reservation and (slots.held or self.in_flight):
+            return 0
+        could = min(self._queue.waiting, int(self.limit) - self.in_flight, slots.most)
+        return max(0, could - len(slots.held))
 
     def _granted(self, given: Reservation) -> None:
         now = self.clock()

@@ -14,7 +14,7 @@ import pytest
 
 from dp_async import ClientClosed, InProcessRateLimiter, RateLimited, Reservation, TransportError
 from dp_async._call.places import Permit
-from dp_async._call.shared import AHEAD, BRIEF, LATE, MOST, SharedLimiter, Slots
+from dp_async._call.shared import AHEAD, BRIEF, LATE, LONGEST, MOST, SharedLimiter, Slots
 from tests.support.virtual_loop import VirtualLoop, run
 
 
@@ -115,6 +115,53 @@ async def test_the_next_slots_are_reserved_before_the_last_is_used() -> None:
     callers.start(60)
     await callers.ended()
     assert callers.times[-1] - start < 60 / 500 + 2 * AHEAD
+
+
+@trial
+async def test_where_others_hold_slots_a_reservation_is_for_those_in_flight_too() -> None:
+    """It waits until they have come back, and yet no slot is left out."""
+    shared = Noted(200)
+    clients = [Callers(shared, seconds=0.02) for _ in range(4)]
+    end = asyncio.get_running_loop().time() + 10
+
+    async def caller(of: Callers) -> None:
+        while asyncio.get_running_loop().time() < end:
+            of.start()
+            await of.tasks[-1]
+
+    await asyncio.gather(*(caller(each) for each in clients for _ in range(8)))
+    sent = sum(len(each.times) for each in clients)
+    assert sent == pytest.approx(10 * 200, rel=0.03)
+    assert sum(shared.wants) / len(shared.wants) > 6.5
+    assert sum(shared.wants) == sent
+    for each in clients:
+        assert len(each.times) == pytest.approx(sent / 4, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("paused", "seconds", "expected"),
+    [
+        (0.0, 60.0, LONGEST),  # the caller may come back: the next slot is reserved after a while
+        (0.0, 0.001, 0.01),  # it has: at once
+        (6.0, 60.0, 0.01),  # a pause is nobody's slot
+    ],
+)
+def test_a_reservation_waits_a_little_for_a_caller_in_flight_alone(
+    paused: float, seconds: float, expected: float
+) -> None:
+    async def main() -> None:
+        shared = Noted(100, Reservation(6.0, 0.01, 1, paused), Reservation(0.01, 0.01, 3))
+        callers = Callers(shared, seconds=seconds)
+        callers.start()
+        await asyncio.sleep(6.005)
+        callers.seconds = 0.0
+        callers.start(3)
+        await asyncio.sleep(0.5)
+        assert len(callers.times) == 4
+        assert callers.times[:2] == pytest.approx([6.0, 6.0 + expected], abs=0.011)
+        await callers.ended()
+
+    run(main())
 
 
 @trial
