@@ -23,6 +23,8 @@ FormatName: TypeAlias = Literal["table", "ndjson", "csv", "parquet"]
 
 ItemT = TypeVar("ItemT", contravariant=True)
 
+#: What csv writes as ``_cell`` does.
+_PLAIN = {str, int, type(None)}
 #: A column of the table that is wider may be cut to so many cells, so that more columns fit.
 CUT = 24
 #: The maximum width of a column. One is left out if all its values are longer, or are addresses: a
@@ -61,7 +63,9 @@ class Csv:
         self._header = [self._columns]
 
     def page(self, items: Sequence[Struct]) -> bytes:
-        rows = [*self._header, *(cells(item, self._columns) for item in items)]
+        # Column by column: nothing is done for each cell of those that csv writes as they are.
+        fields = (_writable([getattr(item, name) for item in items]) for name in self._columns)
+        rows = [*self._header, *zip(*fields, strict=True)]
         self._header = []
         return _comma_separated(rows)
 
@@ -119,7 +123,12 @@ def _cell(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _comma_separated(rows: Iterable[Sequence[str]]) -> bytes:
+def _writable(values: list[object]) -> Sequence[object]:
+    """*values* as csv writes them: as their texts."""
+    return values if {*map(type, values)} <= _PLAIN else [*map(_cell, values)]
+
+
+def _comma_separated(rows: Iterable[Sequence[object]]) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
     return text.getvalue().encode()
