@@ -266,7 +266,11 @@ class Pager(Generic[J, P]):
 
     def cancel(self) -> None:
         """Close, and cancel all workers without waiting for them."""
-        self.closed = True
+        if not self.closed:
+            self.closed = True
+            # It is a method of the owner. Without it there is no cycle: all that a crawl holds is
+            # freed with the last reference to it, and does not wait for the garbage collector.
+            del self._fetch
         self._notify()
         for task in self._workers:
             task.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import weakref
 
 import pytest
 
@@ -203,3 +204,25 @@ async def test_dropping_a_crawl_whose_loop_is_closed_only_warns() -> None:
         with pytest.warns(ResourceWarning, match="dropped"):
             del crawl
             gc.collect()
+
+
+@pytest.mark.parametrize("how", ["to its end", "left early", "at a limit", "since a watermark"])
+async def test_a_crawl_is_freed_with_the_last_reference_to_it(how: str) -> None:
+    """There is no cycle, so that nothing waits for the garbage collector."""
+    options = CrawlOptions(page_size=10, limit=5) if how == "at a limit" else TENS
+    async with client(Server(100)) as api:
+        listing = api.works(options=options)
+        gc.disable()
+        try:
+            crawl = listing.since(None) if how == "since a watermark" else listing.crawl()
+            async with crawl:
+                async for _ in crawl:
+                    if how == "left early":
+                        break
+            crawl.report.reason  # noqa: B018  # can still be asked for
+            engine = weakref.ref(crawl._engine)  # pyright: ignore[reportPrivateUsage]
+            del crawl
+            await asyncio.sleep(0)  # the tasks let go of it
+            assert engine() is None
+        finally:
+            gc.enable()
