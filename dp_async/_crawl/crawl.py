@@ -138,7 +138,10 @@ class Crawl(AsyncIterated, AsyncEntered, Generic[T]):
         # Requests are in flight here only if the crawl was neither closed nor read to its end. The
         # garbage collector may run in any thread, so the loop is told to cancel them.
         engine = getattr(self, "_engine", None)
-        if engine is None or not engine.pager.running or self._loop is None:
+        if engine is None:
+            return
+        if not engine.pager.running or self._loop is None:
+            engine.pager.cancel()  # so that the engine is freed at once, too
             return
         with suppress(RuntimeError):  # the loop is closed: nothing runs any more
             self._loop.call_soon_threadsafe(engine.pager.cancel)

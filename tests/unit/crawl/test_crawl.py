@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from contextlib import nullcontext
 
 import pytest
 
@@ -206,23 +207,27 @@ async def test_dropping_a_crawl_whose_loop_is_closed_only_warns() -> None:
             gc.collect()
 
 
-@pytest.mark.parametrize("how", ["to its end", "left early", "at a limit", "since a watermark"])
+@pytest.mark.parametrize(
+    "how",
+    ["to its end", "at a limit", "since a watermark", "left early", "not closed", "not begun"],
+)
 async def test_a_crawl_is_freed_with_the_last_reference_to_it(how: str) -> None:
     """There is no cycle, so that nothing waits for the garbage collector."""
+    server = Server(5 if how == "not closed" else 20)  # of one page, none is in flight
     options = CrawlOptions(page_size=10, limit=5) if how == "at a limit" else TENS
-    async with client(Server(100)) as api:
+    async with client(server) as api:
         listing = api.works(options=options)
         gc.disable()
         try:
             crawl = listing.since(None) if how == "since a watermark" else listing.crawl()
-            async with crawl:
-                async for _ in crawl:
-                    if how == "left early":
+            async with nullcontext() if how.startswith("not") else crawl:
+                while how != "not begun" and await anext(crawl, None):
+                    if how in ("left early", "not closed"):
                         break
-            crawl.report.reason  # noqa: B018  # can still be asked for
+            assert crawl.report.summary
             engine = weakref.ref(crawl._engine)  # pyright: ignore[reportPrivateUsage]
             del crawl
-            await asyncio.sleep(0)  # the tasks let go of it
+            await asyncio.sleep(0)  # its tasks end
             assert engine() is None
         finally:
             gc.enable()
