@@ -87,7 +87,7 @@ class AccountsCrawl(AsyncIterated, AsyncEntered, Generic[T]):
         self._kept: tuple[str, Page[T] | DpError | None] | None = None
         self._current = ""
         self._items: Iterator[T] = iter(())
-        self._raised = False
+        self._ended = self._raised = False
         self._done: dict[str, CrawlReport] = {}
         self.errors: dict[str, DpError] = {}
         self.watermarks: dict[str, Watermark] = dict(since or {})
@@ -149,11 +149,13 @@ class AccountsCrawl(AsyncIterated, AsyncEntered, Generic[T]):
         return self
 
     async def __anext__(self) -> tuple[str, T]:
-        while True:
+        while not self._ended:
             for item in self._items:
                 return self._current, item
             result = await self._pager() if self._kept is None else self._kept
             if result is None:
+                self._ended = True
+                self._pager.cancel()  # so that all is freed with the last reference to this
                 break
             account, page = result
             if isinstance(page, Page):

@@ -57,7 +57,7 @@ class _Window(Generic[J, P]):
     """
 
     def __init__(self, plan: Callable[[], J | None], size: int, ordered: bool) -> None:
-        self._plan = plan
+        self.plan = plan
         self.size = size
         self._ordered = ordered
         self.slots: deque[_Slot[J, P]] = deque()
@@ -68,7 +68,7 @@ class _Window(Generic[J, P]):
         """The next job to begin, if any: a failed one once the consumer is back, else a new one."""
         if self.failed:
             return self.failed.popleft() if consumer_waits else None
-        if self.has_error or len(self.slots) >= self.size or (job := self._plan()) is None:
+        if self.has_error or len(self.slots) >= self.size or (job := self.plan()) is None:
             return None
         slot: _Slot[J, P] = _Slot(job)  # subscripting the class in the call takes 5 times as long
         self.slots.append(slot)
@@ -268,9 +268,9 @@ class Pager(Generic[J, P]):
         """Close, and cancel all workers without waiting for them."""
         if not self.closed:
             self.closed = True
-            # It is a method of the owner. Without it there is no cycle: all that a crawl holds is
-            # freed with the last reference to it, and does not wait for the garbage collector.
-            del self._fetch
+            # They are methods of the owner. Without them there is no cycle: all that a crawl holds
+            # is freed with the last reference to it, and does not wait for the garbage collector.
+            del self._fetch, self.window.plan
         self._notify()
         for task in self._workers:
             task.cancel()

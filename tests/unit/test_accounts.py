@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import pickle
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -347,6 +348,30 @@ def test_dropping_it_warns_and_ends_its_tasks() -> None:
                 del accounts
                 gc.collect()
             await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
+
+    run(main())
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_it_is_freed_with_the_last_reference_to_it(closed: bool) -> None:
+    async def main() -> None:
+        async with client(Many()) as api:
+            gc.disable()
+            try:
+                accounts = crawl_accounts(api, NAMES, works)
+                async for _ in accounts:
+                    if closed:
+                        await accounts.aclose()
+                        break
+                with pytest.raises(ClientClosed if closed else StopAsyncIteration):
+                    while True:
+                        await anext(accounts)
+                freed = weakref.ref(accounts)
+                del accounts
+                await asyncio.sleep(0)  # the loop holds what it is about to call back
+                assert freed() is None
+            finally:
+                gc.enable()
 
     run(main())
 
