@@ -7,8 +7,8 @@ many it accepts a second (``pace``). A refusal counts against the one that expla
 - Others let through, and more in flight than were let through lately: a matter of number. So many
   as were let through are in flight from then on; one more is tried from time to time (AIMD).
 - A refusal of one beyond that number explains itself, and the number is kept; one far beyond it
-  contradicts it. With ``Retry-After``, so does one of less than half of what was proven, and it is
-  a matter of rate then: a pause refills a burst, which passes for a number for as long as it lasts.
+  contradicts it. With ``Retry-After``, so does one of less than three quarters of what was proven,
+  and it is a matter of rate for a while: a pause refills a burst, which passes for a number.
 - If there was one refusal among many good answers, for the first time in a while: chance.
 - Else a matter of rate: requests are spaced (GCRA) at about the rate of the good answers, which
   grows along a cubic (CUBIC, RFC 9438; as the adaptive retry mode of the AWS SDKs).
@@ -214,7 +214,7 @@ class Limiter:
         now, places = self.clock(), self.places
         alone, self._last_doubt, self._doubt = now > self._last_doubt + _ALONE, now, None
         if not doubt.good and places.explain(
-            doubt.just_before, doubt.in_flight + doubt.just_before
+            doubt.just_before, doubt.in_flight + doubt.just_before, now
         ):
             doubt.add_just_before()
         if not doubt.good:
@@ -222,11 +222,11 @@ class Limiter:
             if not doubt.retry_after:
                 self.backoff.grow(now)
                 self._recheck(self.backoff.least_cap(now))
-        if not self.pace.binds(now) and places.explain(doubt.at_once, doubt.in_flight):
+        if not self.pace.binds(now) and places.explain(doubt.at_once, doubt.in_flight, now):
             places.estimate(doubt.at_once, now, doubt.retry_after)
         elif (
             not (doubt.may_be_chance and alone)
-            or places.is_contradicted
+            or places.is_contradicted(now)
             or self.pace.is_beyond(now)
         ):
             self.pace.refused(now, max(now, self.backoff.ends))

@@ -30,7 +30,9 @@ _OFF = 0.6
 _FAR, _BEYOND = 1.5, 3
 #: It is contradicted, too, if less than so much of what was proven is refused, where a refusal
 #: costs a pause: another client takes the smaller part.
-_MINE = 0.5
+_MINE = 0.75
+#: Seconds for which nothing is taken for a number after that.
+_CONTRADICTED = 5.0
 #: A number that is refused, though it was learned, is shared with another client. It is lowered to
 #: so much where each refusal costs a pause, and held until that costs so many times as much as the
 #: pause: one instead of two halves the throughput, which is worth a pause soon.
@@ -50,7 +52,6 @@ class Places:
 
     *learned*: how many the server works on at once, 0 if unknown; *estimated*: this is not proven
     yet. *proven*: so many were in flight lately with no refusal in that round and the next.
-    *is_contradicted*: the number was seen to be none, so that the next refusal is one of the rate.
     """
 
     def __init__(self, ceiling: int) -> None:
@@ -58,7 +59,7 @@ class Places:
         self.limit: float = min(START, ceiling)
         self.learned = 0
         self.proven = 0
-        self.is_contradicted = False
+        self._contradicted_until = 0.0
         self._estimated = False
         self._best = 0  # the most that was proven since there is a number
         self._proven_at = 0.0
@@ -96,16 +97,21 @@ class Places:
         is_far = nth > _FAR * self.learned + _BEYOND
         if self.learned and (is_far or (retry_after and nth < _MINE * self._best)):
             self.forget(int(self.limit))
-            self.is_contradicted = retry_after > 0
+            if retry_after:
+                self._contradicted_until = now + _CONTRADICTED
         if not 0 < self.learned < nth:
             return False
         self._hold_at(nth - 1, now, retry_after)
         self._estimated = False
         return True
 
-    def explain(self, at_once: int, in_flight: int) -> bool:
+    def is_contradicted(self, now: float) -> bool:
+        """Whether a number was seen to be none lately, so that a refusal is one of the rate."""
+        return now < self._contradicted_until
+
+    def explain(self, at_once: int, in_flight: int, now: float) -> bool:
         """Whether a limit explains that of *in_flight* requests only *at_once* were let through."""
-        if self.is_contradicted:
+        if self.is_contradicted(now):
             return False
         if self._estimated:
             return at_once >= _OFF * self.learned
@@ -132,7 +138,7 @@ class Places:
         """The server does not refuse by the number in flight. Go on with *limit*."""
         self.learned = self._best = 0
         self.limit = min(limit, self.ceiling)
-        self._estimated = self.is_contradicted = False
+        self._estimated = False
 
     def _hold_at(self, limit: int, now: float, retry_after: float) -> None:
         limit = max(1, min(limit, self.ceiling))
