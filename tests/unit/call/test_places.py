@@ -57,6 +57,15 @@ def test_what_is_in_flight_for_a_round_and_the_next_is_proven_for_a_while() -> N
     assert places.proven == 3
 
 
+def test_the_most_in_flight_in_a_round_is_proven_by_the_next() -> None:
+    places = Places(64)
+    for sent, nth in ((0.0, 5), (0.01, 12), (0.02, 7)):
+        places.passed(Permit(0, sent, nth), 0.1 + sent)
+    assert places.proven == 0
+    places.passed(Permit(0, 0.2, 3), 0.3)
+    assert places.proven == 12
+
+
 def test_after_a_refusal_the_round_begins_again() -> None:
     places = Places(64)
     rounds(places, 1, wanted=12)
