@@ -23,9 +23,10 @@ MOST = 16
 #: The next slots are reserved so many seconds before the last one that is held: the time that the
 #: answer may take without a slot being lost.
 AHEAD = 0.02
-#: Where others hold all slots until a reservation begins, the next one waits for callers that are
-#: in flight, so that it is for more: at most this share of that time, so that no slot is left out,
-#: and at most so many seconds longer than it would, in case they end.
+#: A reservation that begins late shows that other clients hold the slots before it. Then the next
+#: one waits until the callers in flight are back, so that it is for them too: for this share of the
+#: time that the others hold, which loses no slot, but at most for so many seconds: a caller may
+#: stay in flight for long.
 PATIENCE, LONGEST = 0.5, 2 * SPAN
 #: A slot may be used so many seconds late, or half the time to the next; then it is dropped, so
 #: that no burst follows when the event loop was held up.
@@ -43,7 +44,7 @@ class Slots(Pace):
     def __init__(self, rate: float) -> None:
         super().__init__(rate)
         self.held: deque[tuple[float, float]] = deque()
-        self.next_reservation = -math.inf  # when it is due, though callers may yet come to wait
+        self.next_reservation = -math.inf  # with callers still in flight, not before
         self.most = MOST if rate == math.inf else max(1, min(MOST, int(SPAN * rate)))
         self._has_rate = self.is_limited
         self.is_limited = True  # the next caller is admitted when this one has taken its slot

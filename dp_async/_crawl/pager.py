@@ -268,8 +268,8 @@ class Pager(Generic[J, P]):
         """Close, and cancel all workers without waiting for them."""
         if not self.closed:
             self.closed = True
-            # They are methods of the owner. Without them there is no cycle: all that a crawl holds
-            # is freed with the last reference to it, and does not wait for the garbage collector.
+            # Both are methods of the owner, which holds this pager. Without that cycle, all that a
+            # crawl holds is freed with the last reference to it, not by the garbage collector.
             del self._fetch, self.window.plan
         self._notify()
         for task in self._workers:

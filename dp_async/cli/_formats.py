@@ -23,7 +23,7 @@ FormatName: TypeAlias = Literal["table", "ndjson", "csv", "parquet"]
 
 ItemT = TypeVar("ItemT", contravariant=True)
 
-#: What csv writes as ``_cell`` does.
+#: The types of values that csv writes as ``_cell`` does.
 _PLAIN = {str, int, type(None)}
 #: A column of the table that is wider may be cut to so many cells, so that more columns fit.
 CUT = 24
@@ -63,7 +63,7 @@ class Csv:
         self._header = [self._columns]
 
     def page(self, items: Sequence[Struct]) -> bytes:
-        # Column by column: nothing is done for each cell of those that csv writes as they are.
+        # By columns, since most need no ``_cell``: csv writes their values in C.
         fields = (_writable([getattr(item, name) for item in items]) for name in self._columns)
         rows = [*self._header, *zip(*fields, strict=True)]
         self._header = []
@@ -124,7 +124,7 @@ def _cell(value: object) -> str:
 
 
 def _writable(values: list[object]) -> Sequence[object]:
-    """*values* as csv writes them: as their texts."""
+    """*values*, or their texts where csv would write others."""
     return values if {*map(type, values)} <= _PLAIN else [*map(_cell, values)]
 
 

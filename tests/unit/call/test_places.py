@@ -149,7 +149,7 @@ def test_a_number_is_undone_if_far_more_were_in_flight_before_the_next_refusal()
         assert places.limit == (14 if explains else 16)
 
 
-@pytest.mark.parametrize("nth", [16, 5])
+@pytest.mark.parametrize("nth", [16, 5, 3])
 @pytest.mark.parametrize("retry_after", [1.0, 0.0])
 def test_with_a_pause_a_number_that_is_undone_is_not_followed_by_another(
     nth: int, retry_after: float
@@ -159,6 +159,7 @@ def test_with_a_pause_a_number_that_is_undone_is_not_followed_by_another(
     assert not places.refused(nth, 5.0, retry_after)
     is_undone = nth == 16 or retry_after > 0  # 5 of 8: another client takes no more than a quarter
     assert places.learned == (0 if is_undone else 8)
+    assert places.explain(max(2, nth - 1), 64, 5.0) is (retry_after == 0)
     places.forget(16)
     assert places.explain(12, 64, 9.9) is (retry_after == 0)
     assert places.explain(12, 64, 10.1)
